@@ -1,1 +1,54 @@
-//! loss
+//! The Recall@k surrogate loss and similarity mixup for [Burn](https://burn.dev), on any backend.
+//!
+//! Recall@k counts, for a query, how many items of its class are among its k nearest neighbours.
+//! Both steps in that definition, ranking and counting, are step functions. Patel, Tolias and Matas
+//! ("Recall@k Surrogate Loss with Large Batches and Similarity Mixup", CVPR 2022) replace each step
+//! by a sigmoid, which makes the metric itself the training objective:
+//!
+//! ```text
+//! r̃(q,x) = 1 + Σ_z σ((s_qz − s_qx) / τ_rank)                 soft rank of positive x for query q
+//! R̃ᵏ(q)  = min(Σ_x σ((k − r̃(q,x)) / τ_k), k) / min(k, |P_q|)  soft recall@k of q
+//! loss   = mean over q and k of 1 − R̃ᵏ(q)
+//! ```
+//!
+//! with `s` the dot products of the L2-normalised embeddings of a batch. The loss compares every
+//! positive with the whole batch, so it wants batches of thousands: [`RecallAtKLoss::value_and_grad`]
+//! gives the gradient with respect to the embeddings without an autodiff graph and in memory
+//! proportional to `block_size · n`.
+//!
+//! ```
+//! use burn::tensor::{Int, Tensor};
+//! use recall_loss::RecallAtKLossConfig;
+//!
+//! type Backend = burn::backend::Autodiff<burn_flex::Flex>;
+//!
+//! # fn main() -> Result<(), recall_loss::LossError> {
+//! let device = Default::default();
+//! let loss = RecallAtKLossConfig::new().with_ks(vec![1, 2]).init()?;
+//! let embeddings = Tensor::<Backend, 2>::from_floats(
+//!     [[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.6, 0.8]],
+//!     &device,
+//! )
+//! .require_grad();
+//! let labels = Tensor::<Backend, 1, Int>::from_ints([0, 0, 1, 1], &device);
+//!
+//! let value = loss.forward(embeddings.clone(), labels)?;
+//! let gradients = value.backward();
+//! assert_eq!(embeddings.grad(&gradients).unwrap().dims(), [4, 2]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod analytic;
+mod config;
+mod error;
+mod forward;
+mod interpolation;
+mod mixup;
+mod relevance;
+mod surrogate;
+
+pub use analytic::LossAndGrad;
+pub use config::{RecallAtKLoss, RecallAtKLossConfig};
+pub use error::LossError;
+pub use mixup::Mixup;

@@ -1,0 +1,131 @@
+//! Random batches and what every test does with them.
+
+use burn::backend::Autodiff;
+use burn::tensor::{Element, Int, Tensor, TensorData, backend::Backend};
+use rand::{RngExt, SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+use recall_loss::{Mixup, RecallAtKLoss};
+
+/// Embeddings on the host, `[n, d]`, with their labels.
+#[derive(Debug, Clone)]
+pub struct HostBatch {
+    pub values: Vec<f64>,
+    pub dim: usize,
+    pub labels: Vec<i64>,
+}
+
+/// Loss and gradient on the host.
+pub struct Outcome {
+    pub loss: f64,
+    pub grad: Vec<f64>,
+}
+
+impl HostBatch {
+    /// Unit rows in shuffled order; `sizes` are the class sizes, `noise` how far an item strays from
+    /// its class.
+    pub fn random(seed: u64, sizes: &[usize], dim: usize, noise: f64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut rows = Vec::new();
+        for (class, &size) in sizes.iter().enumerate() {
+            let centre: Vec<f64> = (0..dim).map(|_| rng.random_range(-1.0..1.0)).collect();
+            for _ in 0..size {
+                let row: Vec<f64> = centre
+                    .iter()
+                    .map(|c| c + noise * rng.random_range(-1.0..1.0))
+                    .collect();
+                let norm = row.iter().map(|v| v * v).sum::<f64>().sqrt();
+                rows.push((
+                    class as i64 * 3 - 4,
+                    row.iter().map(|v| v / norm).collect::<Vec<_>>(),
+                ));
+            }
+        }
+        rows.shuffle(&mut rng);
+        Self {
+            labels: rows.iter().map(|(label, _)| *label).collect(),
+            values: rows.into_iter().flat_map(|(_, row)| row).collect(),
+            dim,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Row `i` of the result is row `order[i]` of `self`.
+    pub fn permuted(&self, order: &[usize]) -> Self {
+        Self {
+            values: order
+                .iter()
+                .flat_map(|&row| self.row(row).to_vec())
+                .collect(),
+            dim: self.dim,
+            labels: order.iter().map(|&row| self.labels[row]).collect(),
+        }
+    }
+
+    pub fn row(&self, row: usize) -> &[f64] {
+        &self.values[row * self.dim..(row + 1) * self.dim]
+    }
+
+    pub fn tensors<B: Backend>(&self) -> (Tensor<B, 2>, Tensor<B, 1, Int>) {
+        let device = Default::default();
+        let data =
+            TensorData::new(self.values.clone(), [self.len(), self.dim]).convert::<B::FloatElem>();
+        let labels = TensorData::new(self.labels.clone(), [self.len()]);
+        let dtype = <B::FloatElem as Element>::dtype();
+        (
+            Tensor::from_data(data, (&device, dtype)),
+            Tensor::from_data(labels, &device),
+        )
+    }
+
+    /// By plain tensor operations and autodiff.
+    pub fn by_autodiff<B: Backend>(&self, loss: &RecallAtKLoss, mixup: Option<&Mixup>) -> Outcome {
+        let (embeddings, labels) = self.tensors::<Autodiff<B>>();
+        let embeddings = embeddings.require_grad();
+        let value = match mixup {
+            Some(mixup) => loss.forward_mixed(embeddings.clone(), labels, mixup),
+            None => loss.forward(embeddings.clone(), labels),
+        }
+        .unwrap();
+        let grads = value.backward();
+        Outcome {
+            loss: host(value.inner())[0],
+            grad: host(
+                embeddings
+                    .grad(&grads)
+                    .expect("embeddings take part in the loss"),
+            ),
+        }
+    }
+
+    /// By the analytic gradient.
+    pub fn by_formula<B: Backend>(&self, loss: &RecallAtKLoss, mixup: Option<&Mixup>) -> Outcome {
+        let (embeddings, labels) = self.tensors::<B>();
+        let output = loss.value_and_grad(embeddings, labels, mixup).unwrap();
+        Outcome {
+            loss: host(output.loss)[0],
+            grad: host(output.grad),
+        }
+    }
+}
+
+pub fn host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f64> {
+    tensor.into_data().iter::<f64>().collect()
+}
+
+/// Frobenius norm of the difference over that of what is expected.
+pub fn relative_error(actual: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(actual.len(), expected.len());
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let difference = norm(&mut actual.iter().zip(expected).map(|(a, b)| a - b));
+    difference / norm(&mut expected.iter().copied()).max(f64::MIN_POSITIVE)
+}
+
+/// A permutation of `0..n`.
+pub fn shuffled(n: usize, seed: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    order
+}

@@ -1,0 +1,8 @@
+//! The loss against outputs of the authors' code, against a plain loop over scalars, against finite
+//! differences, and by its properties.
+
+mod batches;
+mod finite_differences;
+mod oracle;
+mod properties;
+mod reference;
