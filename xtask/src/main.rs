@@ -1,1 +1,30 @@
-fn main() {}
+//! What a maintainer of recall runs: `cargo xtask COMMAND`.
+
+mod emoji;
+
+use clap::{Parser, Subcommand};
+
+/// Maintenance commands of the recall workspace.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    version,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Rebuild the embedded emoji data set from the published icon sets
+    Emoji(emoji::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Emoji(args) => emoji::run(&args),
+    }
+}

@@ -1,1 +1,57 @@
-//! data
+//! Retrieval data sets, class-balanced batches and a threaded image pipeline.
+//!
+//! From files to pixels in four steps:
+//!
+//! 1. [`DataSpec`] names a data set (`emoji`, `folder:DIR`, `csv:FILE`) and opens it;
+//! 2. [`Dataset`] is what was found: items, classes, splits and roles;
+//! 3. [`BatchSampler`] draws the class-balanced batches of an epoch;
+//! 4. [`Loader`] decodes and augments the images of each batch on threads of its own.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use recall_data::{
+//!     BatchRequest, BatchSamplerConfig, DataSpec, EvalTransform, Loader, LoaderConfig, Split,
+//! };
+//!
+//! # fn main() -> Result<(), recall_data::DataError> {
+//! let dataset = Arc::new("emoji".parse::<DataSpec>()?.open()?);
+//! let ids = dataset.split(Split::Train);
+//! let sampler = BatchSamplerConfig::new(64, 4).init(ids, &dataset.labels(ids))?;
+//!
+//! let transform = EvalTransform { resize: 32, crop: 32 };
+//! let loader = Loader::new(Arc::clone(&dataset), transform, LoaderConfig::default())?;
+//! let requests: Vec<_> = sampler.requests(0).take(2).collect();
+//! for batch in loader.batches(requests) {
+//!     assert_eq!(batch?.shape, [64, 3, 32, 32]);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything random is a pure function of `(seed, epoch, step, item)`, see [`random`]: nothing
+//! depends on the number of threads, and no generator state has to be kept to resume a run.
+//!
+//! The crate knows files and pixels, no tensors and no model.
+
+pub mod random;
+
+mod dataset;
+mod decode;
+mod error;
+mod loader;
+mod readers;
+mod sampler;
+mod spec;
+mod transform;
+
+pub use dataset::{BoundingBox, Dataset, ImageSource, Item, ItemId, Role, Split};
+pub use decode::decode_rgb;
+pub use error::DataError;
+pub use loader::{Batch, BatchRequest, Batches, CorruptPolicy, Loader, LoaderConfig};
+pub use readers::split_classes_in_half;
+pub use sampler::{BatchSampler, BatchSamplerConfig, LeftOut, SmallClasses};
+pub use spec::DataSpec;
+pub use transform::{
+    ColourJitter, EvalTransform, RandomResizedCrop, TrainTransform, Transform, TransformConfig,
+};

@@ -1,0 +1,415 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::DataError;
+
+/// Number of an item in its data set: its place in [`Dataset::items`].
+pub type ItemId = usize;
+
+/// Which part of a data set an item belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Trained on.
+    Train,
+    /// Evaluated on.
+    Test,
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        })
+    }
+}
+
+/// What an item of the test split is for when the split is evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It searches and is found: each item against the rest.
+    #[default]
+    Both,
+    /// It only searches.
+    Query,
+    /// It is only found.
+    Gallery,
+}
+
+/// Where an encoded image (PNG, JPEG or WebP) is.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum ImageSource {
+    /// In a file.
+    File(PathBuf),
+    /// In the program itself.
+    Embedded(&'static [u8]),
+}
+
+// Thousands of bytes of an embedded image say nothing in a message.
+impl fmt::Debug for ImageSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Embedded(bytes) => write!(f, "Embedded({} bytes)", bytes.len()),
+        }
+    }
+}
+
+/// The part of an image that is its object, in whole pixels from the upper left corner. It has an
+/// area; what of it lies outside the image is cut off when the image is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BoundingBox {
+    left: u32,
+    top: u32,
+    right: u32,
+    bottom: u32,
+}
+
+impl BoundingBox {
+    /// The box of the columns `left..right` and the rows `top..bottom`.
+    ///
+    /// # Errors
+    ///
+    /// A box without area.
+    pub fn new(left: u32, top: u32, right: u32, bottom: u32) -> Result<Self, DataError> {
+        if left < right && top < bottom {
+            Ok(Self {
+                left,
+                top,
+                right,
+                bottom,
+            })
+        } else {
+            Err(DataError::EmptyBox {
+                left,
+                top,
+                right,
+                bottom,
+            })
+        }
+    }
+
+    /// First column.
+    pub fn left(&self) -> u32 {
+        self.left
+    }
+
+    /// First row.
+    pub fn top(&self) -> u32 {
+        self.top
+    }
+
+    /// One past the last column.
+    pub fn right(&self) -> u32 {
+        self.right
+    }
+
+    /// One past the last row.
+    pub fn bottom(&self) -> u32 {
+        self.bottom
+    }
+}
+
+/// One image of a data set and what is known about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Where the image is.
+    pub source: ImageSource,
+    /// Its class: an index into [`Dataset::class_names`].
+    pub class: u32,
+    /// The part of the data set that it belongs to.
+    pub split: Split,
+    /// The part of the image that counts; `None` is all of it.
+    pub bbox: Option<BoundingBox>,
+    /// A coarser class above [`class`](Self::class), where the data set has such.
+    pub super_class: Option<u32>,
+    /// What it is for in an evaluation.
+    pub role: Role,
+    /// A short name to show.
+    pub name: String,
+}
+
+impl Item {
+    /// An item in the role [`Role::Both`], without box and super-class.
+    pub fn new(name: impl Into<String>, source: ImageSource, class: u32, split: Split) -> Self {
+        Self {
+            source,
+            class,
+            split,
+            bbox: None,
+            super_class: None,
+            role: Role::Both,
+            name: name.into(),
+        }
+    }
+
+    /// The image as it is stored: the bytes of a PNG, JPEG or WebP file.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read.
+    pub fn encoded_bytes(&self) -> Result<Cow<'_, [u8]>, DataError> {
+        match &self.source {
+            ImageSource::File(path) => std::fs::read(path)
+                .map(Cow::Owned)
+                .map_err(|source| DataError::io(path, source)),
+            ImageSource::Embedded(bytes) => Ok(Cow::Borrowed(bytes)),
+        }
+    }
+
+    /// What to call the image in an error: the file, if it is one.
+    pub(crate) fn location(&self) -> String {
+        match &self.source {
+            ImageSource::File(path) => path.display().to_string(),
+            ImageSource::Embedded(_) => self.name.clone(),
+        }
+    }
+}
+
+/// Items, their classes and their splits. Valid by construction: there are items, and each one's
+/// class has a name.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    name: String,
+    items: Vec<Item>,
+    class_names: Vec<String>,
+    super_class_names: Vec<String>,
+    train: Vec<ItemId>,
+    test: Vec<ItemId>,
+    notes: Vec<String>,
+}
+
+impl Dataset {
+    /// A data set of one's own. An item's id is its place in `items`.
+    ///
+    /// # Errors
+    ///
+    /// No items, more than `u32::MAX` classes, or an item whose class has no name.
+    pub fn from_items(
+        name: impl Into<String>,
+        items: Vec<Item>,
+        class_names: Vec<String>,
+    ) -> Result<Self, DataError> {
+        let name = name.into();
+        let refuse = |problem| {
+            Err(DataError::Items {
+                dataset: name.clone(),
+                problem,
+            })
+        };
+        if items.is_empty() {
+            return refuse("it has no items".to_owned());
+        }
+        if u32::try_from(class_names.len()).is_err() {
+            return refuse(format!(
+                "it has {} classes, too many for 32 bits",
+                class_names.len()
+            ));
+        }
+        if let Some(item) = items
+            .iter()
+            .find(|item| item.class as usize >= class_names.len())
+        {
+            return refuse(format!(
+                "the item {} is of class {}, but there are names for {} classes only",
+                item.name,
+                item.class,
+                class_names.len()
+            ));
+        }
+        let ids = |split| {
+            let of_split = items
+                .iter()
+                .enumerate()
+                .filter(|(_, item)| item.split == split);
+            of_split.map(|(id, _)| id).collect()
+        };
+        let (train, test) = (ids(Split::Train), ids(Split::Test));
+        let (super_class_names, notes) = (Vec::new(), Vec::new());
+        Ok(Self {
+            name,
+            items,
+            class_names,
+            super_class_names,
+            train,
+            test,
+            notes,
+        })
+    }
+
+    /// Gives the super-classes names.
+    ///
+    /// # Errors
+    ///
+    /// An item whose super-class has no name.
+    pub fn with_super_class_names(mut self, names: Vec<String>) -> Result<Self, DataError> {
+        let unnamed = |item: &&Item| {
+            item.super_class
+                .is_some_and(|of| of as usize >= names.len())
+        };
+        if let Some(item) = self.items.iter().find(unnamed) {
+            let problem = format!(
+                "the item {} is of super-class {:?}, but there are names for {} only",
+                item.name,
+                item.super_class,
+                names.len()
+            );
+            return Err(DataError::Items {
+                dataset: self.name,
+                problem,
+            });
+        }
+        self.super_class_names = names;
+        Ok(self)
+    }
+
+    pub(crate) fn with_notes(mut self, notes: Vec<String>) -> Self {
+        self.notes = notes;
+        self
+    }
+
+    /// A short name to show.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All items; an item's id is its place here.
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// Names of the classes, by [`Item::class`].
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    /// Names of the super-classes, by [`Item::super_class`]; empty where the data set has none.
+    pub fn super_class_names(&self) -> &[String] {
+        &self.super_class_names
+    }
+
+    /// What the reader met and left aside, one sentence each, for someone to be told.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Ids of the items of a split, ascending.
+    pub fn split(&self, split: Split) -> &[ItemId] {
+        match split {
+            Split::Train => &self.train,
+            Split::Test => &self.test,
+        }
+    }
+
+    /// The classes of `ids`, in their order.
+    ///
+    /// # Panics
+    ///
+    /// If an id is not of this data set, as with indexing [`items`](Self::items).
+    pub fn labels(&self, ids: &[ItemId]) -> Vec<u32> {
+        ids.iter().map(|&id| self.items[id].class).collect()
+    }
+
+    /// The item of an id.
+    ///
+    /// # Errors
+    ///
+    /// An id that is not of this data set.
+    pub fn item(&self, id: ItemId) -> Result<&Item, DataError> {
+        self.items.get(id).ok_or_else(|| DataError::UnknownItem {
+            id,
+            dataset: self.name.clone(),
+            count: self.items.len(),
+        })
+    }
+
+    /// The image of an item as it is stored, see [`Item::encoded_bytes`].
+    ///
+    /// # Errors
+    ///
+    /// An id that is not of this data set, a file that cannot be read.
+    pub fn read(&self, id: ItemId) -> Result<Cow<'_, [u8]>, DataError> {
+        self.item(id)?.encoded_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(class: u32, split: Split) -> Item {
+        Item::new(
+            format!("of {class}"),
+            ImageSource::Embedded(b""),
+            class,
+            split,
+        )
+    }
+
+    fn names(count: usize) -> Vec<String> {
+        (0..count).map(|name| name.to_string()).collect()
+    }
+
+    #[test]
+    fn splits_are_ascending_and_labels_follow_the_ids() {
+        let items = [
+            (1, Split::Test),
+            (0, Split::Train),
+            (0, Split::Test),
+            (1, Split::Train),
+        ]
+        .map(|(class, split)| item(class, split));
+        let dataset = Dataset::from_items("own", items.to_vec(), names(2)).unwrap();
+        assert_eq!(dataset.split(Split::Train), [1, 3]);
+        assert_eq!(dataset.split(Split::Test), [0, 2]);
+        assert_eq!(dataset.labels(&[3, 0, 1]), [1, 1, 0]);
+    }
+
+    #[test]
+    fn items_that_make_no_data_set_are_refused() {
+        let message = Dataset::from_items("own", vec![], names(1))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("own") && message.contains("no items"),
+            "{message}"
+        );
+        let items = vec![item(2, Split::Train)];
+        let message = Dataset::from_items("own", items, names(2))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("of 2") && message.contains("2 classes"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn an_unknown_item_is_an_error() {
+        let dataset = Dataset::from_items("own", vec![item(0, Split::Train)], names(1)).unwrap();
+        assert!(dataset.read(0).is_ok());
+        let message = dataset.read(1).unwrap_err().to_string();
+        assert!(message.contains("no item 1"), "{message}");
+    }
+
+    #[test]
+    fn super_classes_need_names() {
+        let mut with = item(0, Split::Train);
+        with.super_class = Some(1);
+        let dataset = Dataset::from_items("own", vec![with], names(1)).unwrap();
+        assert!(dataset.clone().with_super_class_names(names(1)).is_err());
+        assert_eq!(
+            dataset
+                .with_super_class_names(names(2))
+                .unwrap()
+                .super_class_names()
+                .len(),
+            2
+        );
+    }
+}

@@ -1,0 +1,333 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use serde::{Deserialize, Serialize};
+
+use crate::decode::read_rgb;
+use crate::random::{Key, Purpose};
+use crate::{DataError, Dataset, ItemId, Transform};
+
+/// What becomes of an image that cannot be read or decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CorruptPolicy {
+    /// The batch is an error that names the image, and the last thing that comes.
+    #[default]
+    Error,
+    /// The image is left out of its batch and counted in [`Batch::skipped`].
+    Skip,
+}
+
+/// Settings of a [`Loader`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoaderConfig {
+    /// Threads that decode and augment; 0 is one a core, or what `RAYON_NUM_THREADS` says. They
+    /// change the speed, never a pixel.
+    /// Default: 0.
+    pub threads: usize,
+    /// Finished batches that may wait to be taken, at least 1. They bound the memory: a batch has
+    /// `3 * height * width` bytes an item. Default: 2.
+    pub prefetch: usize,
+    /// What becomes of an image that cannot be read. Default: an error.
+    pub corrupt: CorruptPolicy,
+    /// Seed of the augmentation. Default: 0.
+    pub seed: u64,
+}
+
+impl Default for LoaderConfig {
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            prefetch: 2,
+            corrupt: CorruptPolicy::Error,
+            seed: 0,
+        }
+    }
+}
+
+/// Which items to load, and the place in the run that their augmentation depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchRequest {
+    /// The epoch, from 0.
+    pub epoch: u64,
+    /// The step within the epoch, from 0.
+    pub step: u64,
+    /// The items, in the order of the batch.
+    pub ids: Vec<ItemId>,
+}
+
+/// Decoded and transformed images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The items, in the order of the request, less those that were skipped.
+    pub ids: Vec<ItemId>,
+    /// Their classes.
+    pub labels: Vec<u32>,
+    /// Their pixels, `[n, 3, height, width]` row by row.
+    pub pixels: Vec<u8>,
+    /// `[n, 3, height, width]`.
+    pub shape: [usize; 4],
+    /// How many items of the request could not be read ([`CorruptPolicy::Skip`]).
+    pub skipped: usize,
+}
+
+/// Decodes and transforms batches of images on threads of its own.
+///
+/// Each image's augmentation is drawn from its own generator, keyed by the seed, the epoch, the step
+/// and the item. So a batch is a function of its request, whatever the number of threads and
+/// whatever was loaded before.
+#[derive(Debug, Clone)]
+pub struct Loader {
+    inner: Arc<Inner>,
+    prefetch: usize,
+}
+
+#[derive(Debug)]
+struct Inner {
+    dataset: Arc<Dataset>,
+    transform: Transform,
+    pool: ThreadPool,
+    corrupt: CorruptPolicy,
+    seed: u64,
+}
+
+impl Loader {
+    /// A loader of `dataset`'s images through `transform`, a [`TrainTransform`](crate::TrainTransform)
+    /// or an [`EvalTransform`](crate::EvalTransform).
+    ///
+    /// # Errors
+    ///
+    /// A field of `transform` out of its range, `prefetch` 0, threads that the system refuses.
+    pub fn new(
+        dataset: Arc<Dataset>,
+        transform: impl Into<Transform>,
+        config: LoaderConfig,
+    ) -> Result<Self, DataError> {
+        let transform = transform.into();
+        transform.validate()?;
+        let LoaderConfig {
+            threads,
+            prefetch,
+            corrupt,
+            seed,
+        } = config;
+        if prefetch == 0 {
+            let problem = "prefetch is 0, but at least 1 batch has to be held".to_owned();
+            return Err(DataError::Loader { problem });
+        }
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|number| format!("recall-loader-{number}"))
+            .build()
+            .map_err(|error| DataError::Loader {
+                problem: format!("threads is {threads}, and the system says: {error}"),
+            })?;
+        let inner = Inner {
+            dataset,
+            transform,
+            pool,
+            corrupt,
+            seed,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+            prefetch,
+        })
+    }
+
+    /// The data set that it loads from.
+    pub fn dataset(&self) -> &Arc<Dataset> {
+        &self.inner.dataset
+    }
+
+    /// The shape of a batch of `items` images: `[items, 3, height, width]`.
+    pub fn shape(&self, items: usize) -> [usize; 4] {
+        let [height, width] = self.inner.transform.size();
+        [items, 3, height, width]
+    }
+
+    /// Loads batches in the order of their requests, ahead of their being taken. Requests are pulled as
+    /// there is room for their batches. Dropping what is returned stops the work.
+    pub fn batches<I>(&self, requests: I) -> Batches
+    where
+        I: IntoIterator<Item = BatchRequest>,
+        I::IntoIter: Send + 'static,
+    {
+        // One finished batch waits in the hands of the sender, the others in the channel.
+        let (sender, receiver) = sync_channel(self.prefetch - 1);
+        let stop = Arc::new(AtomicBool::new(false));
+        let requests = requests.into_iter();
+        let (inner, stopped) = (Arc::clone(&self.inner), Arc::clone(&stop));
+        let work = move || {
+            for request in requests {
+                let Some(batch) = inner.load(request, &stopped) else {
+                    return;
+                };
+                let last = batch.is_err();
+                if sender.send(batch).is_err() || last {
+                    return;
+                }
+            }
+        };
+        let spawned = std::thread::Builder::new()
+            .name("recall-loader".into())
+            .spawn(work);
+        match spawned {
+            Ok(thread) => Batches {
+                receiver: Some(receiver),
+                thread: Some(thread),
+                stop,
+                refused: None,
+            },
+            Err(error) => {
+                let problem = format!("the system refuses another thread: {error}");
+                let refused = Some(DataError::Loader { problem });
+                Batches {
+                    receiver: None,
+                    thread: None,
+                    stop,
+                    refused,
+                }
+            }
+        }
+    }
+
+    /// Loads one batch, on the calling thread's time.
+    ///
+    /// # Errors
+    ///
+    /// An id that the data set does not have; with [`CorruptPolicy::Error`], an image that cannot be read.
+    pub fn load(&self, request: BatchRequest) -> Result<Batch, DataError> {
+        let never = AtomicBool::new(false);
+        self.inner.load(request, &never).unwrap_or_else(|| {
+            Err(DataError::Loader {
+                problem: "the work was stopped".to_owned(),
+            })
+        })
+    }
+}
+
+impl Inner {
+    /// `None` if it was stopped.
+    fn load(&self, request: BatchRequest, stop: &AtomicBool) -> Option<Result<Batch, DataError>> {
+        let BatchRequest {
+            epoch,
+            step,
+            mut ids,
+        } = request;
+        if let Some(error) = ids.iter().find_map(|&id| self.dataset.item(id).err()) {
+            return Some(Err(error));
+        }
+
+        let [height, width] = self.transform.size();
+        let image_bytes = 3 * height * width;
+        let mut pixels = vec![0; ids.len() * image_bytes];
+        let results: Vec<Result<(), DataError>> = self.pool.install(|| {
+            ids.par_iter()
+                .zip(pixels.par_chunks_exact_mut(image_bytes))
+                .map(|(&id, place)| {
+                    if !stop.load(Ordering::Relaxed) {
+                        let key = Key {
+                            seed: self.seed,
+                            epoch,
+                            step,
+                            item: id as u64,
+                        };
+                        place.copy_from_slice(&self.load_image(id, key)?);
+                    }
+                    Ok(())
+                })
+                .collect()
+        });
+        if stop.load(Ordering::Relaxed) {
+            return None;
+        }
+
+        let mut kept = 0;
+        for (place, result) in results.into_iter().enumerate() {
+            match (result, self.corrupt) {
+                (Ok(()), _) => {
+                    if kept < place {
+                        let from = place * image_bytes;
+                        pixels.copy_within(from..from + image_bytes, kept * image_bytes);
+                        ids[kept] = ids[place];
+                    }
+                    kept += 1;
+                }
+                (Err(DataError::Decode { .. } | DataError::Io { .. }), CorruptPolicy::Skip) => {}
+                (Err(error), _) => return Some(Err(error)),
+            }
+        }
+        let skipped = ids.len() - kept;
+        ids.truncate(kept);
+        pixels.truncate(kept * image_bytes);
+        let labels = self.dataset.labels(&ids);
+        Some(Ok(Batch {
+            shape: [kept, 3, height, width],
+            ids,
+            labels,
+            pixels,
+            skipped,
+        }))
+    }
+
+    fn load_image(&self, id: ItemId, key: Key) -> Result<Vec<u8>, DataError> {
+        let image = read_rgb(self.dataset.item(id)?)?;
+        self.transform
+            .apply(&image, || key.generator(Purpose::Augmentation))
+    }
+}
+
+/// Batches as they are loaded, see [`Loader::batches`]. After an error nothing more comes.
+#[derive(Debug)]
+pub struct Batches {
+    /// `None` once there is nothing more to come.
+    receiver: Option<Receiver<Result<Batch, DataError>>>,
+    thread: Option<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+    /// Why there is no thread, to be told once.
+    refused: Option<DataError>,
+}
+
+impl Iterator for Batches {
+    type Item = Result<Batch, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(error) = self.refused.take() {
+            return Some(Err(error));
+        }
+        match self.receiver.as_ref()?.recv() {
+            Ok(batch) => Some(batch),
+            Err(_) => {
+                self.receiver = None;
+                // The requests are the caller's code: its panic is not taken for the end.
+                if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
+                    std::panic::resume_unwind(panic);
+                }
+                None
+            }
+        }
+    }
+}
+
+impl std::iter::FusedIterator for Batches {}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // First the receiver, so that a thread that waits to hand over a batch wakes up.
+        self.receiver = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the requests has nobody left to go to.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

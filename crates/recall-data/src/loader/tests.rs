@@ -1,0 +1,312 @@
+use std::io::Cursor;
+use std::path::Path;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use image::{ImageFormat, RgbImage};
+
+use super::*;
+use crate::{
+    ColourJitter, EvalTransform, ImageSource, Item, RandomResizedCrop, Split, TrainTransform,
+};
+
+fn picture(number: u32) -> Vec<u8> {
+    let image = RgbImage::from_fn(20 + number % 5, 17, |x, y| {
+        image::Rgb([
+            (x * 9 + number * 31) as u8,
+            (y * 13) as u8,
+            (x * y + number) as u8,
+        ])
+    });
+    let mut file = Cursor::new(Vec::new());
+    image.write_to(&mut file, ImageFormat::Png).unwrap();
+    file.into_inner()
+}
+
+/// Images in files, the ones in `broken` cut short.
+fn dataset(dir: &Path, count: u32, broken: &[u32]) -> Arc<Dataset> {
+    let items = (0..count).map(|number| {
+        let path = dir.join(format!("{number}.png"));
+        let mut bytes = picture(number);
+        if broken.contains(&number) {
+            bytes.truncate(40);
+        }
+        std::fs::write(&path, bytes).unwrap();
+        Item::new(
+            number.to_string(),
+            ImageSource::File(path),
+            number % 3,
+            Split::Train,
+        )
+    });
+    let names = ["a", "b", "c"].map(String::from).to_vec();
+    Arc::new(Dataset::from_items("files", items.collect(), names).unwrap())
+}
+
+fn train() -> TrainTransform {
+    TrainTransform {
+        size: [8, 12],
+        random_resized_crop: Some(RandomResizedCrop::default()),
+        horizontal_flip: 0.5,
+        colour_jitter: Some(ColourJitter {
+            brightness: 0.4,
+            contrast: 0.4,
+            saturation: 0.4,
+        }),
+    }
+}
+
+fn eval() -> EvalTransform {
+    EvalTransform {
+        resize: 10,
+        crop: 8,
+    }
+}
+
+fn requests(steps: u64, count: usize) -> Vec<BatchRequest> {
+    (0..steps)
+        .map(|step| BatchRequest {
+            epoch: 1,
+            step,
+            ids: (0..count).collect(),
+        })
+        .collect()
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = dataset(dir.path(), 23, &[]);
+    let load = |threads, prefetch| -> Vec<Batch> {
+        let config = LoaderConfig {
+            threads,
+            prefetch,
+            seed: 5,
+            ..LoaderConfig::default()
+        };
+        let loader = Loader::new(Arc::clone(&dataset), train(), config).unwrap();
+        loader
+            .batches(requests(4, 23))
+            .map(Result::unwrap)
+            .collect()
+    };
+    let one = load(1, 1);
+    assert_eq!(one.len(), 4);
+    assert_eq!(one[0].shape, [23, 3, 8, 12]);
+    assert_eq!(one[0].pixels.len(), 23 * 3 * 8 * 12);
+    assert_eq!(one[0].labels[..4], [0, 1, 2, 0]);
+    assert_ne!(one[0].pixels, one[1].pixels, "each step augments anew");
+    for (threads, prefetch) in [(2, 1), (5, 3), (0, 2)] {
+        assert_eq!(load(threads, prefetch), one);
+    }
+}
+
+#[test]
+fn an_image_depends_on_its_place_in_the_run_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = dataset(dir.path(), 6, &[]);
+    let loader = |seed| {
+        let config = LoaderConfig {
+            threads: 2,
+            seed,
+            ..LoaderConfig::default()
+        };
+        Loader::new(Arc::clone(&dataset), train(), config).unwrap()
+    };
+    let load = |seed, epoch, step, ids: &[ItemId]| {
+        loader(seed)
+            .load(BatchRequest {
+                epoch,
+                step,
+                ids: ids.to_vec(),
+            })
+            .unwrap()
+            .pixels
+    };
+    let image = 3 * 8 * 12;
+    let base = load(0, 0, 0, &[0, 1, 2]);
+    assert_eq!(
+        load(0, 0, 0, &[2, 0])[..image],
+        base[2 * image..],
+        "not of its neighbours"
+    );
+    for other in [
+        load(1, 0, 0, &[0]),
+        load(0, 1, 0, &[0]),
+        load(0, 0, 1, &[0]),
+    ] {
+        assert_ne!(other, base[..image]);
+    }
+}
+
+#[test]
+fn files_and_embedded_bytes_are_treated_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = dataset(dir.path(), 3, &[]);
+    let items = files.items().iter().map(|item| {
+        let bytes = item.encoded_bytes().unwrap().into_owned().leak();
+        Item {
+            source: ImageSource::Embedded(bytes),
+            ..item.clone()
+        }
+    });
+    let embedded =
+        Dataset::from_items("embedded", items.collect(), files.class_names().to_vec()).unwrap();
+    let load = |dataset| {
+        let loader = Loader::new(dataset, eval(), LoaderConfig::default()).unwrap();
+        loader.batches(requests(1, 3)).next().unwrap().unwrap()
+    };
+    assert_eq!(load(Arc::new(embedded)), load(files));
+}
+
+#[test]
+fn a_corrupt_file_is_named_and_ends_the_batches() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = dataset(dir.path(), 9, &[4, 7]);
+    let loader = Loader::new(dataset, eval(), LoaderConfig::default()).unwrap();
+    let mut batches = loader.batches([(0..4), (0..9), (0..4)].map(|ids| BatchRequest {
+        epoch: 0,
+        step: 0,
+        ids: ids.collect(),
+    }));
+    assert!(batches.next().unwrap().is_ok());
+    let message = batches.next().unwrap().unwrap_err().to_string();
+    assert!(
+        message.contains("4.png"),
+        "the first one in the batch: {message}"
+    );
+    assert!(batches.next().is_none());
+    assert!(batches.next().is_none());
+}
+
+#[test]
+fn a_corrupt_file_can_be_skipped_and_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = dataset(dir.path(), 9, &[0, 4, 8]);
+    std::fs::remove_file(dir.path().join("5.png")).unwrap();
+    let config = LoaderConfig {
+        corrupt: CorruptPolicy::Skip,
+        ..LoaderConfig::default()
+    };
+    let loader = Loader::new(dataset, eval(), config).unwrap();
+    let load = |ids: &[ItemId]| {
+        loader
+            .load(BatchRequest {
+                epoch: 0,
+                step: 0,
+                ids: ids.to_vec(),
+            })
+            .unwrap()
+    };
+    let batch = load(&[0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(
+        (batch.ids.as_slice(), batch.skipped),
+        (&[1, 2, 3, 6, 7][..], 4)
+    );
+    assert_eq!(batch.labels, [1, 2, 0, 0, 1]);
+    assert_eq!(batch.shape, [5, 3, 8, 8]);
+    assert_eq!(batch.pixels, load(&[1, 2, 3, 6, 7]).pixels);
+    assert_eq!(load(&[0, 4]).shape, [0, 3, 8, 8]);
+    assert_eq!(load(&[]).skipped, 0);
+}
+
+#[test]
+fn an_unknown_item_is_an_error_whatever_the_policy() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = LoaderConfig {
+        corrupt: CorruptPolicy::Skip,
+        ..LoaderConfig::default()
+    };
+    let loader = Loader::new(dataset(dir.path(), 2, &[]), eval(), config).unwrap();
+    let error = loader
+        .load(BatchRequest {
+            epoch: 0,
+            step: 0,
+            ids: vec![1, 2],
+        })
+        .unwrap_err();
+    assert!(error.to_string().contains("no item 2"), "{error}");
+}
+
+#[test]
+fn no_more_requests_are_pulled_than_there_is_room_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = dataset(dir.path(), 4, &[]);
+    for prefetch in [1, 3] {
+        let pulled = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&pulled);
+        let counted = requests(40, 4).into_iter().inspect(move |_| {
+            counter.fetch_add(1, Ordering::SeqCst);
+        });
+        let config = LoaderConfig {
+            prefetch,
+            ..LoaderConfig::default()
+        };
+        let mut batches = Loader::new(Arc::clone(&dataset), eval(), config)
+            .unwrap()
+            .batches(counted);
+        for taken in 1..=5 {
+            batches.next().unwrap().unwrap();
+            // Time enough to run ahead, if nothing held it back.
+            std::thread::sleep(Duration::from_millis(30));
+            assert!(pulled.load(Ordering::SeqCst) <= taken + prefetch);
+        }
+    }
+}
+
+#[test]
+fn dropping_the_batches_early_stops_the_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = dataset(dir.path(), 4, &[]);
+    let loader = Loader::new(dataset, eval(), LoaderConfig::default()).unwrap();
+    let start = Instant::now();
+    // Before the first batch, waiting to hand one over, and within a batch that would take minutes.
+    drop(loader.batches(requests(1000, 4)));
+    let mut waiting = loader.batches(requests(1000, 4));
+    waiting.next().unwrap().unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    drop(waiting);
+    let long = BatchRequest {
+        epoch: 0,
+        step: 0,
+        ids: vec![0; 1_000_000],
+    };
+    let within = loader.batches([long]);
+    std::thread::sleep(Duration::from_millis(50));
+    drop(within);
+    assert!(
+        start.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        start.elapsed()
+    );
+    // The loader is as good as new.
+    assert_eq!(loader.batches(requests(3, 4)).count(), 3);
+}
+
+#[test]
+#[should_panic(expected = "the caller's own")]
+fn a_panic_of_the_requests_is_not_taken_for_their_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let loader = Loader::new(dataset(dir.path(), 2, &[]), eval(), LoaderConfig::default()).unwrap();
+    let requests = requests(3, 2).into_iter().inspect(|request| {
+        assert!(request.step < 2, "the caller's own");
+    });
+    loader
+        .batches(requests)
+        .for_each(|batch| assert!(batch.is_ok()));
+}
+
+#[test]
+fn settings_that_make_no_loader_are_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = dataset(dir.path(), 1, &[]);
+    let config = LoaderConfig {
+        prefetch: 0,
+        ..LoaderConfig::default()
+    };
+    let error = Loader::new(Arc::clone(&dataset), eval(), config).unwrap_err();
+    assert!(error.to_string().contains("prefetch is 0"), "{error}");
+    let transform = EvalTransform { resize: 4, crop: 8 };
+    let error = Loader::new(dataset, transform, LoaderConfig::default()).unwrap_err();
+    assert!(error.to_string().contains("crop"), "{error}");
+}

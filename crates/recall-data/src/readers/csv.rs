@@ -1,0 +1,367 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use csv::{ReaderBuilder, StringRecord, Trim};
+
+use super::split_classes_in_half;
+use crate::{BoundingBox, DataError, Dataset, ImageSource, Item, Role, Split};
+
+const EXPECTED: &str = "expected is a CSV file with a header and the columns path,label and, if \
+                        wanted, split,is_query,is_gallery,x_1,y_1,x_2,y_2";
+
+const BOX_COLUMNS: [&str; 4] = ["x_1", "y_1", "x_2", "y_2"];
+
+/// Where the columns are.
+struct Columns {
+    path: usize,
+    label: usize,
+    split: Option<usize>,
+    is_query: Option<usize>,
+    is_gallery: Option<usize>,
+    bbox: Option<[usize; 4]>,
+}
+
+impl Columns {
+    fn find(header: &StringRecord, file: &Path) -> Result<Self, DataError> {
+        // Some spreadsheets start a file with a byte order mark.
+        let names: Vec<&str> = header
+            .iter()
+            .map(|name| name.trim_start_matches('\u{feff}').trim())
+            .collect();
+        let find = |wanted: &str| names.iter().position(|name| *name == wanted);
+        let need = |wanted: &str| {
+            find(wanted).ok_or_else(|| {
+                let found = names.join(",");
+                let problem = format!("has no column `{wanted}` but `{found}`: {EXPECTED}");
+                DataError::layout(file, problem)
+            })
+        };
+        let bbox = match BOX_COLUMNS.map(find) {
+            [Some(left), Some(top), Some(right), Some(bottom)] => Some([left, top, right, bottom]),
+            [None, None, None, None] => None,
+            found => {
+                let missing: Vec<_> = BOX_COLUMNS
+                    .iter()
+                    .zip(found)
+                    .filter_map(|(name, place)| place.is_none().then_some(*name))
+                    .collect();
+                let problem = format!(
+                    "has columns of a box but not {}: give all four",
+                    missing.join(", ")
+                );
+                return Err(DataError::layout(file, problem));
+            }
+        };
+        Ok(Self {
+            path: need("path")?,
+            label: need("label")?,
+            split: find("split"),
+            is_query: find("is_query"),
+            is_gallery: find("is_gallery"),
+            bbox,
+        })
+    }
+}
+
+/// One line of the table.
+struct Row {
+    path: String,
+    label: String,
+    /// `None` where the table has no such column.
+    split: Option<Split>,
+    role: Role,
+    bbox: Option<BoundingBox>,
+}
+
+pub(crate) fn read(file: &Path) -> Result<Dataset, DataError> {
+    let opened = std::fs::File::open(file).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            DataError::layout(file, format!("is not there: {EXPECTED}"))
+        }
+        _ => DataError::io(file, error),
+    })?;
+    if opened.metadata().is_ok_and(|found| found.is_dir()) {
+        let problem = format!("is a folder: {EXPECTED}; for a folder write `folder:DIR`");
+        return Err(DataError::layout(file, problem));
+    }
+    let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(opened);
+    let columns = Columns::find(
+        reader.headers().map_err(|error| refused(file, error))?,
+        file,
+    )?;
+
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| refused(file, error))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let row = read_row(&record, &columns).and_then(|row| {
+            let path = folder.join(&row.path);
+            if path.is_file() {
+                Ok(row)
+            } else {
+                Err(format!(
+                    "there is no file {} (paths start at the folder of the table)",
+                    path.display()
+                ))
+            }
+        });
+        let row = row.map_err(|problem| DataError::CsvLine {
+            path: file.into(),
+            line,
+            problem,
+        })?;
+        rows.push(row);
+    }
+    if rows.is_empty() {
+        return Err(DataError::layout(
+            file,
+            format!("has no lines below its header: {EXPECTED}"),
+        ));
+    }
+    dataset(file, folder, rows)
+}
+
+fn dataset(file: &Path, folder: &Path, rows: Vec<Row>) -> Result<Dataset, DataError> {
+    let labels: BTreeSet<&str> = rows.iter().map(|row| row.label.as_str()).collect();
+    let mut class_names: Vec<String> = labels.into_iter().map(str::to_owned).collect();
+    if class_names.len() < 2 {
+        let problem = "has only one label, and there is nothing to tell apart".to_owned();
+        return Err(DataError::layout(file, problem));
+    }
+    // Numbers in the order of numbers: 2 before 10.
+    if class_names.iter().all(|name| name.parse::<i64>().is_ok()) {
+        class_names.sort_by_key(|name| name.parse::<i64>().ok());
+    }
+    let class_ids: std::collections::HashMap<&str, u32> =
+        class_names.iter().map(String::as_str).zip(0..).collect();
+
+    let halves = split_classes_in_half(&class_names);
+    let items = rows
+        .iter()
+        .map(|row| {
+            let class = class_ids[row.label.as_str()];
+            let source = ImageSource::File(folder.join(&row.path));
+            let split = row.split.unwrap_or(halves[class as usize]);
+            Item {
+                bbox: row.bbox,
+                role: row.role,
+                ..Item::new(row.path.clone(), source, class, split)
+            }
+        })
+        .collect();
+    let name = file
+        .file_stem()
+        .map_or_else(String::new, |stem| stem.to_string_lossy().into());
+    Dataset::from_items(name, items, class_names.clone())
+}
+
+fn refused(file: &Path, error: csv::Error) -> DataError {
+    let line = error.position().map_or(0, csv::Position::line);
+    match error.into_kind() {
+        csv::ErrorKind::Io(source) => DataError::io(file, source),
+        csv::ErrorKind::UnequalLengths {
+            expected_len, len, ..
+        } => DataError::CsvLine {
+            path: file.into(),
+            line,
+            problem: format!("it has {len} fields where the header has {expected_len}"),
+        },
+        csv::ErrorKind::Utf8 { .. } => DataError::CsvLine {
+            path: file.into(),
+            line,
+            problem: "it is not UTF-8: save the table as UTF-8".into(),
+        },
+        other => DataError::layout(file, format!("cannot be read as CSV: {other:?}")),
+    }
+}
+
+fn read_row(record: &StringRecord, columns: &Columns) -> Result<Row, String> {
+    let field = |place: usize| record.get(place).unwrap_or("");
+    let path = field(columns.path);
+    if path.is_empty() {
+        return Err("the path is empty".into());
+    }
+    let label = field(columns.label);
+    if label.is_empty() {
+        return Err("the label is empty".into());
+    }
+    let split = match columns.split.map(field) {
+        None => None,
+        Some("train") => Some(Split::Train),
+        Some("test" | "validation") => Some(Split::Test),
+        Some(other) => {
+            return Err(format!(
+                "the split is `{other}`: use train, test or validation"
+            ));
+        }
+    };
+    let flag = |name: &str, place: Option<usize>| match place.map(field) {
+        None | Some("") => Ok(None),
+        Some(text) => match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "1.0" => Ok(Some(true)),
+            "false" | "0" | "0.0" => Ok(Some(false)),
+            _ => Err(format!("{name} is `{text}`: use true or false")),
+        },
+    };
+    let role = match (
+        flag("is_query", columns.is_query)?,
+        flag("is_gallery", columns.is_gallery)?,
+    ) {
+        (None, None) | (Some(true), Some(true)) => Role::Both,
+        (Some(true), None | Some(false)) | (None, Some(false)) => Role::Query,
+        (None | Some(false), Some(true)) | (Some(false), None) => Role::Gallery,
+        (Some(false), Some(false)) if split == Some(Split::Train) => Role::Both,
+        (Some(false), Some(false)) => {
+            return Err(
+                "it is neither query nor gallery: set one of them, or drop the line".into(),
+            );
+        }
+    };
+    let bbox = match columns.bbox.map(|places| places.map(field)) {
+        None | Some(["", "", "", ""]) => None,
+        Some(corners) => Some(read_box(corners)?),
+    };
+    Ok(Row {
+        path: path.into(),
+        label: label.into(),
+        split,
+        role,
+        bbox,
+    })
+}
+
+fn read_box(corners: [&str; 4]) -> Result<BoundingBox, String> {
+    let mut pixels = [0; 4];
+    for ((name, text), pixel) in BOX_COLUMNS.iter().zip(corners).zip(&mut pixels) {
+        // Written by way of a column with gaps, whole numbers come as 12.0.
+        let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+        let number = number
+            .ok_or_else(|| format!("{name} is `{text}`: give pixels, or leave all four out"))?;
+        if number < 0.0 || number > f64::from(u32::MAX) {
+            return Err(format!("{name} is {text}: pixels are counted from 0"));
+        }
+        *pixel = number.round() as u32;
+    }
+    let [left, top, right, bottom] = pixels;
+    BoundingBox::new(left, top, right, bottom).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table beside the images `1.png` to `4.png`.
+    fn table(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        for image in 1..=4 {
+            std::fs::write(dir.path().join(format!("{image}.png")), "x").unwrap();
+        }
+        let file = dir.path().join("table.csv");
+        std::fs::write(&file, text).unwrap();
+        (dir, file)
+    }
+
+    fn open(text: &str) -> Result<Dataset, DataError> {
+        let (_dir, file) = table(text);
+        read(&file)
+    }
+
+    #[test]
+    fn path_and_label_are_enough() {
+        let (_dir, file) = table("path,label\n1.png,10\n2.png,2\n3.png,10\n4.png,-1\n");
+        let dataset = read(&file).unwrap();
+        assert_eq!(dataset.name(), "table");
+        assert_eq!(
+            dataset.class_names(),
+            ["-1", "2", "10"],
+            "in the order of numbers"
+        );
+        assert_eq!(dataset.labels(&[0, 1, 2, 3]), [2, 1, 2, 0]);
+        let halves = split_classes_in_half(&["-1", "2", "10"]);
+        assert!(
+            dataset
+                .items()
+                .iter()
+                .all(|item| item.split == halves[item.class as usize])
+        );
+        assert_eq!(*dataset.read(3).unwrap(), *b"x");
+    }
+
+    #[test]
+    fn all_columns_are_read_and_others_ignored() {
+        let dataset = open(
+            "\u{feff}split, is_query ,is_gallery,label,weather,path,x_1,y_1,x_2,y_2\n\
+             train,,,a,sun,1.png,,,,\n\
+             validation,True,False,b,rain,2.png,1,2,30.0,4\n\
+             test,0,1,b,,3.png,0,0,1,1\n\
+             test,TRUE,true,b,,4.png,,,,\n",
+        )
+        .unwrap();
+        assert_eq!(dataset.split(Split::Train), [0]);
+        assert_eq!(dataset.split(Split::Test), [1, 2, 3]);
+        let roles: Vec<_> = dataset.items().iter().map(|item| item.role).collect();
+        assert_eq!(roles, [Role::Both, Role::Query, Role::Gallery, Role::Both]);
+        assert_eq!(dataset.items()[0].bbox, None);
+        assert_eq!(dataset.items()[1].bbox, BoundingBox::new(1, 2, 30, 4).ok());
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_used_is_named_by_its_number() {
+        let header = "path,label,split,is_query,is_gallery,x_1,y_1,x_2,y_2";
+        for (line, word) in [
+            ("9.png,a,train,,,,,,", "there is no file"),
+            (",a,train,,,,,,", "the path is empty"),
+            ("1.png,,train,,,,,,", "the label is empty"),
+            ("1.png,a,dev,,,,,,", "`dev`: use train, test or validation"),
+            ("1.png,a,,,,,,,", "the split is ``"),
+            ("1.png,a,test,maybe,1,,,,", "is_query is `maybe`"),
+            ("1.png,a,test,0,0,,,,", "neither query nor gallery"),
+            ("1.png,a,test,1,1,5,5,5,9", "no area"),
+            ("1.png,a,test,1,1,5,5,,9", "x_2 is ``"),
+            ("1.png,a,test,1,1,-5,5,6,9", "x_1 is -5"),
+            ("1.png,a,test,1,1,nan,5,6,9", "x_1 is `nan`"),
+            ("1.png,a", "2 fields where the header has 9"),
+        ] {
+            let text = format!("{header}\n1.png,a,train,,,,,,\n{line}\n");
+            let message = open(&text).unwrap_err().to_string();
+            assert!(
+                message.contains("line 3 of ") && message.contains(word),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_table_that_cannot_be_used_is_named_with_the_way_out() {
+        for (text, word) in [
+            ("", "no column `path`"),
+            (
+                "path,class\n1.png,a\n",
+                "no column `label` but `path,class`",
+            ),
+            ("path,label\n", "no lines"),
+            ("path,label\n1.png,a\n2.png,a\n", "only one label"),
+            ("path,label,x_1,y_2\n1.png,a,1,2\n", "not y_1, x_2"),
+        ] {
+            let message = open(text).unwrap_err().to_string();
+            assert!(
+                message.contains(word) && message.contains("table.csv"),
+                "{message}"
+            );
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let message = read(&dir.path().join("none.csv")).unwrap_err().to_string();
+        assert!(message.contains("none.csv is not there"), "{message}");
+        let message = read(dir.path()).unwrap_err().to_string();
+        assert!(message.contains("is a folder"), "{message}");
+
+        let (_dir, file) = table("");
+        std::fs::write(&file, b"path,label\n1.png,\xff\n").unwrap();
+        let message = read(&file).unwrap_err().to_string();
+        assert!(
+            message.contains("line 2") && message.contains("UTF-8"),
+            "{message}"
+        );
+    }
+}

@@ -1,0 +1,277 @@
+use std::collections::{HashMap, HashSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Ids and labels of classes of the given sizes. Ids are neither dense nor in order of the labels.
+fn classes(sizes: &[usize]) -> (Vec<ItemId>, Vec<u32>) {
+    let mut labelled: Vec<(ItemId, u32)> = Vec::new();
+    for (label, &size) in (0..).zip(sizes) {
+        labelled.extend((0..size).map(|_| (0, label)));
+    }
+    let count = labelled.len();
+    for (place, (id, _)) in labelled.iter_mut().enumerate() {
+        // A permutation: 7 and the count may have common factors, so step through residues.
+        *id = (place % 7) * count + place / 7;
+    }
+    labelled.into_iter().unzip()
+}
+
+fn config(batch: usize, each: usize, small: SmallClasses, seed: u64) -> BatchSamplerConfig {
+    BatchSamplerConfig {
+        small_classes: small,
+        seed,
+        ..BatchSamplerConfig::new(batch, each)
+    }
+}
+
+fn refusal(config: BatchSamplerConfig, sizes: &[usize]) -> String {
+    let (ids, labels) = classes(sizes);
+    config.init(&ids, &labels).unwrap_err().to_string()
+}
+
+#[test]
+fn impossible_settings_are_refused_by_name() {
+    let sizes = [4; 10];
+    for (settings, words) in [
+        ((8, 1), vec!["samples_per_class is 1"]),
+        ((8, 0), vec!["samples_per_class is 0"]),
+        ((10, 4), vec!["batch_size 10", "multiple", "8 is"]),
+        ((0, 4), vec!["batch_size 0", "at least 8"]),
+        ((4, 4), vec!["batch_size 4", "at least 8"]),
+        (
+            (44, 4),
+            vec!["batch_size 44", "needs 11 classes", "10 classes"],
+        ),
+        (
+            (15, 5),
+            vec!["needs 3 classes", "of 10 classes only 0 have enough"],
+        ),
+    ] {
+        let message = refusal(BatchSamplerConfig::new(settings.0, settings.1), &sizes);
+        words
+            .iter()
+            .for_each(|word| assert!(message.contains(word), "{word}: {message}"));
+    }
+    // Three classes of 2 fill two groups of 4, one too few for three places.
+    let message = refusal(config(12, 4, SmallClasses::TakeAll, 0), &[2, 2, 2]);
+    assert!(message.contains("2 places"), "{message}");
+
+    let config = BatchSamplerConfig::new(4, 2);
+    assert!(
+        config
+            .init(&[1, 2], &[0])
+            .unwrap_err()
+            .to_string()
+            .contains("2 ids but 1 labels")
+    );
+    let message = config
+        .init(&[1, 2, 3, 1], &[0, 0, 1, 1])
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("item 1 is given twice"), "{message}");
+}
+
+#[test]
+fn small_classes_are_left_out_aloud_or_taken_whole() {
+    let (ids, labels) = classes(&[1, 2, 3, 4, 5, 8, 3]);
+    let out = config(8, 4, SmallClasses::LeaveOut, 0)
+        .init(&ids, &labels)
+        .unwrap();
+    assert_eq!(
+        out.left_out(),
+        LeftOut {
+            classes: 4,
+            images: 9
+        }
+    );
+    assert!(out.epoch(0).iter().all(|batch| batch.len() == 8));
+
+    let all = config(8, 4, SmallClasses::TakeAll, 0)
+        .init(&ids, &labels)
+        .unwrap();
+    assert_eq!(
+        all.left_out(),
+        LeftOut {
+            classes: 1,
+            images: 1
+        }
+    );
+    // Groups: one of 4, one of 4 of the 5, two of the 8, and 3, 3, 2 on their own.
+    assert_eq!(all.steps_per_epoch(), 3);
+}
+
+#[test]
+fn small_classes_share_places_so_that_batches_stay_near_their_size() {
+    let (ids, labels) = classes(&[2; 100]);
+    let sampler = config(40, 4, SmallClasses::TakeAll, 0)
+        .init(&ids, &labels)
+        .unwrap();
+    assert_eq!(sampler.steps_per_epoch(), 5);
+    assert!(sampler.epoch(0).iter().all(|batch| batch.len() == 40));
+}
+
+#[test]
+fn a_large_class_is_in_every_batch_and_the_epoch_is_as_long_as_can_be() {
+    // The class of 400 can give each batch one group; the others must fill the rest.
+    let mut sizes = vec![400];
+    sizes.extend([4; 30]);
+    let (ids, labels) = classes(&sizes);
+    let sampler = config(16, 4, SmallClasses::LeaveOut, 3)
+        .init(&ids, &labels)
+        .unwrap();
+    assert_eq!(sampler.steps_per_epoch(), 10);
+    let label_of: HashMap<_, _> = ids.iter().zip(&labels).collect();
+    for batch in sampler.epoch(0) {
+        assert!(batch.iter().any(|id| *label_of[id] == 0));
+    }
+}
+
+#[test]
+fn epochs_and_seeds_differ_and_the_order_of_the_ids_does_not_matter() {
+    let (mut ids, mut labels) = classes(&[6; 20]);
+    let sampler = |ids: &[_], labels: &[_], seed| {
+        config(16, 4, SmallClasses::LeaveOut, seed)
+            .init(ids, labels)
+            .unwrap()
+    };
+    let first = sampler(&ids, &labels, 1);
+    assert_ne!(first.epoch(0), first.epoch(1));
+    assert_ne!(first.epoch(0), sampler(&ids, &labels, 2).epoch(0));
+    ids.reverse();
+    labels.reverse();
+    assert_eq!(first.epoch(5), sampler(&ids, &labels, 1).epoch(5));
+}
+
+#[test]
+fn large_and_small_classes_are_spread_over_the_whole_epoch() {
+    // Half of the classes have four times as many groups as the others.
+    let sizes: Vec<usize> = (0..100)
+        .map(|class| if class % 2 == 0 { 16 } else { 4 })
+        .collect();
+    let (ids, labels) = classes(&sizes);
+    let sampler = config(40, 4, SmallClasses::LeaveOut, 0)
+        .init(&ids, &labels)
+        .unwrap();
+    let label_of: HashMap<_, _> = ids.iter().zip(&labels).collect();
+    let (mut early, mut late) = (0, 0);
+    for epoch in 0..40 {
+        let batches = sampler.epoch(epoch);
+        let middle = batches.len() / 2;
+        for (place, batch) in batches.iter().enumerate() {
+            let small = batch.iter().filter(|id| *label_of[id] % 2 == 1).count();
+            *(if place < middle {
+                &mut early
+            } else {
+                &mut late
+            }) += small;
+        }
+    }
+    let part = f64::from(early as u32) / f64::from((early + late) as u32);
+    assert!(
+        (0.4..0.6).contains(&part),
+        "{part} of the small classes come in the first half"
+    );
+}
+
+#[test]
+fn every_class_may_meet_every_other_one() {
+    let (ids, labels) = classes(&[8; 12]);
+    let sampler = config(12, 4, SmallClasses::LeaveOut, 0)
+        .init(&ids, &labels)
+        .unwrap();
+    let label_of: HashMap<_, _> = ids.iter().zip(&labels).collect();
+    let mut pairs = HashSet::new();
+    for batch in (0..60).flat_map(|epoch| sampler.epoch(epoch)) {
+        let labels: HashSet<u32> = batch.iter().map(|id| *label_of[id]).collect();
+        for a in &labels {
+            pairs.extend(labels.iter().filter(|b| a < b).map(|b| (*a, *b)));
+        }
+    }
+    assert_eq!(pairs.len(), 12 * 11 / 2);
+}
+
+/// The length of an epoch by trying: is there a batch plan of `steps`? By the theorem of Gale and
+/// Ryser there is one if it can be built by always taking the classes with the most groups left.
+fn greedy_steps(groups: &[usize], places: usize) -> usize {
+    let mut left = groups.to_vec();
+    let mut steps = 0;
+    loop {
+        left.sort_unstable_by(|a, b| b.cmp(a));
+        if left.len() < places || left[places - 1] == 0 {
+            return steps;
+        }
+        left[..places].iter_mut().for_each(|count| *count -= 1);
+        steps += 1;
+    }
+}
+
+proptest! {
+    #[test]
+    fn batches_are_balanced_fresh_and_as_many_as_can_be(
+        sizes in prop::collection::vec(0_usize..30, 1..40),
+        each in 2_usize..6,
+        places in 2_usize..8,
+        take_all: bool,
+        seed: u64,
+        epoch in 0_u64..3,
+    ) {
+        let small = if take_all { SmallClasses::TakeAll } else { SmallClasses::LeaveOut };
+        let (ids, labels) = classes(&sizes);
+        let config = config(places * each, each, small, seed);
+        let Ok(sampler) = config.init(&ids, &labels) else {
+            // Refused only if not even the large classes fill a batch.
+            prop_assert!(sizes.iter().filter(|&&size| size >= each).count() < places);
+            return Ok(());
+        };
+        let batches = sampler.epoch(epoch);
+        prop_assert_eq!(batches.len(), sampler.steps_per_epoch());
+        prop_assert_eq!(&batches, &config.init(&ids, &labels).unwrap().epoch(epoch));
+
+        let label_of: HashMap<_, _> = ids.iter().copied().zip(labels.iter().copied()).collect();
+        let mut seen = HashSet::new();
+        let mut classes_seen = HashSet::new();
+        for batch in &batches {
+            prop_assert!(batch.iter().all(|&id| seen.insert(id)), "an image comes twice");
+            let mut of_class: HashMap<u32, usize> = HashMap::new();
+            batch.iter().for_each(|id| *of_class.entry(label_of[id]).or_default() += 1);
+            for (class, count) in &of_class {
+                let size = sizes[*class as usize];
+                let expected = if size >= each { each } else { size };
+                prop_assert_eq!(*count, expected);
+                prop_assert!(size >= each || take_all);
+                prop_assert!(size >= 2);
+            }
+            prop_assert!(batch.len() <= places * each);
+            if !take_all {
+                prop_assert_eq!(of_class.len(), places);
+            }
+            // A place holds one class of `each`, or small ones of more than half as many; only one
+            // place in the whole epoch can be emptier.
+            prop_assert!(batch.len() > (places - 1) * each / 2);
+            classes_seen.extend(of_class.into_keys());
+        }
+
+        let enough = |size: &&usize| **size >= each || (take_all && **size >= 2);
+        let drawable = sizes.iter().filter(enough).count();
+        let out = sampler.left_out();
+        prop_assert_eq!(out.classes, sizes.iter().filter(|&&size| size > 0).count() - drawable);
+        if !take_all {
+            let groups: Vec<usize> = sizes.iter().map(|size| size / each).collect();
+            prop_assert_eq!(batches.len(), greedy_steps(&groups, places), "a longer epoch exists");
+            // Every class is seen if there is room.
+            let room = batches.len() * places;
+            prop_assert_eq!(classes_seen.len(), drawable.min(room));
+        }
+    }
+
+    #[test]
+    fn over_the_epochs_every_image_is_seen(seed: u64) {
+        let sizes = [7, 5, 4, 9, 6, 4, 11];
+        let (ids, labels) = classes(&sizes);
+        let sampler = config(8, 4, SmallClasses::LeaveOut, seed).init(&ids, &labels).unwrap();
+        let seen: HashSet<_> = (0..60).flat_map(|epoch| sampler.epoch(epoch)).flatten().collect();
+        prop_assert_eq!(seen.len(), ids.len());
+    }
+}

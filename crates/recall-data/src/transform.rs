@@ -1,0 +1,251 @@
+//! From a decoded image to the pixels of a batch, with the semantics of torchvision on Pillow
+//! images, so that a recipe written for those means the same here.
+
+mod colour;
+mod crop;
+mod resize;
+
+pub use colour::ColourJitter;
+pub use crop::RandomResizedCrop;
+
+use image::RgbImage;
+use rand::{Rng, RngExt};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::DataError;
+use resize::{Region, resize_rgb};
+
+/// The largest side of an output image, in pixels.
+const MAX_SIDE: usize = 16_384;
+
+/// The transforms of a run. In a configuration file what is not written is off: without
+/// `random_resized_crop` nothing is cropped, without `horizontal_flip` nothing is mirrored.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransformConfig {
+    /// For images that are trained on.
+    pub train: TrainTransform,
+    /// For images that are evaluated.
+    pub eval: EvalTransform,
+}
+
+/// Random augmentation: crop, resize, mirror, colours, in this order.
+///
+/// The default is the common recipe of metric learning: a random resized crop to 224 x 224 and a
+/// flip of every other image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainTransform {
+    /// Height and width of the result, in pixels, 1 to 16,384. Default: 224, 224.
+    pub size: [usize; 2],
+    /// The part of the image that is resized to `size`; `None` takes all of it. Default: scale
+    /// 0.08 to 1, aspect ratio 3/4 to 4/3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_resized_crop: Option<RandomResizedCrop>,
+    /// Probability of mirroring left and right, 0 to 1. Default: 0.5.
+    #[serde(default)]
+    pub horizontal_flip: f32,
+    /// Random changes of the colours. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub colour_jitter: Option<ColourJitter>,
+}
+
+impl Default for TrainTransform {
+    fn default() -> Self {
+        Self {
+            size: [224, 224],
+            random_resized_crop: Some(RandomResizedCrop::default()),
+            horizontal_flip: 0.5,
+            colour_jitter: None,
+        }
+    }
+}
+
+impl TrainTransform {
+    /// Checks the fields.
+    ///
+    /// # Errors
+    ///
+    /// The first field that is out of its range.
+    pub fn validate(&self) -> Result<(), DataError> {
+        for side in self.size {
+            check_side("size", side)?;
+        }
+        if !(0.0..=1.0).contains(&self.horizontal_flip) {
+            return Err(DataError::Transform {
+                field: "horizontal_flip",
+                value: self.horizontal_flip.to_string(),
+                expected: "it is a probability, from 0 to 1",
+            });
+        }
+        self.random_resized_crop
+            .as_ref()
+            .map_or(Ok(()), RandomResizedCrop::validate)?;
+        self.colour_jitter
+            .as_ref()
+            .map_or(Ok(()), ColourJitter::validate)
+    }
+
+    /// Augments `image` to planar `[3, height, width]` pixels.
+    ///
+    /// # Errors
+    ///
+    /// A field out of its range, an image without pixels.
+    pub fn apply(&self, image: &RgbImage, rng: &mut impl Rng) -> Result<Vec<u8>, DataError> {
+        self.validate()?;
+        let whole = Region::of(image)?;
+        let region = match &self.random_resized_crop {
+            Some(crop) => crop.draw(whole.width, whole.height, rng),
+            None => whole,
+        };
+        let [height, width] = self.size;
+        let mut pixels = resize_rgb(image, region, width as u32, height as u32)?;
+        if self.horizontal_flip > 0.0 && rng.random::<f32>() < self.horizontal_flip {
+            mirror(&mut pixels, width);
+        }
+        if let Some(jitter) = &self.colour_jitter {
+            jitter.apply(&mut pixels, rng);
+        }
+        Ok(planar(&pixels))
+    }
+}
+
+/// What an evaluated image goes through: the shorter side is resized, then the middle is cropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalTransform {
+    /// Length of the shorter side after resizing, in pixels, 1 to 16,384. Default: 256.
+    pub resize: usize,
+    /// Side of the square that is cut from the middle, in pixels, at most `resize`. Default: 224.
+    pub crop: usize,
+}
+
+impl Default for EvalTransform {
+    fn default() -> Self {
+        Self {
+            resize: 256,
+            crop: 224,
+        }
+    }
+}
+
+impl EvalTransform {
+    /// Checks the fields.
+    ///
+    /// # Errors
+    ///
+    /// The first field that is out of its range.
+    pub fn validate(&self) -> Result<(), DataError> {
+        check_side("resize", self.resize)?;
+        check_side("crop", self.crop)?;
+        if self.crop > self.resize {
+            return Err(DataError::Transform {
+                field: "crop",
+                value: self.crop.to_string(),
+                expected: "it is cut from the resized image, so it is at most `resize`",
+            });
+        }
+        Ok(())
+    }
+
+    /// Brings `image` to planar `[3, crop, crop]` pixels.
+    ///
+    /// # Errors
+    ///
+    /// A field out of its range, an image without pixels.
+    pub fn apply(&self, image: &RgbImage) -> Result<Vec<u8>, DataError> {
+        self.validate()?;
+        let whole = Region::of(image)?;
+        let pixels = resize::resize_and_crop_middle(image, whole, self.resize, self.crop)?;
+        Ok(planar(&pixels))
+    }
+}
+
+/// What a [`Loader`](crate::Loader) does to each image.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Transform {
+    /// Random augmentation.
+    Train(TrainTransform),
+    /// The same for each reading of an image.
+    Eval(EvalTransform),
+}
+
+impl From<TrainTransform> for Transform {
+    fn from(transform: TrainTransform) -> Self {
+        Self::Train(transform)
+    }
+}
+
+impl From<EvalTransform> for Transform {
+    fn from(transform: EvalTransform) -> Self {
+        Self::Eval(transform)
+    }
+}
+
+impl Transform {
+    /// Checks the fields.
+    ///
+    /// # Errors
+    ///
+    /// The first field that is out of its range.
+    pub fn validate(&self) -> Result<(), DataError> {
+        match self {
+            Self::Train(transform) => transform.validate(),
+            Self::Eval(transform) => transform.validate(),
+        }
+    }
+
+    /// Height and width of the result, in pixels.
+    pub fn size(&self) -> [usize; 2] {
+        match self {
+            Self::Train(transform) => transform.size,
+            Self::Eval(transform) => [transform.crop; 2],
+        }
+    }
+
+    pub(crate) fn apply(
+        &self,
+        image: &RgbImage,
+        rng: impl FnOnce() -> ChaCha8Rng,
+    ) -> Result<Vec<u8>, DataError> {
+        match self {
+            Self::Train(transform) => transform.apply(image, &mut rng()),
+            Self::Eval(transform) => transform.apply(image),
+        }
+    }
+}
+
+fn check_side(field: &'static str, side: usize) -> Result<(), DataError> {
+    if (1..=MAX_SIDE).contains(&side) {
+        return Ok(());
+    }
+    Err(DataError::Transform {
+        field,
+        value: side.to_string(),
+        expected: "a side has 1 to 16384 pixels",
+    })
+}
+
+/// Mirrors interleaved RGB rows of `width` pixels.
+fn mirror(pixels: &mut [u8], width: usize) {
+    for row in pixels.chunks_exact_mut(width * 3) {
+        for x in 0..width / 2 {
+            for channel in 0..3 {
+                row.swap(x * 3 + channel, (width - 1 - x) * 3 + channel);
+            }
+        }
+    }
+}
+
+/// Interleaved RGB to planes.
+fn planar(pixels: &[u8]) -> Vec<u8> {
+    let mut planes = Vec::with_capacity(pixels.len());
+    for channel in 0..3 {
+        planes.extend(pixels.chunks_exact(3).map(|pixel| pixel[channel]));
+    }
+    planes
+}
+
+#[cfg(test)]
+mod tests;

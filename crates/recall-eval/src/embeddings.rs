@@ -1,0 +1,123 @@
+use crate::EvalError;
+
+/// How far from 1 the length of a row may be for it to count as normalised.
+///
+/// Rows normalised in f32 by any framework are within 1e-5. Rows that were rounded to half
+/// precision afterwards are not, and are better normalised again.
+const UNIT_TOLERANCE: f64 = 1e-4;
+
+/// A matrix of embeddings, `[rows, dim]` row-major in f32, with at least one row, one column, and
+/// finite values only.
+///
+/// ```
+/// use recall_eval::Embeddings;
+///
+/// let embeddings = Embeddings::new(vec![3.0, 4.0, 0.0, 2.0], 2)?;
+/// assert!(!embeddings.is_normalised());
+/// assert_eq!(embeddings.normalised()?.row(0), [0.6, 0.8]);
+/// # Ok::<(), recall_eval::EvalError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embeddings {
+    data: Vec<f32>,
+    rows: usize,
+    dim: usize,
+}
+
+impl Embeddings {
+    /// Takes `data`, `[rows, dim]` row-major.
+    ///
+    /// # Errors
+    ///
+    /// If there is no value, if the values do not fill whole rows, or if one is NaN or infinite
+    /// (the first is named).
+    pub fn new(data: Vec<f32>, dim: usize) -> Result<Self, EvalError> {
+        let values = data.len();
+        if values == 0 || dim == 0 {
+            return Err(EvalError::Empty { values, dim });
+        }
+        if !values.is_multiple_of(dim) {
+            return Err(EvalError::Ragged { values, dim });
+        }
+        if let Some(at) = data.iter().position(|value| !value.is_finite()) {
+            return Err(EvalError::NotFinite {
+                row: at / dim,
+                column: at % dim,
+                value: data[at],
+            });
+        }
+        Ok(Self {
+            data,
+            rows: values / dim,
+            dim,
+        })
+    }
+
+    /// Number of embeddings.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of values of one embedding.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// All values, `[rows, dim]` row-major.
+    pub fn as_slice(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// The embedding of item `i`, `[dim]`.
+    ///
+    /// # Panics
+    ///
+    /// If `i` is not below [`rows`](Self::rows), as indexing a slice does.
+    pub fn row(&self, i: usize) -> &[f32] {
+        &self.data[i * self.dim..][..self.dim]
+    }
+
+    /// Whether every row has Euclidean length 1, within 1e-4.
+    ///
+    /// The similarity of [`Retrieval`](crate::Retrieval) is the dot product: of unit rows it is the
+    /// cosine, and ranks as the Euclidean distance does.
+    pub fn is_normalised(&self) -> bool {
+        self.lengths()
+            .all(|length| (length - 1.0).abs() <= UNIT_TOLERANCE)
+    }
+
+    /// Divides every row by its Euclidean length.
+    ///
+    /// # Errors
+    ///
+    /// If a row is zero (the first is named).
+    pub fn normalised(mut self) -> Result<Self, EvalError> {
+        for (row, values) in self.data.chunks_exact_mut(self.dim).enumerate() {
+            let length = length(values);
+            if length == 0.0 {
+                return Err(EvalError::ZeroRow { row });
+            }
+            for value in values {
+                *value = (f64::from(*value) / length) as f32;
+            }
+        }
+        Ok(self)
+    }
+
+    /// The length of the longest row.
+    pub(crate) fn longest(&self) -> f64 {
+        self.lengths().fold(0.0, f64::max)
+    }
+
+    fn lengths(&self) -> impl Iterator<Item = f64> {
+        self.data.chunks_exact(self.dim).map(length)
+    }
+}
+
+/// In f64, where the square of no f32 overflows or vanishes.
+fn length(row: &[f32]) -> f64 {
+    row.iter()
+        .map(|&value| f64::from(value).powi(2))
+        .sum::<f64>()
+        .sqrt()
+}

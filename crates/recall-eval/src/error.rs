@@ -1,0 +1,231 @@
+use std::path::PathBuf;
+
+/// What can be wrong with the input of an evaluation.
+///
+/// Every message is one sentence that names the item at fault and, where there is one, the way out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvalError {
+    /// There is no row, or rows have no column.
+    #[error("there are no embeddings ({values} values of dimension {dim})")]
+    Empty {
+        /// Number of values given.
+        values: usize,
+        /// Columns of a row.
+        dim: usize,
+    },
+
+    /// The values do not fill whole rows.
+    #[error("{values} values do not divide into rows of {dim}")]
+    Ragged {
+        /// Number of values given.
+        values: usize,
+        /// Columns of a row.
+        dim: usize,
+    },
+
+    /// A value is NaN or infinite in f32.
+    #[error(
+        "row {row} of the embeddings has {value} in column {column}: \
+         an evaluation needs finite values"
+    )]
+    NotFinite {
+        /// The first row with such a value, counted from 0.
+        row: usize,
+        /// Its first such column, counted from 0.
+        column: usize,
+        /// The value.
+        value: f32,
+    },
+
+    /// A row has no direction.
+    #[error("row {row} of the embeddings is zero and cannot be brought to unit length")]
+    ZeroRow {
+        /// The first such row, counted from 0.
+        row: usize,
+    },
+
+    /// Dot products of these rows may leave the range of f32.
+    #[error(
+        "the longest rows have length {longest_query:.3e} and {longest_item:.3e}, so that their \
+         similarity can exceed the range of f32: bring the embeddings to unit length first"
+    )]
+    SimilarityOverflow {
+        /// Euclidean length of the longest query.
+        longest_query: f64,
+        /// Euclidean length of the longest gallery item.
+        longest_item: f64,
+    },
+
+    /// Labels and embeddings differ in number.
+    #[error("{labels} labels for {rows} {what}: each row needs one label")]
+    LabelCount {
+        /// `embeddings`, `queries` or `gallery items`.
+        what: &'static str,
+        /// Number of labels.
+        labels: usize,
+        /// Number of rows.
+        rows: usize,
+    },
+
+    /// Queries and gallery come from different spaces.
+    #[error("queries have {queries} dimensions and gallery items {gallery}: they must agree")]
+    DimensionMismatch {
+        /// Columns of a query.
+        queries: usize,
+        /// Columns of a gallery item.
+        gallery: usize,
+    },
+
+    /// More items than an id (u32) can name.
+    #[error(
+        "a set of {rows} items is too large: at most {} can be ranked",
+        u32::MAX
+    )]
+    TooManyItems {
+        /// Number of rows.
+        rows: usize,
+    },
+
+    /// The result of ranking does not fit in memory.
+    #[error("there is no memory for the ranks of {pairs} pairs of query and positive")]
+    TooManyPairs {
+        /// Number of such pairs.
+        pairs: usize,
+    },
+
+    /// One list of ids is needed for each query.
+    #[error("{lists} lists of {what} for {queries} queries: each query needs one, empty or not")]
+    ListCount {
+        /// `positives` or `junk`.
+        what: &'static str,
+        /// Number of lists.
+        lists: usize,
+        /// Number of queries.
+        queries: usize,
+    },
+
+    /// An id names no item of the gallery.
+    #[error("{what} of query {query} name item {id}, but the gallery ends at {}", .gallery - 1)]
+    UnknownItem {
+        /// `positives` or `junk`.
+        what: &'static str,
+        /// The query, counted from 0.
+        query: usize,
+        /// The id.
+        id: u32,
+        /// Number of gallery items.
+        gallery: usize,
+    },
+
+    /// A query number is not one of the queries.
+    #[error("there is no query {query}: the last one is {}", .queries - 1)]
+    UnknownQuery {
+        /// The number asked for, counted from 0.
+        query: usize,
+        /// Number of queries.
+        queries: usize,
+    },
+
+    /// An item is in two of the lists easy, hard and junk of a query.
+    #[error("item {id} is listed twice in the ground truth of query {query}")]
+    AmbiguousTruth {
+        /// The query, counted from 0.
+        query: usize,
+        /// The item.
+        id: u32,
+    },
+
+    /// Work cannot be divided into blocks of nothing.
+    #[error("a block must hold at least one query")]
+    EmptyBlock,
+
+    /// Ranks that no ranking can have.
+    #[error(
+        "the ranks of query {query} are not ascending numbers between 1 and {candidates}, \
+         the number of items ranked"
+    )]
+    InvalidRanks {
+        /// The query, counted from 0.
+        query: usize,
+        /// Items in its ranking.
+        candidates: u32,
+    },
+
+    /// Not the name of a metric.
+    #[error(
+        "unknown metric `{name}`: the metrics are recall@K, precision@K, mp@K (K = 1, 2, ...), \
+         r_precision, map@r, map, map_trapezoid and mrr"
+    )]
+    UnknownMetric {
+        /// The name given.
+        name: String,
+    },
+
+    /// A metric within the first 0 ranks.
+    #[error("`{metric}` looks at no rank: k starts at 1")]
+    ZeroCutoff {
+        /// The metric.
+        metric: String,
+    },
+
+    /// Not the name of a set-up of the revisited benchmarks.
+    #[error("unknown set-up `{name}`: it is easy, medium or hard")]
+    UnknownSetup {
+        /// The name given.
+        name: String,
+    },
+
+    /// Queries without positives, where the policy is to refuse them.
+    #[error(
+        "{count} of {queries} queries have no positive, the first is query {first}: \
+         skip them, count them as misses, or leave them out of the data"
+    )]
+    WithoutPositives {
+        /// Number of such queries.
+        count: usize,
+        /// Number of queries.
+        queries: usize,
+        /// The first of them, counted from 0.
+        first: usize,
+    },
+
+    /// No query is left to take a mean over.
+    #[error(
+        "none of the {queries} queries has a positive, so there is nothing to average: \
+         do the labels belong to these embeddings?"
+    )]
+    NothingToAverage {
+        /// Number of queries.
+        queries: usize,
+    },
+
+    /// A file that cannot be opened, read or written.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// A file whose content is not what it should be.
+    #[error("{}: {problem}; {way_out}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        way_out: String,
+    },
+
+    /// A file that was read but whose embeddings cannot be judged.
+    #[error("{}: {source}", .path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its values.
+        source: Box<EvalError>,
+    },
+}

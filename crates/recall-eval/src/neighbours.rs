@@ -1,0 +1,120 @@
+//! The nearest items of some queries, to look at.
+
+use rayon::prelude::*;
+
+use crate::kernel::Kernel;
+use crate::ranks::{Key, remove_leaving};
+use crate::sweep::{First, Sweep, TILE, block_size};
+use crate::{EvalError, Retrieval};
+
+/// An item of a ranking.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Neighbour {
+    /// Its id: the row of the gallery.
+    pub id: u32,
+    /// Its dot product with the query.
+    pub similarity: f32,
+    /// Whether it is a positive of the query.
+    pub relevant: bool,
+}
+
+/// The first `k` items of the ranking of each of `queries`, in the order that [`Retrieval::ranks`]
+/// counts in: by descending similarity, equal ones by ascending id, without the query itself and
+/// its junk. Fewer where the ranking is shorter.
+///
+/// ```
+/// use recall_eval::{Embeddings, Retrieval, nearest};
+///
+/// let embeddings = Embeddings::new(vec![1.0, 0.0, 0.8, 0.6, 0.6, 0.8], 2)?;
+/// let retrieval = Retrieval::each_against_rest(&embeddings, &[7, 9, 7])?;
+/// let found = nearest(&retrieval, &[0], 5)?;
+/// let found: Vec<_> = found[0].iter().map(|n| (n.id, n.relevant)).collect();
+/// assert_eq!(found, [(1, false), (2, true)]);
+/// # Ok::<(), recall_eval::EvalError>(())
+/// ```
+///
+/// # Errors
+///
+/// If a query does not exist.
+pub fn nearest(
+    retrieval: &Retrieval<'_>,
+    queries: &[usize],
+    k: usize,
+) -> Result<Vec<Vec<Neighbour>>, EvalError> {
+    if let Some(&query) = queries.iter().find(|&&q| q >= retrieval.queries()) {
+        return Err(EvalError::UnknownQuery {
+            query,
+            queries: retrieval.queries(),
+        });
+    }
+    let kernel = Kernel::detect();
+    let blocks = queries.par_chunks(block_size(queries.len())).map(|block| {
+        let rows = block.iter().map(|&q| retrieval.queries.row(q));
+        let mut sweep = Sweep::new(kernel, rows, retrieval.gallery, TILE);
+        let mut best: Vec<Best> = block.iter().map(|_| Best::new(k)).collect();
+        sweep.over(First(retrieval.gallery.rows()), |_, tile, products| {
+            for (at, (&q, best)) in block.iter().zip(&mut best).enumerate() {
+                let row = products.row_mut(at, tile.len());
+                remove_leaving(retrieval, q, &tile, row);
+                for (&similarity, id) in row.iter().zip(tile.clone()) {
+                    best.offer(similarity, id as u32);
+                }
+            }
+        });
+        let neighbours = block.iter().zip(best).map(|(&q, best)| {
+            let positives: Vec<u32> = retrieval.positives_of(q).collect();
+            let neighbour = |key: Key| Neighbour {
+                id: key.id(),
+                similarity: key.similarity(),
+                relevant: positives.binary_search(&key.id()).is_ok(),
+            };
+            best.into_ranking().into_iter().map(neighbour).collect()
+        });
+        neighbours.collect::<Vec<Vec<Neighbour>>>()
+    });
+    Ok(blocks.collect::<Vec<_>>().concat())
+}
+
+/// The first `k` of the items offered so far, and some that are not cut off yet.
+struct Best {
+    k: usize,
+    keys: Vec<Key>,
+    /// What an item must reach to be among them.
+    floor: f32,
+}
+
+impl Best {
+    fn new(k: usize) -> Self {
+        Self {
+            k,
+            keys: Vec::new(),
+            floor: f32::NEG_INFINITY,
+        }
+    }
+
+    fn offer(&mut self, similarity: f32, id: u32) {
+        // Items come with ascending ids, so one that ties with the floor is behind it. Those
+        // removed from the ranking are at minus infinity and never above it.
+        if similarity > self.floor && self.k > 0 {
+            self.keys.push(Key::new(similarity, id));
+            // Cutting off at twice the size makes the cost of an item constant on average.
+            if self.keys.len() >= self.k.saturating_mul(2).max(64) {
+                self.cut();
+            }
+        }
+    }
+
+    fn cut(&mut self) {
+        if self.keys.len() > self.k {
+            let (_, last, _) = self.keys.select_nth_unstable(self.k - 1);
+            self.floor = last.similarity();
+            self.keys.truncate(self.k);
+        }
+    }
+
+    fn into_ranking(mut self) -> Vec<Key> {
+        self.cut();
+        self.keys.sort_unstable();
+        self.keys
+    }
+}
