@@ -1,1 +1,34 @@
-//! train
+//! Train image-retrieval embeddings on Recall@k itself, with very large batches in bounded memory.
+//!
+//! Three layers, each usable without the next:
+//!
+//! - [`TwoPass`], the optimisation step for any model, any loss over embeddings and any Burn backend;
+//! - [`TrainingRun`], a whole run: data, batches, schedule, evaluation, checkpoints, report;
+//! - [`command`], the `recall-train` program.
+
+#![recursion_limit = "256"]
+
+pub mod command;
+pub mod embed;
+pub mod report;
+
+mod backend;
+mod config;
+mod error;
+mod model;
+mod optimiser;
+mod pixels;
+mod run;
+mod step;
+
+pub use backend::{BackendError, BackendName, OnBackend};
+pub use config::{BatchConfig, ConfigError, EvaluationConfig, ImageConfig, LossConfig, RunConfig};
+pub use error::RunError;
+pub use model::*;
+pub use optimiser::{Optimiser, OptimiserConfig, OptimiserKind};
+pub use pixels::Standardisation;
+pub use run::{
+    Checkpoint, CheckpointState, EvaluationRecord, Finished, Loading, Progress, RunFolder,
+    StepRecord, TrainingRun,
+};
+pub use step::{StepError, StepOutput, TwoPass};

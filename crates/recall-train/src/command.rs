@@ -1,0 +1,99 @@
+//! The command line: train, judge a trained model, embed images with it.
+
+mod embed;
+mod eval;
+mod terminal;
+mod train;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use recall_data::{CorruptPolicy, DataSpec};
+
+use crate::{BackendName, Loading};
+
+/// Train image-retrieval embeddings on Recall@k itself.
+///
+/// Without a subcommand it trains; without any option, on the embedded emoji.
+#[derive(Debug, Parser)]
+#[command(name = "recall-train", version, args_conflicts_with_subcommands = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    train: train::TrainArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a model and judge it on classes it has not seen (the default).
+    Train(train::TrainArgs),
+    /// Judge a trained model on the test images of a data set.
+    Eval(eval::EvalArgs),
+    /// Write the embeddings of a data set's images to a file.
+    Embed(embed::EmbedArgs),
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct CommonArgs {
+    /// Where to compute: auto, cuda, wgpu, flex (CPU) or ndarray (CPU, slow reference).
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    backend: BackendName,
+    /// The images: emoji, folder:DIR or csv:FILE.
+    #[arg(long, value_name = "SPEC", default_value = "emoji")]
+    data: DataSpec,
+    /// Threads that decode images; 0 takes one for each core. Results do not depend on it.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    /// Leave out images that cannot be read, and count them, instead of stopping at the first.
+    #[arg(long)]
+    skip_corrupt: bool,
+    /// Print results only, no progress.
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl CommonArgs {
+    fn loading(&self) -> Loading {
+        let corrupt = if self.skip_corrupt {
+            CorruptPolicy::Skip
+        } else {
+            CorruptPolicy::Error
+        };
+        Loading {
+            threads: self.threads,
+            corrupt,
+        }
+    }
+}
+
+/// Exit code for whatever the user can put right.
+const USER_ERROR: u8 = 2;
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    let result = match line.command {
+        None => line.train.run(),
+        Some(Command::Train(args)) => args.run(),
+        Some(Command::Eval(args)) => args.run(),
+        Some(Command::Embed(args)) => args.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(USER_ERROR)
+        }
+    }
+}
+
+/// A checkpoint to load, for the commands that need a trained model.
+#[derive(Debug, Args)]
+struct CheckpointArg {
+    /// The folder of a run, or of one of its checkpoints.
+    #[arg(long, value_name = "DIR")]
+    checkpoint: PathBuf,
+}

@@ -1,0 +1,128 @@
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use burn::tensor::backend::AutodiffBackend;
+use clap::{Args, ValueEnum};
+use recall_data::{Dataset, ItemId, Split};
+use recall_eval::{Embeddings, save_labels};
+
+use super::terminal::Terminal;
+use super::{CheckpointArg, CommonArgs};
+use crate::backend::OnBackend;
+use crate::embed::{embed_items, items_of};
+use crate::run::Checkpoint;
+use crate::{Loading, RunError};
+
+/// Options of embedding.
+#[derive(Debug, Args)]
+pub(super) struct EmbedArgs {
+    #[command(flatten)]
+    checkpoint: CheckpointArg,
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Which images to embed.
+    #[arg(long, value_enum, default_value_t = Part::Test)]
+    split: Part,
+    /// Where to write: NAME.npy (labels go to NAME.labels.npy) or NAME.safetensors (with labels).
+    /// The names of the images, a line each in the same order, go to NAME.txt.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Part {
+    Train,
+    Test,
+    All,
+}
+
+impl EmbedArgs {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let checkpoint = Checkpoint::open(&self.checkpoint.checkpoint)?;
+        let dataset = Arc::new(self.common.data.open()?);
+        let ids = match self.split {
+            Part::Train => items_of(&dataset, Split::Train)?.to_vec(),
+            Part::Test => items_of(&dataset, Split::Test)?.to_vec(),
+            Part::All => (0..dataset.items().len()).collect(),
+        };
+        let mut terminal = Terminal::new(self.common.quiet);
+        let job = EmbedJob {
+            checkpoint: &checkpoint,
+            dataset: &dataset,
+            ids: &ids,
+            loading: self.common.loading(),
+            terminal: &mut terminal,
+        };
+        let (embeddings, kept) = self.common.backend.run(job)??;
+        let labels: Vec<i64> = dataset.labels(&kept).into_iter().map(i64::from).collect();
+        let names: Vec<_> = kept
+            .iter()
+            .map(|&id| dataset.items()[id].name.as_str())
+            .collect();
+
+        let mut written = vec![self.output.clone()];
+        match self
+            .output
+            .extension()
+            .is_some_and(|extension| extension == "safetensors")
+        {
+            true => embeddings.save_with_labels(&self.output, &labels)?,
+            false => {
+                embeddings.save(&self.output)?;
+                written.push(self.output.with_extension("labels.npy"));
+                save_labels(&written[1], &labels)?;
+            }
+        }
+        let list = self.output.with_extension("txt");
+        fs::write(&list, names.join("\n") + "\n").map_err(RunError::file("write", &list))?;
+        written.push(list);
+        println!(
+            "{} embeddings of {} numbers",
+            embeddings.rows(),
+            embeddings.dim()
+        );
+        for file in written {
+            println!("wrote  {}", file.display());
+        }
+        if kept.len() < ids.len() {
+            println!(
+                "{} images could not be read and are missing",
+                ids.len() - kept.len()
+            );
+        }
+        Ok(())
+    }
+}
+
+struct EmbedJob<'a> {
+    checkpoint: &'a Checkpoint,
+    dataset: &'a Arc<Dataset>,
+    ids: &'a [ItemId],
+    loading: Loading,
+    terminal: &'a mut Terminal,
+}
+
+impl OnBackend for EmbedJob<'_> {
+    type Output = Result<(Embeddings, Vec<ItemId>), RunError>;
+
+    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
+        let config = &self.checkpoint.config;
+        let model = self.checkpoint.load::<B::InnerBackend>(device)?;
+        let loader = self
+            .loading
+            .loader(self.dataset, config.image.eval, config.seed)?;
+        self.terminal.count("embedding", self.ids.len());
+        let embedded = embed_items(
+            &model,
+            &loader,
+            self.ids,
+            config.evaluation.chunk,
+            &config.image.standardise,
+            device,
+            |done| self.terminal.counted(done),
+        )?;
+        self.terminal.counting_done();
+        Ok(embedded)
+    }
+}

@@ -1,0 +1,93 @@
+use std::fs;
+use std::path::PathBuf;
+
+use burn::tensor::backend::AutodiffBackend;
+use clap::Args;
+
+use super::CommonArgs;
+use super::terminal::Terminal;
+use crate::backend::OnBackend;
+use crate::run::{Finished, TrainingRun};
+use crate::{RunConfig, RunError};
+
+/// Options of training.
+#[derive(Debug, Args)]
+pub(super) struct TrainArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// A TOML file with the settings to change; `config.toml` of a run repeats it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Change one setting, after --config; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The folder of the run; it must be new or empty. Without it: the next free one in runs/.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+impl TrainArgs {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let document = self
+            .config
+            .as_ref()
+            .map(|path| {
+                fs::read_to_string(path)
+                    .map(|text| (path.display().to_string(), text))
+                    .map_err(RunError::file("read", path))
+            })
+            .transpose()?;
+        let document = document
+            .as_ref()
+            .map(|(origin, text)| (origin.as_str(), text.as_str()));
+        let run = TrainingRun {
+            config: RunConfig::read(document, &self.set)?,
+            data: self.common.data.clone(),
+            out: self.out,
+            loading: self.common.loading(),
+            command_line: command_line(),
+        };
+        let mut terminal = Terminal::new(self.common.quiet);
+        let backend = self.common.backend.resolve()?;
+        terminal.say(&format!("backend {backend}"));
+        let finished = backend.run(TrainJob {
+            run: &run,
+            terminal: &mut terminal,
+        })??;
+        println!("{}", finished.evaluation);
+        let without = finished.evaluation.without_positives;
+        if without > 0 {
+            println!("{without} queries without another image of their class are left out");
+        }
+        println!("report  {}", finished.report.display());
+        Ok(())
+    }
+}
+
+struct TrainJob<'a> {
+    run: &'a TrainingRun,
+    terminal: &'a mut Terminal,
+}
+
+impl OnBackend for TrainJob<'_> {
+    type Output = Result<Finished, RunError>;
+
+    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
+        self.run.train::<B>(device, self.terminal)
+    }
+}
+
+/// The command as typed, without the path of the executable.
+fn command_line() -> String {
+    let arguments = std::env::args_os().skip(1).map(|argument| {
+        let argument = argument.to_string_lossy().into_owned();
+        match argument.contains(|c: char| c.is_whitespace() || "'\"$*".contains(c)) {
+            true => format!("'{}'", argument.replace('\'', r"'\''")),
+            false => argument,
+        }
+    });
+    std::iter::once("recall-train".to_owned())
+        .chain(arguments)
+        .collect::<Vec<_>>()
+        .join(" ")
+}

@@ -1,0 +1,409 @@
+//! Everything that determines a run, as one TOML document.
+
+use recall_data::{
+    BatchSamplerConfig, ColourJitter, EvalTransform, RandomResizedCrop, SmallClasses,
+    TrainTransform, TransformConfig,
+};
+use recall_loss::{LossError, RecallAtKLossConfig};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{ConvNetConfig, OptimiserConfig, Standardisation};
+
+/// Why a configuration is refused.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The document is no TOML, or a key or value in it is not known.
+    #[error("{origin}: {problem}")]
+    Document {
+        /// The file or option it came from.
+        origin: String,
+        /// What is wrong, on one line.
+        problem: String,
+    },
+    /// A setting that parses but makes no sense.
+    #[error("{key}: {problem}")]
+    Value {
+        /// The key, with dots.
+        key: &'static str,
+        /// What is wrong and what is possible.
+        problem: String,
+    },
+    /// A setting of the loss makes no sense.
+    #[error("loss: {0}")]
+    Loss(#[from] LossError),
+}
+
+/// A training run. The default trains on the embedded emoji in minutes on a CPU.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunConfig {
+    /// Everything random follows from this: weights, batches, augmentation, mixup, dropout.
+    pub seed: u64,
+    /// How often the sampler goes through the training images.
+    pub epochs: u64,
+    /// How batches are formed and taken.
+    pub batch: BatchConfig,
+    /// The model.
+    pub model: ConvNetConfig,
+    /// The loss.
+    pub loss: LossConfig,
+    /// The optimiser and its schedule.
+    pub optimiser: OptimiserConfig,
+    /// Augmentation, sizes and standardisation of images.
+    pub image: ImageConfig,
+    /// Evaluation on the classes that are not trained on.
+    pub evaluation: EvaluationConfig,
+}
+
+/// How batches are formed and taken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchConfig {
+    /// Images in a batch, a multiple of `samples_per_class`.
+    pub size: usize,
+    /// Images of each class in a batch.
+    pub samples_per_class: usize,
+    /// Images that are embedded with a graph at once: memory grows with this, not with `size`.
+    pub chunk: usize,
+    /// What becomes of classes with fewer images: `leave-out` or `take-all`.
+    pub small_classes: SmallClasses,
+}
+
+/// The Recall@k surrogate; see `recall_loss::RecallAtKLossConfig`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LossConfig {
+    /// The values of k whose recall is averaged.
+    pub ks: Vec<usize>,
+    /// Temperature of the soft count, one for all k or one for each.
+    pub tau_k: Vec<f64>,
+    /// Temperature of the soft rank.
+    pub tau_rank: f64,
+    /// Whether a query's similarity to itself takes part in its ranks.
+    pub query_in_rank: bool,
+    /// Whether the soft count is capped at k.
+    pub cap_at_k: bool,
+    /// Queries handled at once.
+    pub block_size: usize,
+    /// Whether all pairs within a class are mixed into virtual items (SiMix).
+    pub mixup: bool,
+}
+
+/// Augmentation, sizes and standardisation of images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImageConfig {
+    /// What happens to images that are trained on.
+    pub train: TrainTransform,
+    /// What happens to images that are evaluated.
+    pub eval: EvalTransform,
+    /// Mean and deviation that the model expects.
+    pub standardise: Standardisation,
+}
+
+/// Evaluation on the classes that are not trained on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvaluationConfig {
+    /// Epochs between evaluations; the last epoch is always evaluated.
+    pub every: u64,
+    /// The k of recall@k.
+    pub ks: Vec<usize>,
+    /// Images embedded at once.
+    pub chunk: usize,
+    /// Queries shown in the report.
+    pub gallery: usize,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            epochs: 30,
+            batch: BatchConfig::default(),
+            model: ConvNetConfig::default(),
+            loss: LossConfig::default(),
+            optimiser: OptimiserConfig::default(),
+            image: ImageConfig::default(),
+            evaluation: EvaluationConfig::default(),
+        }
+    }
+}
+
+impl Default for BatchConfig {
+    fn default() -> Self {
+        Self {
+            size: 512,
+            samples_per_class: 4,
+            chunk: 128,
+            small_classes: SmallClasses::LeaveOut,
+        }
+    }
+}
+
+impl Default for LossConfig {
+    fn default() -> Self {
+        let RecallAtKLossConfig {
+            ks,
+            tau_k,
+            tau_rank,
+            query_in_rank,
+            cap_at_k,
+            block_size,
+        } = RecallAtKLossConfig::new();
+        Self {
+            ks,
+            tau_k,
+            tau_rank,
+            query_in_rank,
+            cap_at_k,
+            block_size,
+            mixup: true,
+        }
+    }
+}
+
+impl Default for ImageConfig {
+    fn default() -> Self {
+        Self {
+            train: TrainTransform {
+                size: [32, 32],
+                random_resized_crop: Some(RandomResizedCrop {
+                    scale: (0.5, 1.0),
+                    ratio: (0.8, 1.25),
+                }),
+                horizontal_flip: 0.5,
+                colour_jitter: Some(ColourJitter {
+                    brightness: 0.3,
+                    contrast: 0.3,
+                    saturation: 0.3,
+                }),
+            },
+            eval: EvalTransform {
+                resize: 32,
+                crop: 32,
+            },
+            standardise: Standardisation {
+                mean: [0.5; 3],
+                std: [0.5; 3],
+            },
+        }
+    }
+}
+
+impl Default for EvaluationConfig {
+    fn default() -> Self {
+        Self {
+            every: 5,
+            ks: vec![1, 2, 4, 8],
+            chunk: 256,
+            gallery: 40,
+        }
+    }
+}
+
+impl RunConfig {
+    /// Reads a document with the keys it wants to change, and then `key.path=value` assignments, in
+    /// order. What neither names keeps its default.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], naming the first key or value that makes no sense.
+    pub fn read(
+        document: Option<(&str, &str)>,
+        assignments: &[String],
+    ) -> Result<Self, ConfigError> {
+        let mut table = match document {
+            None => toml::Table::new(),
+            Some((origin, text)) => text
+                .parse::<toml::Table>()
+                .map_err(|error| refuse(origin, &error))?,
+        };
+        // Each layer is checked by itself, so that a message can say which one is at fault.
+        if let Some((origin, _)) = document {
+            Self::from_table(table.clone(), origin)?;
+        }
+        for assignment in assignments {
+            let origin = format!("--set {assignment}");
+            assign(&mut table, assignment, &origin)?;
+            Self::from_table(table.clone(), &origin)?;
+        }
+        let config = Self::from_table(table, "configuration")?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The whole configuration as a document that [`read`](Self::read) reads back.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("numbers, strings and lists have a TOML form")
+    }
+
+    fn from_table(table: toml::Table, origin: &str) -> Result<Self, ConfigError> {
+        // Through text, because only then does the message name the key.
+        toml::from_str(&table.to_string()).map_err(|error| refuse(origin, &error))
+    }
+
+    /// Checks what a type cannot say.
+    fn check(&self) -> Result<(), ConfigError> {
+        let value = |key, problem: String| Err(ConfigError::Value { key, problem });
+        if self.epochs == 0 {
+            return value("epochs", "0 epochs train nothing; give at least 1".into());
+        }
+        if self.batch.chunk == 0 {
+            return value("batch.chunk", "a chunk needs at least 1 image".into());
+        }
+        if self.model.widths.is_empty() || self.model.widths.contains(&0) {
+            return value(
+                "model.widths",
+                "give one positive number for each convolution".into(),
+            );
+        }
+        if self.model.grid == 0 {
+            return value("model.grid", "the grid needs at least 1 cell a side".into());
+        }
+        if self.model.dim == 0 {
+            return value("model.dim", "an embedding needs at least 1 number".into());
+        }
+        if !(self.optimiser.learning_rate.is_finite() && self.optimiser.learning_rate > 0.0) {
+            return value(
+                "optimiser.learning_rate",
+                "must be a positive number".into(),
+            );
+        }
+        if self.evaluation.every == 0 {
+            return value("evaluation.every", "must be at least 1 epoch".into());
+        }
+        if self.evaluation.chunk == 0 {
+            return value("evaluation.chunk", "a chunk needs at least 1 image".into());
+        }
+        if self.evaluation.ks.is_empty() || self.evaluation.ks.contains(&0) {
+            return value(
+                "evaluation.ks",
+                "give at least one k, each at least 1".into(),
+            );
+        }
+        self.loss.surrogate().init()?;
+        Ok(())
+    }
+
+    /// The sampler's settings.
+    pub(crate) fn sampler(&self) -> BatchSamplerConfig {
+        BatchSamplerConfig {
+            small_classes: self.batch.small_classes,
+            seed: self.seed,
+            ..BatchSamplerConfig::new(self.batch.size, self.batch.samples_per_class)
+        }
+    }
+}
+
+impl LossConfig {
+    /// The settings of the loss itself.
+    pub fn surrogate(&self) -> RecallAtKLossConfig {
+        RecallAtKLossConfig {
+            ks: self.ks.clone(),
+            tau_k: self.tau_k.clone(),
+            tau_rank: self.tau_rank,
+            query_in_rank: self.query_in_rank,
+            cap_at_k: self.cap_at_k,
+            block_size: self.block_size,
+        }
+    }
+}
+
+/// Writes one `key.path=value` into the table.
+fn assign(table: &mut toml::Table, assignment: &str, origin: &str) -> Result<(), ConfigError> {
+    let refusal = |problem: &str| ConfigError::Document {
+        origin: origin.to_owned(),
+        problem: problem.to_owned(),
+    };
+    let Some((path, value)) = assignment.split_once('=') else {
+        return Err(refusal(
+            "write key=value, for example optimiser.learning_rate=0.001",
+        ));
+    };
+    // A bare word is a string: `optimiser.kind=adam` should not need quotes within quotes.
+    let value = format!("value = {value}")
+        .parse::<toml::Table>()
+        .ok()
+        .and_then(|mut parsed| parsed.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(value.trim().to_owned()));
+    let mut keys: Vec<&str> = path.split('.').map(str::trim).collect();
+    let last = keys.pop().unwrap_or_default();
+    let mut inner = table;
+    for key in keys {
+        inner = inner
+            .entry(key)
+            .or_insert_with(|| toml::Value::Table(toml::Table::new()))
+            .as_table_mut()
+            .ok_or_else(|| refusal(&format!("`{key}` is a value and has no keys of its own")))?;
+    }
+    inner.insert(last.to_owned(), value);
+    Ok(())
+}
+
+fn refuse(origin: &str, error: &toml::de::Error) -> ConfigError {
+    ConfigError::Document {
+        origin: origin.to_owned(),
+        problem: error.message().lines().collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// The transforms of a run in the form the data crate takes.
+impl From<&ImageConfig> for TransformConfig {
+    fn from(image: &ImageConfig) -> Self {
+        Self {
+            train: image.train.clone(),
+            eval: image.eval,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(document: Option<(&str, &str)>, assignments: &[&str]) -> String {
+        let assignments: Vec<_> = assignments.iter().map(|&a| a.to_owned()).collect();
+        RunConfig::read(document, &assignments)
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn a_written_configuration_reads_back() {
+        let config = RunConfig::default();
+        assert_eq!(
+            RunConfig::read(Some(("file", &config.to_toml())), &[]).unwrap(),
+            config
+        );
+    }
+
+    #[test]
+    fn assignments_win_over_the_document() {
+        let set = [
+            "epochs=7".into(),
+            "optimiser.kind=adam".into(),
+            "loss.ks=[1, 3]".into(),
+        ];
+        let config = RunConfig::read(Some(("f", "epochs = 3\nseed = 9")), &set).unwrap();
+        assert_eq!((config.epochs, config.seed), (7, 9));
+        assert_eq!(config.optimiser.kind, crate::OptimiserKind::Adam);
+        assert_eq!(config.loss.ks, [1, 3]);
+    }
+
+    #[test]
+    fn faults_are_named_with_their_place() {
+        assert!(
+            refusal(Some(("run.toml", "epoch = 3")), &[])
+                .starts_with("run.toml: unknown field `epoch`")
+        );
+        assert!(refusal(None, &["loss.tau=3"]).contains("--set loss.tau=3: unknown field `tau`"));
+        assert!(refusal(None, &["epochs=many"]).contains("epochs"));
+        assert!(refusal(None, &["epochs"]).contains("key=value"));
+        assert!(refusal(None, &["epochs=0"]).starts_with("epochs: "));
+        assert!(refusal(None, &["seed.x=0", "seed.y.z=1"]).contains("seed"));
+        assert!(refusal(None, &["loss.tau_rank=0"]).contains("tau_rank = 0"));
+    }
+}

@@ -1,0 +1,87 @@
+use std::path::PathBuf;
+
+use recall_data::DataError;
+use recall_eval::EvalError;
+use thiserror::Error;
+
+use crate::{ConfigError, StepError};
+
+/// Why a run stopped. Each message is one sentence that names the thing at fault.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The data set cannot be read or sampled.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The configuration makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A step could not be taken.
+    #[error("epoch {epoch}, step {step}: {source}")]
+    Step {
+        /// The epoch, from 0.
+        epoch: u64,
+        /// The step within the epoch, from 0.
+        step: u64,
+        /// Why.
+        source: StepError,
+    },
+    /// The embeddings cannot be judged.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    /// A file or folder cannot be read or written.
+    #[error("cannot {action} {path}: {source}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The folder of a run is not empty.
+    #[error("{path} is not empty; choose another --out, nothing in it was touched")]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder was expected to hold a run or a checkpoint and does not.
+    #[error("{path} holds no checkpoint; give the folder of a run, or of one of its checkpoints")]
+    NoCheckpoint {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The weights of a checkpoint do not fit the model or are damaged.
+    #[error("cannot load the weights {path}: {problem}")]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
+    /// A split has no images.
+    #[error("the data set {dataset} has no {split} images")]
+    EmptySplit {
+        /// Name of the data set.
+        dataset: String,
+        /// `train` or `test`.
+        split: &'static str,
+    },
+    /// The report could not be drawn.
+    #[error("cannot draw the report: {0}")]
+    Report(#[from] crate::report::ReportError),
+}
+
+impl RunError {
+    pub(crate) fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File {
+            action,
+            path,
+            source,
+        }
+    }
+}

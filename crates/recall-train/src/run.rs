@@ -1,0 +1,357 @@
+//! A training run from its configuration to its report.
+
+mod checkpoint;
+mod folder;
+mod gallery;
+mod records;
+
+pub use checkpoint::{Checkpoint, CheckpointState};
+pub use folder::RunFolder;
+pub use records::{EvaluationRecord, Progress, StepRecord};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn::module::AutodiffModule;
+use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::{Int, Tensor, TensorData};
+use rand::RngExt;
+use recall_data::random::{Key, Purpose};
+use recall_data::{
+    Batch, BatchSampler, CorruptPolicy, DataSpec, Dataset, Loader, LoaderConfig, Split, Transform,
+};
+use recall_eval::Evaluation;
+use recall_loss::{Mixup, RecallAtKLoss};
+
+use crate::embed::{Gallery, embed_items, items_of, metrics};
+use crate::{ConvNet, Optimiser, RunConfig, RunError, StepOutput, TwoPass};
+use gallery::Outcome;
+use records::Records;
+
+/// What to train, on what, and where to leave the result.
+#[derive(Debug, Clone)]
+pub struct TrainingRun {
+    /// Everything that determines the numbers.
+    pub config: RunConfig,
+    /// The data set.
+    pub data: DataSpec,
+    /// The folder of the run; it must be empty or not exist. None takes the next free one in `runs`.
+    pub out: Option<PathBuf>,
+    /// How images are loaded: threads and corrupt files change speed and robustness, not numbers.
+    pub loading: Loading,
+    /// How the run was started, for the report.
+    pub command_line: String,
+}
+
+/// How images are loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Loading {
+    /// Threads that decode and augment; 0 takes one for each core.
+    pub threads: usize,
+    /// What becomes of images that cannot be read.
+    pub corrupt: CorruptPolicy,
+}
+
+/// What a finished run leaves behind.
+#[derive(Debug)]
+pub struct Finished {
+    /// The metrics of the last epoch on the unseen classes.
+    pub evaluation: Evaluation,
+    /// The page with curves and gallery.
+    pub report: PathBuf,
+    /// Seconds spent in training steps, evaluation left out.
+    pub training_seconds: f64,
+}
+
+impl Loading {
+    pub(crate) fn loader(
+        &self,
+        dataset: &Arc<Dataset>,
+        transform: impl Into<Transform>,
+        seed: u64,
+    ) -> Result<Loader, RunError> {
+        let config = LoaderConfig {
+            threads: self.threads,
+            corrupt: self.corrupt,
+            seed,
+            ..LoaderConfig::default()
+        };
+        Ok(Loader::new(Arc::clone(dataset), transform, config)?)
+    }
+}
+
+impl TrainingRun {
+    /// Trains on `device` and evaluates on the classes that were not trained on.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`]. What was written to the run folder until then stays.
+    pub fn train<B: AutodiffBackend>(
+        &self,
+        device: &B::Device,
+        progress: &mut dyn Progress,
+    ) -> Result<Finished, RunError> {
+        let config = &self.config;
+        let dataset = Arc::new(self.data.open()?);
+        dataset.notes().iter().for_each(|note| progress.note(note));
+        let train = items_of(&dataset, Split::Train)?;
+        let test = items_of(&dataset, Split::Test)?;
+        let sampler = config.sampler().init(train, &dataset.labels(train))?;
+        let left_out = sampler.left_out();
+        if left_out.classes > 0 {
+            progress.note(&format!(
+                "{} classes with too few images are left out of training ({} images)",
+                left_out.classes, left_out.images
+            ));
+        }
+        let loaders = Loaders {
+            train: self
+                .loading
+                .loader(&dataset, config.image.train.clone(), config.seed)?,
+            test: self
+                .loading
+                .loader(&dataset, config.image.eval, config.seed)?,
+        };
+        let folder = RunFolder::create(self.out.as_deref(), dataset.name())?;
+        folder.write("config.toml", config.to_toml().as_bytes())?;
+        progress.note(&format!(
+            "{} training images of {} classes, {} test images, writing to {}",
+            train.len(),
+            classes(&dataset, train),
+            test.len(),
+            folder.path().display(),
+        ));
+
+        B::seed(
+            device,
+            Key {
+                seed: config.seed,
+                ..Key::default()
+            }
+            .seed_for(Purpose::Model),
+        );
+        let model = config.model.init::<B>(device);
+        let records = Records::create(&folder)?;
+        let mut session = Session {
+            run: self,
+            folder,
+            device: device.clone(),
+            loss: config
+                .loss
+                .surrogate()
+                .init()
+                .map_err(crate::ConfigError::from)?,
+            sampler,
+            loaders,
+            test: test.to_vec(),
+            records,
+            progress,
+            global_step: 0,
+            training_seconds: 0.0,
+            best: None,
+        };
+        session.train(model)
+    }
+}
+
+struct Loaders {
+    train: Loader,
+    test: Loader,
+}
+
+/// The parts of a run that stay the same from step to step, and its counters.
+struct Session<'a, B: AutodiffBackend> {
+    run: &'a TrainingRun,
+    folder: RunFolder,
+    device: B::Device,
+    loss: RecallAtKLoss,
+    sampler: BatchSampler,
+    loaders: Loaders,
+    test: Vec<usize>,
+    records: Records,
+    progress: &'a mut dyn Progress,
+    global_step: u64,
+    training_seconds: f64,
+    best: Option<f64>,
+}
+
+impl<B: AutodiffBackend> Session<'_, B> {
+    fn train(&mut self, mut model: ConvNet<B>) -> Result<Finished, RunError> {
+        let config = &self.run.config;
+        let steps = self.sampler.steps_per_epoch() as u64;
+        self.progress.begin(config.epochs, steps);
+        let mut optimiser = config.optimiser.init::<B, ConvNet<B>>();
+
+        self.evaluate(&model, 0)?;
+        for epoch in 0..config.epochs {
+            model = self.train_epoch(model, &mut optimiser, epoch)?;
+            let done = epoch + 1;
+            if done % config.evaluation.every == 0 || done == config.epochs {
+                let (evaluation, _) = self.evaluate(&model, done)?;
+                let state = CheckpointState::new(done, self.global_step, &evaluation);
+                Checkpoint::save(&self.folder, "last", &model.valid(), &state)?;
+                let score = evaluation.values.first().map_or(0.0, |(_, value)| *value);
+                if self.best.is_none_or(|best| score > best) {
+                    self.best = Some(score);
+                    Checkpoint::save(&self.folder, "best", &model.valid(), &state)?;
+                }
+            }
+        }
+
+        let gallery = self.gallery(&model)?;
+        let evaluation = gallery.evaluate(&metrics(&config.evaluation.ks))?;
+        let report = gallery::report(&Outcome {
+            run: self.run,
+            dataset: self.loaders.test.dataset(),
+            backend: B::name(&self.device),
+            parameters: burn::module::Module::num_params(&model),
+            training_seconds: self.training_seconds,
+            records: &self.records,
+            hits: gallery.sample(config.evaluation.gallery, 8)?,
+        })?;
+        let report = self
+            .folder
+            .write("report.html", report.render()?.as_bytes())?;
+        self.progress.end();
+        Ok(Finished {
+            evaluation,
+            report,
+            training_seconds: self.training_seconds,
+        })
+    }
+
+    fn train_epoch(
+        &mut self,
+        mut model: ConvNet<B>,
+        optimiser: &mut Optimiser<B, ConvNet<B>>,
+        epoch: u64,
+    ) -> Result<ConvNet<B>, RunError> {
+        let requests = self.sampler.requests(epoch);
+        let mut start = Instant::now();
+        for (step, batch) in (0..).zip(self.loaders.train.batches(requests)) {
+            let batch = batch?;
+            let learning_rate = self
+                .run
+                .config
+                .optimiser
+                .learning_rate_at(epoch, self.global_step);
+            let output =
+                self.step(&model, &batch, epoch, step)
+                    .map_err(|source| RunError::Step {
+                        epoch,
+                        step,
+                        source,
+                    })?;
+            model = optimiser.step(learning_rate, model, output.gradients);
+            let loss = output.objective.loss.into_data().iter::<f64>().sum::<f64>();
+
+            let seconds = start.elapsed().as_secs_f64();
+            start = Instant::now();
+            self.training_seconds += seconds;
+            let record = StepRecord {
+                epoch,
+                step: self.global_step,
+                loss,
+                learning_rate,
+                images: batch.ids.len(),
+                skipped: batch.skipped,
+                seconds,
+            };
+            self.global_step += 1;
+            self.records.step(record.clone())?;
+            self.progress.step(&record);
+        }
+        Ok(model)
+    }
+
+    fn step(
+        &self,
+        model: &ConvNet<B>,
+        batch: &Batch,
+        epoch: u64,
+        step: u64,
+    ) -> Result<StepOutput<B>, crate::StepError> {
+        let config = &self.run.config;
+        let key = Key {
+            seed: config.seed,
+            epoch,
+            step,
+            item: 0,
+        };
+        let labels: Vec<i64> = batch.labels.iter().map(|&label| label.into()).collect();
+        let mixup = config
+            .loss
+            .mixup
+            .then(|| Mixup::all_pairs(&labels, key.seed_for(Purpose::Mixup)));
+        let labels = TensorData::new(labels, [batch.labels.len()]);
+        let labels = Tensor::<B::InnerBackend, 1, Int>::from_data(labels, &self.device);
+        let two_pass = TwoPass {
+            chunk: config.batch.chunk,
+            seed: key.seed_for(Purpose::Model),
+        };
+        two_pass.run(
+            model,
+            batch.ids.len(),
+            |model, rows| {
+                let images = config
+                    .image
+                    .standardise
+                    .images::<B>(batch, rows, &self.device);
+                crate::Embedder::embed(model, images)
+            },
+            |embeddings| self.loss.value_and_grad(embeddings, labels, mixup.as_ref()),
+        )
+    }
+
+    fn evaluate(
+        &mut self,
+        model: &ConvNet<B>,
+        epoch: u64,
+    ) -> Result<(Evaluation, Gallery), RunError> {
+        let start = Instant::now();
+        let gallery = self.gallery(model)?;
+        let evaluation = gallery.evaluate(&metrics(&self.run.config.evaluation.ks))?;
+        let record = EvaluationRecord {
+            epoch,
+            step: self.global_step,
+            evaluation: evaluation.clone(),
+            seconds: start.elapsed().as_secs_f64(),
+        };
+        self.records.evaluation(record.clone())?;
+        self.progress.evaluated(&record);
+        Ok((evaluation, gallery))
+    }
+
+    fn gallery(&self, model: &ConvNet<B>) -> Result<Gallery, RunError> {
+        let config = &self.run.config;
+        let (embeddings, ids) = embed_items(
+            &model.valid(),
+            &self.loaders.test,
+            &self.test,
+            config.evaluation.chunk,
+            &config.image.standardise,
+            &self.device,
+            |_| (),
+        )?;
+        Ok(Gallery::new(self.loaders.test.dataset(), embeddings, ids)?)
+    }
+}
+
+/// One number from a place in the run, to seed what takes a number.
+trait SeedFor {
+    fn seed_for(&self, purpose: Purpose) -> u64;
+}
+
+impl SeedFor for Key {
+    fn seed_for(&self, purpose: Purpose) -> u64 {
+        self.generator(purpose).random()
+    }
+}
+
+fn classes(dataset: &Dataset, ids: &[usize]) -> usize {
+    let mut labels = dataset.labels(ids);
+    labels.sort_unstable();
+    labels.dedup();
+    labels.len()
+}

@@ -1,0 +1,158 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::backend::Backend;
+use burn_store::{ModuleSnapshot, SafetensorsStore};
+use recall_eval::Evaluation;
+use serde::{Deserialize, Serialize};
+
+use super::RunFolder;
+use crate::{ConvNet, RunConfig, RunError};
+
+/// Where in a run a checkpoint was taken and how good it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointState {
+    /// Epochs trained.
+    pub epoch: u64,
+    /// Steps taken.
+    pub step: u64,
+    /// Metrics on the unseen classes.
+    pub metrics: BTreeMap<String, f64>,
+}
+
+impl CheckpointState {
+    pub(crate) fn new(epoch: u64, step: u64, evaluation: &Evaluation) -> Self {
+        let metrics = evaluation.values.iter();
+        let metrics = metrics
+            .map(|(metric, value)| (metric.to_string(), *value))
+            .collect();
+        Self {
+            epoch,
+            step,
+            metrics,
+        }
+    }
+}
+
+/// A trained model on disk: a folder with `model.safetensors`, `config.toml` and `state.json`.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    path: PathBuf,
+    /// The configuration of the run that made it.
+    pub config: RunConfig,
+    /// Where in the run it was taken.
+    pub state: CheckpointState,
+}
+
+const MODEL: &str = "model.safetensors";
+const CONFIG: &str = "config.toml";
+const STATE: &str = "state.json";
+
+impl Checkpoint {
+    /// Finds a checkpoint: `path` is one, or a run folder, whose last one is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::NoCheckpoint`], or what is wrong with its configuration or state.
+    pub fn open(path: &Path) -> Result<Self, RunError> {
+        let places = [path.to_owned(), path.join("checkpoints/last")];
+        let path = places
+            .into_iter()
+            .find(|place| place.join(MODEL).is_file())
+            .ok_or_else(|| RunError::NoCheckpoint {
+                path: path.to_owned(),
+            })?;
+        let read = |name: &str| {
+            let file = path.join(name);
+            fs::read_to_string(&file).map_err(RunError::file("read", file))
+        };
+        let origin = path.join(CONFIG).display().to_string();
+        let config = RunConfig::read(Some((&origin, &read(CONFIG)?)), &[])?;
+        let state = serde_json::from_str(&read(STATE)?)
+            .map_err(|error| RunError::file("read", path.join(STATE))(error.into()))?;
+        Ok(Self {
+            path,
+            config,
+            state,
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Loads the model.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Weights`] if a tensor is missing, left over or of another shape.
+    pub fn load<B: Backend>(&self, device: &B::Device) -> Result<ConvNet<B>, RunError> {
+        let path = self.path.join(MODEL);
+        let mut model = self.config.model.init::<B>(device);
+        let mut store = SafetensorsStore::from_file(&path);
+        let refuse = |problem: String| RunError::Weights {
+            path: path.clone(),
+            problem,
+        };
+        let result = model
+            .load_from(&mut store)
+            .map_err(|error| refuse(one_line(&error)))?;
+        if let Some(unused) = result.unused.first() {
+            return Err(refuse(format!("the model has no tensor named {unused}")));
+        }
+        Ok(model)
+    }
+
+    /// Writes `checkpoints/NAME`: made whole beside it, then swapped in.
+    pub(crate) fn save<B: Backend>(
+        folder: &RunFolder,
+        name: &str,
+        model: &ConvNet<B>,
+        state: &CheckpointState,
+    ) -> Result<(), RunError> {
+        let parent = folder.path().join("checkpoints");
+        let target = parent.join(name);
+        let unfinished = parent.join(format!("{name}.tmp"));
+        let previous = parent.join(format!("{name}.old"));
+        for leftover in [&unfinished, &previous] {
+            if leftover.exists() {
+                fs::remove_dir_all(leftover).map_err(RunError::file("remove", leftover))?;
+            }
+        }
+        fs::create_dir_all(&unfinished).map_err(RunError::file("create", &unfinished))?;
+
+        let weights = unfinished.join(MODEL);
+        let mut store = SafetensorsStore::from_file(&weights);
+        model
+            .save_into(&mut store)
+            .map_err(|error| RunError::Weights {
+                path: weights.clone(),
+                problem: one_line(&error),
+            })?;
+        fs::copy(folder.path().join(CONFIG), unfinished.join(CONFIG))
+            .map_err(RunError::file("write", unfinished.join(CONFIG)))?;
+        let state = serde_json::to_vec_pretty(state)
+            .map_err(|error| RunError::file("write", unfinished.join(STATE))(error.into()))?;
+        fs::write(unfinished.join(STATE), state)
+            .map_err(RunError::file("write", unfinished.join(STATE)))?;
+
+        if target.exists() {
+            fs::rename(&target, &previous).map_err(RunError::file("replace", &target))?;
+        }
+        fs::rename(&unfinished, &target).map_err(RunError::file("write", &target))?;
+        if previous.exists() {
+            fs::remove_dir_all(&previous).map_err(RunError::file("remove", &previous))?;
+        }
+        Ok(())
+    }
+}
+
+fn one_line(error: &impl std::fmt::Display) -> String {
+    error
+        .to_string()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+}

@@ -1,0 +1,195 @@
+//! One optimisation step over a batch too large for one graph (section 3.3 of the paper).
+//!
+//! A loss over a batch needs every embedding at once, but a graph for every image does not fit. The
+//! chain rule allows two passes:
+//!
+//! 1. Embed the batch chunk by chunk without a graph, keeping the `n × d` embeddings only.
+//! 2. Compute the loss and its gradient `g` with respect to the embeddings.
+//! 3. Embed each chunk again with a graph and back-propagate `Σ e · g` into the parameters.
+//!
+//! The sum over chunks is the gradient of the whole batch, exactly, as long as both passes compute
+//! the same function. Two things could break that. Random layers would draw anew: so the generator
+//! is seeded for each chunk, in both passes alike. Batch normalisation would mix the images of a
+//! chunk: so a model with unfrozen statistics is refused.
+
+use std::ops::Range;
+
+use burn::module::{AutodiffModule, Module, ModuleVisitor};
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::{Tensor, backend::AutodiffBackend};
+use recall_loss::{LossAndGrad, LossError};
+use thiserror::Error;
+
+/// Why a step could not be taken.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[non_exhaustive]
+pub enum StepError {
+    /// The objective refused the embeddings.
+    #[error(transparent)]
+    Loss(#[from] LossError),
+    /// The model holds a batch normalisation whose statistics follow the batch.
+    #[error(
+        "the model's batch normalisation `{path}` takes its statistics from each chunk, so chunks \
+         would not add up to the batch; replace it by FrozenBatchNorm or another normalisation"
+    )]
+    BatchNorm {
+        /// Where it is in the model.
+        path: String,
+    },
+    /// A chunk of no rows, or a batch of none.
+    #[error("a batch of {rows} rows cannot be taken in chunks of {chunk}; both must be at least 1")]
+    Empty {
+        /// Rows of the batch.
+        rows: usize,
+        /// Rows of a chunk.
+        chunk: usize,
+    },
+    /// The closure that embeds returned another number of rows than it was asked for.
+    #[error("asked for the embeddings of rows {asked:?}, got {got} rows")]
+    Rows {
+        /// The rows that were asked for.
+        asked: Range<usize>,
+        /// How many came.
+        got: usize,
+    },
+}
+
+/// The two-pass step: how large its chunks are and what its random layers draw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TwoPass {
+    /// Rows that are embedded with a graph at once. Memory grows with the chunk, not with the batch.
+    /// A chunk of the batch's size or more makes this the ordinary step, with one forward pass.
+    pub chunk: usize,
+    /// What dropout and other random layers draw depends on this alone; give each step its own.
+    pub seed: u64,
+}
+
+/// What a step computes.
+#[derive(Debug)]
+pub struct StepOutput<B: AutodiffBackend> {
+    /// The objective's value, gradient with respect to the embeddings and recall of each query.
+    pub objective: LossAndGrad<B::InnerBackend>,
+    /// `[n, d]`: the embeddings of the batch.
+    pub embeddings: Tensor<B::InnerBackend, 2>,
+    /// The gradients of the parameters, ready for [`Optimizer::step`](burn::optim::Optimizer::step).
+    pub gradients: GradientsParams,
+}
+
+impl TwoPass {
+    /// Computes the gradients of `objective` over a batch of `rows` rows.
+    ///
+    /// `embed` gives the embeddings `[range.len(), d]` of some rows of the batch by the model it is
+    /// handed. It is called once or twice for each chunk and must feed the same input both times:
+    /// augment before the step, not within it. `objective` is called once, with all embeddings
+    /// `[rows, d]`; [`RecallAtKLoss::value_and_grad`](recall_loss::RecallAtKLoss::value_and_grad) is
+    /// made for it.
+    ///
+    /// The backend's random generator is left seeded by this step.
+    ///
+    /// # Errors
+    ///
+    /// [`StepError`]; the model is untouched in every case.
+    pub fn run<B, M, E, O>(
+        &self,
+        model: &M,
+        rows: usize,
+        embed: E,
+        objective: O,
+    ) -> Result<StepOutput<B>, StepError>
+    where
+        B: AutodiffBackend,
+        M: AutodiffModule<B>,
+        E: Fn(&M, Range<usize>) -> Tensor<B, 2>,
+        O: FnOnce(Tensor<B::InnerBackend, 2>) -> Result<LossAndGrad<B::InnerBackend>, LossError>,
+    {
+        if rows == 0 || self.chunk == 0 {
+            return Err(StepError::Empty {
+                rows,
+                chunk: self.chunk,
+            });
+        }
+        refuse_batch_norm(model)?;
+        let device = model.devices().into_iter().next().unwrap_or_default();
+        let embed = |model: &M, index: usize| {
+            let range = index * self.chunk..rows.min((index + 1) * self.chunk);
+            B::seed(&device, self.chunk_seed(index));
+            let embeddings = embed(model, range.clone());
+            match embeddings.dims()[0] {
+                got if got == range.len() => Ok(embeddings),
+                got => Err(StepError::Rows { asked: range, got }),
+            }
+        };
+
+        // Without gradients nothing is recorded, yet the model is the one that trains: `valid()`
+        // would switch dropout off, and the passes would see two functions. The last chunk is
+        // embedded with its graph at once, which saves its second forward pass.
+        let last = rows.div_ceil(self.chunk) - 1;
+        let frozen = model.clone().no_grad();
+        let mut embeddings = Vec::with_capacity(last + 1);
+        for index in 0..last {
+            embeddings.push(embed(&frozen, index)?.inner());
+        }
+        let last_embeddings = embed(model, last)?;
+        embeddings.push(last_embeddings.clone().inner());
+        let embeddings = Tensor::cat(embeddings, 0);
+
+        let objective = objective(embeddings.clone())?;
+
+        let mut accumulator = GradientsAccumulator::new();
+        let mut back_propagate = |index: usize, embeddings: Tensor<B, 2>| {
+            let [count, dim] = embeddings.dims();
+            let start = index * self.chunk;
+            let slope = objective.grad.clone().slice([start..start + count, 0..dim]);
+            let gradients = (embeddings * Tensor::from_inner(slope)).sum().backward();
+            accumulator.accumulate(model, GradientsParams::from_grads(gradients, model));
+        };
+        back_propagate(last, last_embeddings);
+        for index in 0..last {
+            back_propagate(index, embed(model, index)?);
+        }
+        let gradients = accumulator.grads();
+        Ok(StepOutput {
+            objective,
+            embeddings,
+            gradients,
+        })
+    }
+
+    /// Another seed for every chunk of every step (the finaliser of SplitMix64).
+    fn chunk_seed(&self, index: usize) -> u64 {
+        let mut z = self.seed ^ (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+fn refuse_batch_norm<B: AutodiffBackend, M: Module<B>>(model: &M) -> Result<(), StepError> {
+    let mut search = BatchNormSearch::default();
+    model.visit(&mut search);
+    match search.found {
+        Some(path) => Err(StepError::BatchNorm { path }),
+        None => Ok(()),
+    }
+}
+
+/// Finds the path of the first of Burn's own batch normalisations, which has no frozen form.
+#[derive(Default)]
+struct BatchNormSearch {
+    path: Vec<String>,
+    found: Option<String>,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for BatchNormSearch {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        // `name` is a field and `container_type` the struct that has it, whose path we are at.
+        if self.found.is_none() && container_type == "Struct:BatchNorm" {
+            self.found = Some(self.path.join("."));
+        }
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+}
