@@ -1,6 +1,7 @@
 //! What a maintainer of recall runs: `cargo xtask COMMAND`.
 
 mod emoji;
+mod step;
 
 use clap::{Parser, Subcommand};
 
@@ -21,10 +22,20 @@ struct Cli {
 enum Command {
     /// Rebuild the embedded emoji data set from the published icon sets
     Emoji(emoji::Args),
+    /// Measure, for docs/benchmarks.md
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Peak memory and time of a two-pass step, for several batch sizes at one chunk size
+    Step(step::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Emoji(args) => emoji::run(&args),
+        Command::Bench(Bench::Step(args)) => step::run(&args),
     }
 }

@@ -182,7 +182,7 @@ impl BatchSamplerConfig {
             };
             return refuse(format!(
                 "batch_size {batch_size} with {samples_per_class} of each class needs {places} \
-                 classes, but of {classes} classes only {usable} have enough images{}{hint}",
+                 classes, but {usable} of the {classes} classes have enough images{}{hint}",
                 match packed == sampler.small.len() {
                     true => String::new(),
                     false => format!(" (they fill {} places)", groups.len()),

@@ -74,7 +74,10 @@ const USER_ERROR: u8 = 2;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let line = CommandLine::parse();
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => return refuse(&error),
+    };
     let result = match line.command {
         None => line.train.run(),
         Some(Command::Train(args)) => args.run(),
@@ -84,10 +87,25 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // Messages name their cause themselves; `{error:#}` would repeat it.
+            eprintln!("error: {error}");
             ExitCode::from(USER_ERROR)
         }
     }
+}
+
+/// Help and version as clap prints them; of a mistake the sentence alone, without the usage.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Nothing is left to do where even the help cannot be printed.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let rendered = error.to_string();
+    let sentence = rendered.split("\n\n").next().unwrap_or_default();
+    let sentence = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
+    eprintln!("{sentence} (--help lists the options)");
+    ExitCode::from(USER_ERROR)
 }
 
 /// A checkpoint to load, for the commands that need a trained model.

@@ -121,7 +121,7 @@ impl Default for RunConfig {
     fn default() -> Self {
         Self {
             seed: 0,
-            epochs: 30,
+            epochs: 40,
             batch: BatchConfig::default(),
             model: ConvNetConfig::default(),
             loss: LossConfig::default(),
@@ -135,7 +135,7 @@ impl Default for RunConfig {
 impl Default for BatchConfig {
     fn default() -> Self {
         Self {
-            size: 512,
+            size: 256,
             samples_per_class: 4,
             chunk: 128,
             small_classes: SmallClasses::LeaveOut,
@@ -171,10 +171,11 @@ impl Default for ImageConfig {
             train: TrainTransform {
                 size: [32, 32],
                 random_resized_crop: Some(RandomResizedCrop {
-                    scale: (0.5, 1.0),
-                    ratio: (0.8, 1.25),
+                    scale: (0.7, 1.0),
+                    ratio: (0.9, 1.11),
                 }),
-                horizontal_flip: 0.5,
+                // A mirrored arrow is another emoji.
+                horizontal_flip: 0.0,
                 colour_jitter: Some(ColourJitter {
                     brightness: 0.3,
                     contrast: 0.3,
@@ -196,7 +197,7 @@ impl Default for ImageConfig {
 impl Default for EvaluationConfig {
     fn default() -> Self {
         Self {
-            every: 5,
+            every: 10,
             ks: vec![1, 2, 4, 8],
             chunk: 256,
             gallery: 40,
@@ -206,7 +207,8 @@ impl Default for EvaluationConfig {
 
 impl RunConfig {
     /// Reads a document with the keys it wants to change, and then `key.path=value` assignments, in
-    /// order. What neither names keeps its default.
+    /// order. What neither names keeps its default; `false` turns a part off that is on by default,
+    /// such as `image.train.colour_jitter`.
     ///
     /// # Errors
     ///
@@ -215,32 +217,36 @@ impl RunConfig {
         document: Option<(&str, &str)>,
         assignments: &[String],
     ) -> Result<Self, ConfigError> {
-        let mut table = match document {
-            None => toml::Table::new(),
-            Some((origin, text)) => text
-                .parse::<toml::Table>()
-                .map_err(|error| refuse(origin, &error))?,
-        };
+        let mut config = Self::default();
         // Each layer is checked by itself, so that a message can say which one is at fault.
-        if let Some((origin, _)) = document {
-            Self::from_table(table.clone(), origin)?;
+        if let Some((origin, text)) = document {
+            let changes = text
+                .parse::<toml::Table>()
+                .map_err(|error| refuse(origin, &error))?;
+            config = config.changed(changes, origin)?;
         }
         for assignment in assignments {
             let origin = format!("--set {assignment}");
-            assign(&mut table, assignment, &origin)?;
-            Self::from_table(table.clone(), &origin)?;
+            config = config.changed(parse_assignment(assignment, &origin)?, &origin)?;
         }
-        let config = Self::from_table(table, "configuration")?;
         config.check()?;
         Ok(config)
     }
 
     /// The whole configuration as a document that [`read`](Self::read) reads back.
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("numbers, strings and lists have a TOML form")
+        let mut table = self.to_table();
+        mark_absent(&mut table, &Self::default().to_table());
+        table.to_string()
     }
 
-    fn from_table(table: toml::Table, origin: &str) -> Result<Self, ConfigError> {
+    fn to_table(&self) -> toml::Table {
+        toml::Table::try_from(self).expect("numbers, strings and lists have a TOML form")
+    }
+
+    fn changed(&self, changes: toml::Table, origin: &str) -> Result<Self, ConfigError> {
+        let mut table = self.to_table();
+        merge(&mut table, changes);
         // Through text, because only then does the message name the key.
         toml::from_str(&table.to_string()).map_err(|error| refuse(origin, &error))
     }
@@ -312,16 +318,49 @@ impl LossConfig {
     }
 }
 
-/// Writes one `key.path=value` into the table.
-fn assign(table: &mut toml::Table, assignment: &str, origin: &str) -> Result<(), ConfigError> {
-    let refusal = |problem: &str| ConfigError::Document {
-        origin: origin.to_owned(),
-        problem: problem.to_owned(),
-    };
+/// Lays `changes` over `table`, key by key at every depth.
+fn merge(table: &mut toml::Table, changes: toml::Table) {
+    use toml::Value::{Boolean, Table};
+    for (key, change) in changes {
+        match (table.get_mut(&key), change) {
+            (Some(Table(inner)), Table(changes)) => merge(inner, changes),
+            (Some(Table(_)), Boolean(false)) => {
+                table.remove(&key);
+            }
+            // A part that is off stays off where a document says so.
+            (None, Boolean(false)) if OPTIONAL.contains(&key.as_str()) => {}
+            (_, change) => {
+                table.insert(key, change);
+            }
+        }
+    }
+}
+
+/// Parts of the configuration that can be off.
+const OPTIONAL: [&str; 2] = ["random_resized_crop", "colour_jitter"];
+
+/// Writes `key = false` for parts that are off here and on by default: TOML has no null.
+fn mark_absent(table: &mut toml::Table, default: &toml::Table) {
+    for (key, value) in default {
+        match (table.get_mut(key), value) {
+            (None, _) => {
+                table.insert(key.clone(), toml::Value::Boolean(false));
+            }
+            (Some(toml::Value::Table(inner)), toml::Value::Table(default)) => {
+                mark_absent(inner, default);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// One `key.path=value` as a document.
+fn parse_assignment(assignment: &str, origin: &str) -> Result<toml::Table, ConfigError> {
     let Some((path, value)) = assignment.split_once('=') else {
-        return Err(refusal(
-            "write key=value, for example optimiser.learning_rate=0.001",
-        ));
+        return Err(ConfigError::Document {
+            origin: origin.to_owned(),
+            problem: "write key=value, for example optimiser.learning_rate=0.001".to_owned(),
+        });
     };
     // A bare word is a string: `optimiser.kind=adam` should not need quotes within quotes.
     let value = format!("value = {value}")
@@ -329,18 +368,12 @@ fn assign(table: &mut toml::Table, assignment: &str, origin: &str) -> Result<(),
         .ok()
         .and_then(|mut parsed| parsed.remove("value"))
         .unwrap_or_else(|| toml::Value::String(value.trim().to_owned()));
-    let mut keys: Vec<&str> = path.split('.').map(str::trim).collect();
-    let last = keys.pop().unwrap_or_default();
-    let mut inner = table;
-    for key in keys {
-        inner = inner
-            .entry(key)
-            .or_insert_with(|| toml::Value::Table(toml::Table::new()))
-            .as_table_mut()
-            .ok_or_else(|| refusal(&format!("`{key}` is a value and has no keys of its own")))?;
-    }
-    inner.insert(last.to_owned(), value);
-    Ok(())
+    let nested = path.rsplit('.').fold(value, |inner, key| {
+        toml::Value::Table(toml::Table::from_iter([(key.trim().to_owned(), inner)]))
+    });
+    Ok(toml::Table::from_iter(
+        nested.as_table().cloned().unwrap_or_default(),
+    ))
 }
 
 fn refuse(origin: &str, error: &toml::de::Error) -> ConfigError {
@@ -377,6 +410,33 @@ mod tests {
         assert_eq!(
             RunConfig::read(Some(("file", &config.to_toml())), &[]).unwrap(),
             config
+        );
+    }
+
+    #[test]
+    fn what_is_not_named_keeps_its_default_at_every_depth() {
+        let set = [
+            "image.train.size=[64, 48]".into(),
+            "image.eval.crop=16".into(),
+        ];
+        let config = RunConfig::read(None, &set).unwrap();
+        let default = RunConfig::default();
+        assert_eq!(config.image.train.size, [64, 48]);
+        assert_eq!(
+            config.image.train.colour_jitter,
+            default.image.train.colour_jitter
+        );
+        assert_eq!(config.image.eval.resize, default.image.eval.resize);
+    }
+
+    #[test]
+    fn a_part_that_is_turned_off_stays_off_in_the_written_configuration() {
+        let off = RunConfig::read(None, &["image.train.colour_jitter=false".into()]).unwrap();
+        assert_eq!(off.image.train.colour_jitter, None);
+        assert!(off.image.train.random_resized_crop.is_some());
+        assert_eq!(
+            RunConfig::read(Some(("file", &off.to_toml())), &[]).unwrap(),
+            off
         );
     }
 

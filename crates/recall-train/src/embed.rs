@@ -1,5 +1,7 @@
 //! Embedding images and judging the embeddings.
 
+use std::collections::HashMap;
+
 use burn::tensor::backend::Backend;
 use recall_data::{BatchRequest, Dataset, ItemId, Loader, Role, Split};
 use recall_eval::{
@@ -155,17 +157,20 @@ impl Gallery {
 
     fn retrieval(&self) -> Result<Retrieval<'_>, EvalError> {
         let Side {
-            embeddings, labels, ..
+            embeddings,
+            labels,
+            ids,
         } = &self.queries;
-        match &self.gallery {
-            None => Retrieval::each_against_rest(embeddings, labels),
-            Some(gallery) => Retrieval::query_against_gallery(
-                embeddings,
-                labels,
-                &gallery.embeddings,
-                &gallery.labels,
-            ),
-        }
+        let Some(gallery) = &self.gallery else {
+            return Retrieval::each_against_rest(embeddings, labels);
+        };
+        // An item may be on both sides: it is no answer to itself.
+        let rows: HashMap<ItemId, u32> = gallery.ids.iter().copied().zip(0..).collect();
+        let own = ids
+            .iter()
+            .map(|id| rows.get(id).copied().into_iter().collect());
+        Retrieval::query_against_gallery(embeddings, labels, &gallery.embeddings, &gallery.labels)?
+            .junk(own.collect())
     }
 }
 

@@ -19,7 +19,7 @@ pub struct OptimiserConfig {
     pub weight_decay: f32,
     /// Steps over which the learning rate rises linearly from 0. Default 10.
     pub warmup_steps: u64,
-    /// Epochs (from 0) at whose start the learning rate is multiplied by `factor`.
+    /// Epochs (from 0) at whose start the learning rate is multiplied by `factor`. Default 28 and 36.
     pub milestones: Vec<u64>,
     /// What a milestone multiplies the learning rate by. Default 0.3, as in the paper.
     pub factor: f64,
@@ -42,7 +42,7 @@ impl Default for OptimiserConfig {
             learning_rate: 2e-3,
             weight_decay: 4e-4,
             warmup_steps: 10,
-            milestones: Vec::new(),
+            milestones: vec![28, 36],
             factor: 0.3,
         }
     }

@@ -155,8 +155,10 @@ impl TwoPass {
         })
     }
 
-    /// Another seed for every chunk of every step (the finaliser of SplitMix64).
-    fn chunk_seed(&self, index: usize) -> u64 {
+    /// What the generator is seeded with before chunk `index` is embedded, in both passes.
+    ///
+    /// Another one for every chunk of every step: the finaliser of SplitMix64.
+    pub fn chunk_seed(&self, index: usize) -> u64 {
         let mut z = self.seed ^ (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

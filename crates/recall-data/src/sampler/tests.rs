@@ -46,7 +46,7 @@ fn impossible_settings_are_refused_by_name() {
         ),
         (
             (15, 5),
-            vec!["needs 3 classes", "of 10 classes only 0 have enough"],
+            vec!["needs 3 classes", "0 of the 10 classes have enough"],
         ),
     ] {
         let message = refusal(BatchSamplerConfig::new(settings.0, settings.1), &sizes);

@@ -1,5 +1,8 @@
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+
+use tempfile::Builder;
 
 use crate::RunError;
 
@@ -44,11 +47,24 @@ impl RunFolder {
     /// Writes a file whole or not at all, and returns its path.
     pub(crate) fn write(&self, name: &str, contents: &[u8]) -> Result<PathBuf, RunError> {
         let path = self.path.join(name);
-        let unfinished = self.path.join(format!("{name}.tmp"));
-        fs::write(&unfinished, contents).map_err(RunError::file("write", &path))?;
-        fs::rename(&unfinished, &path).map_err(RunError::file("write", &path))?;
+        unfinished()
+            .tempfile_in(&self.path)
+            .and_then(|mut file| {
+                file.write_all(contents)?;
+                file.persist(&path).map_err(|error| error.error)
+            })
+            .map_err(RunError::file("write", &path))?;
         Ok(path)
     }
+}
+
+/// Temporary files are private by default; a report should be as readable as any file of its owner.
+fn unfinished() -> Builder<'static, 'static> {
+    #[allow(unused_mut)]
+    let mut builder = Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder
 }
 
 /// `create_dir` fails on a folder that is there, so two runs that start together get two folders.

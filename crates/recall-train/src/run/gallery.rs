@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use image::ImageFormat;
-use recall_data::{Dataset, ItemId, decode_rgb};
+use recall_data::{Dataset, ItemId, Split, decode_rgb};
 
 use super::TrainingRun;
 use super::records::Records;
@@ -70,9 +70,13 @@ fn facts(outcome: &Outcome<'_>, config: &RunConfig, time: &str) -> Vec<(String, 
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
         (
             GALLERY_FACT,
-            "Queries from classes never seen in training, spread evenly over the test images, \
-             the hardest first."
-                .to_owned(),
+            format!(
+                "Queries {}, spread evenly over the test images, the hardest first.",
+                match has_seen_classes(outcome.dataset) {
+                    true => "from the test images",
+                    false => "from classes never seen in training",
+                }
+            ),
         ),
     ];
     if skipped > 0 {
@@ -88,6 +92,16 @@ fn facts(outcome: &Outcome<'_>, config: &RunConfig, time: &str) -> Vec<(String, 
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+}
+
+/// Whether a class has both training and test images.
+fn has_seen_classes(dataset: &Dataset) -> bool {
+    let mut trained = vec![false; dataset.class_names().len()];
+    for label in dataset.labels(dataset.split(Split::Train)) {
+        trained[label as usize] = true;
+    }
+    let test = dataset.labels(dataset.split(Split::Test));
+    test.into_iter().any(|label| trained[label as usize])
 }
 
 fn metrics(records: &Records) -> Vec<Metric> {
@@ -141,7 +155,7 @@ fn curves(records: &Records) -> Vec<Curve> {
         })
         .collect();
     vec![
-        curve("On unseen classes", "epoch", recall),
+        curve("On the test images", "epoch", recall),
         curve(
             "Loss (1 − soft recall of the batch)",
             "step",

@@ -1,0 +1,182 @@
+//! Data sets of one's own: folders and tables.
+
+use std::fs;
+use std::path::Path;
+
+use recall_eval::{Embeddings, EmptyQueries, Metric, Retrieval, evaluate, read_labels};
+use serde_json::Value;
+use tempfile::tempdir;
+
+use crate::support::{class_folders, command, metrics, picture, succeed, tiny};
+
+fn eval(dir: &Path, data: &str) -> Value {
+    let arguments = [
+        "eval",
+        "--backend",
+        "flex",
+        "--checkpoint",
+        "run",
+        "--data",
+        data,
+        "--json",
+    ];
+    let (stdout, _) = succeed(&mut command(dir, &arguments));
+    serde_json::from_str(&stdout).unwrap()
+}
+
+#[test]
+fn a_folder_with_splits() {
+    let dir = tempdir().unwrap();
+    class_folders(&dir.path().join("images/train"), 0..4, 4);
+    class_folders(&dir.path().join("images/test"), 4..7, 3);
+    fs::write(dir.path().join("images/train/class-00/notes.txt"), "x").unwrap();
+    let arguments = ["--data", "folder:images", "--out", "run"];
+    let (_, stderr) = succeed(&mut tiny(dir.path(), &arguments));
+    let counts = "16 training images of 4 classes, 9 test images";
+    assert!(stderr.contains(counts), "{stderr}");
+    assert!(stderr.contains("1 file is no image"), "{stderr}");
+    assert_eq!(eval(dir.path(), "folder:images")["queries"], 9);
+
+    // The run without --out takes the next free folder.
+    for number in ["001", "002"] {
+        succeed(&mut tiny(dir.path(), &["--data", "folder:images"]));
+        let run = dir.path().join(format!("runs/images-{number}"));
+        assert_eq!(metrics(&run), metrics(&dir.path().join("run")));
+    }
+}
+
+#[test]
+fn a_folder_without_splits_is_halved_by_class() {
+    let dir = tempdir().unwrap();
+    class_folders(&dir.path().join("images"), 0..8, 4);
+    let arguments = ["--data", "folder:images", "--out", "run"];
+    let (_, stderr) = succeed(&mut tiny(dir.path(), &arguments));
+    let counts = "16 training images of 4 classes, 16 test images";
+    assert!(stderr.contains(counts), "{stderr}");
+}
+
+/// A table whose test images are queries, gallery or both, as `role` says.
+fn table(dir: &Path, role: impl Fn(u32) -> [bool; 2]) {
+    let mut table = "path,label,split,is_query,is_gallery\n".to_owned();
+    for class in 0..9 {
+        for instance in 0..4 {
+            let path = format!("images/{class}-{instance}.png");
+            picture(&dir.join(&path), class, instance);
+            let (split, [query, gallery]) = match class {
+                0..4 => ("train", [false, false]),
+                _ => ("test", role(instance)),
+            };
+            table += &format!("{path},label {class},{split},{query},{gallery}\n");
+        }
+    }
+    fs::write(dir.join("table.csv"), table).unwrap();
+}
+
+/// Rows of the embedded test images, by the instance in their names.
+fn side(dir: &Path, wanted: impl Fn(u32) -> bool) -> (Embeddings, Vec<i64>) {
+    let all = Embeddings::open(dir.join("e.npy")).unwrap();
+    let labels = read_labels(dir.join("e.labels.npy")).unwrap();
+    let names = fs::read_to_string(dir.join("e.txt")).unwrap();
+    let instance = |name: &str| name.rsplit_once('-').unwrap().1[..1].parse().unwrap();
+    let rows: Vec<usize> = names
+        .lines()
+        .enumerate()
+        .filter(|(_, name)| wanted(instance(name)))
+        .map(|(row, _)| row)
+        .collect();
+    let values = rows.iter().flat_map(|&row| all.row(row).to_vec()).collect();
+    let labels = rows.iter().map(|&row| labels[row]).collect();
+    (Embeddings::new(values, all.dim()).unwrap(), labels)
+}
+
+#[test]
+fn a_table_with_roles_is_judged_query_against_gallery() {
+    let dir = tempdir().unwrap();
+    table(dir.path(), |instance| [instance == 0, instance != 0]);
+    succeed(&mut tiny(
+        dir.path(),
+        &["--data", "csv:table.csv", "--out", "run"],
+    ));
+    let judged = eval(dir.path(), "csv:table.csv");
+    assert_eq!(judged["queries"], 5);
+
+    let embed = [
+        "embed",
+        "--backend",
+        "flex",
+        "--checkpoint",
+        "run",
+        "--output",
+        "e.npy",
+    ];
+    succeed(command(dir.path(), &embed).args(["--data", "csv:table.csv"]));
+    let (queries, query_labels) = side(dir.path(), |instance| instance == 0);
+    let (gallery, gallery_labels) = side(dir.path(), |instance| instance != 0);
+    assert_eq!((queries.rows(), gallery.rows()), (5, 15));
+    let metrics = [Metric::RecallAt(1), Metric::MapAtR];
+    let ranks =
+        Retrieval::query_against_gallery(&queries, &query_labels, &gallery, &gallery_labels)
+            .and_then(|retrieval| retrieval.ranks())
+            .unwrap();
+    let expected = evaluate(&ranks, &metrics, EmptyQueries::Skip).unwrap();
+    for metric in metrics {
+        assert_eq!(
+            judged[metric.to_string()].as_f64(),
+            expected.get(metric),
+            "{metric}"
+        );
+    }
+    assert!(
+        expected.get(Metric::RecallAt(1)).unwrap() < 1.0,
+        "too easy to tell"
+    );
+}
+
+/// An image that is a query and in the gallery does not find itself.
+#[test]
+fn a_query_is_no_part_of_its_own_gallery() {
+    let dir = tempdir().unwrap();
+    // The fourth image of each class only asks, the others ask and answer.
+    table(dir.path(), |instance| [true, instance != 3]);
+    succeed(&mut tiny(
+        dir.path(),
+        &["--data", "csv:table.csv", "--out", "run"],
+    ));
+    let judged = eval(dir.path(), "csv:table.csv");
+    assert_eq!(judged["queries"], 20);
+
+    let embed = [
+        "embed",
+        "--backend",
+        "flex",
+        "--checkpoint",
+        "run",
+        "--output",
+        "e.npy",
+    ];
+    succeed(command(dir.path(), &embed).args(["--data", "csv:table.csv"]));
+    let (all, labels) = side(dir.path(), |_| true);
+    let (gallery, gallery_labels) = side(dir.path(), |instance| instance != 3);
+    let itself = |row: usize, other: &usize| gallery.row(*other) == all.row(row);
+    let own: Vec<Vec<u32>> = (0..all.rows())
+        .map(|row| {
+            let same = (0..gallery.rows()).filter(|other| itself(row, other));
+            same.map(|other| other as u32).collect()
+        })
+        .collect();
+    assert_eq!(own.iter().filter(|own| own.len() == 1).count(), 15);
+    assert_eq!(own.iter().filter(|own| own.is_empty()).count(), 5);
+    let ranks = Retrieval::query_against_gallery(&all, &labels, &gallery, &gallery_labels)
+        .and_then(|retrieval| retrieval.junk(own))
+        .and_then(|retrieval| retrieval.ranks())
+        .unwrap();
+    let metrics = [Metric::RecallAt(1), Metric::MapAtR];
+    let expected = evaluate(&ranks, &metrics, EmptyQueries::Skip).unwrap();
+    for metric in metrics {
+        assert_eq!(
+            judged[metric.to_string()].as_f64(),
+            expected.get(metric),
+            "{metric}"
+        );
+    }
+}

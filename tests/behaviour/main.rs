@@ -1,0 +1,7 @@
+//! Behaviour across the crates of recall.
+
+mod command_line;
+mod data_sets;
+mod reproducible;
+mod support;
+mod two_pass;
