@@ -1,7 +1,8 @@
 //! The formulas of the surrogate for a block of queries, as tensor operations.
 //!
 //! Scalars multiply and never divide: the backward pass of Burn's `div_scalar` rounds its scalar to
-//! f32, which an f64 backend would notice.
+//! f32, which an f64 backend would notice. Nothing that is differentiated is divided by a tensor
+//! either: that backward pass takes a reciprocal, which burn-ndarray approximates to four digits.
 
 use burn::tensor::{DType, Int, Tensor, activation, backend::Backend};
 
@@ -82,7 +83,7 @@ impl RecallAtKLoss {
             if self.cap_at_k {
                 count = count.clamp_max(cutoff.k);
             }
-            recall = recall + count / block.counts.clone().clamp_max(cutoff.k);
+            recall = recall + count * cutoff.share(block);
         }
         recall.mul_scalar(1.0 / self.cutoffs.len() as f64)
     }
@@ -99,12 +100,7 @@ impl RecallAtKLoss {
         let mut slope = ranks.zeros_like();
         for cutoff in &self.cutoffs {
             let within = sigmoid(cutoff.margin(ranks.clone())) * block.valid.clone();
-            let mut weight = block
-                .counts
-                .clone()
-                .clamp_max(cutoff.k)
-                .mul_scalar(cutoff.tau)
-                .recip();
+            let mut weight = cutoff.share(block).mul_scalar(1.0 / cutoff.tau);
             if self.cap_at_k {
                 let count = within.clone().sum_dim(1);
                 // A count above k is cut off, and its derivative with it.
@@ -117,6 +113,13 @@ impl RecallAtKLoss {
 }
 
 impl Cutoff {
+    /// `1 / min(k, |P_q|)`, what a positive within k adds to the recall of each query.
+    ///
+    /// `[b, 1]`
+    fn share<B: Backend>(&self, block: &DeviceQueryBlock<B>) -> Tensor<B, 2> {
+        block.counts.ones_like() / block.counts.clone().clamp_max(self.k)
+    }
+
     /// `(k − rank) / τ_k`
     fn margin<B: Backend>(&self, ranks: Tensor<B, 2>) -> Tensor<B, 2> {
         ranks.neg().add_scalar(self.k).mul_scalar(1.0 / self.tau)

@@ -137,7 +137,7 @@ impl Default for BatchConfig {
         Self {
             size: 256,
             samples_per_class: 4,
-            chunk: 128,
+            chunk: 256,
             small_classes: SmallClasses::LeaveOut,
         }
     }
@@ -177,9 +177,9 @@ impl Default for ImageConfig {
                 // A mirrored arrow is another emoji.
                 horizontal_flip: 0.0,
                 colour_jitter: Some(ColourJitter {
-                    brightness: 0.3,
-                    contrast: 0.3,
-                    saturation: 0.3,
+                    brightness: 0.4,
+                    contrast: 0.4,
+                    saturation: 0.5,
                 }),
             },
             eval: EvalTransform {
@@ -197,7 +197,7 @@ impl Default for ImageConfig {
 impl Default for EvaluationConfig {
     fn default() -> Self {
         Self {
-            every: 10,
+            every: 5,
             ks: vec![1, 2, 4, 8],
             chunk: 256,
             gallery: 40,
@@ -252,7 +252,7 @@ impl RunConfig {
     }
 
     /// Checks what a type cannot say.
-    fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let value = |key, problem: String| Err(ConfigError::Value { key, problem });
         if self.epochs == 0 {
             return value("epochs", "0 epochs train nothing; give at least 1".into());

@@ -29,7 +29,8 @@ pub trait Embedder<B: Backend>: Module<B> {
 /// - rows: `[n, d]`
 /// - output: `[n, d]`
 pub fn l2_normalise<B: Backend>(rows: Tensor<B, 2>) -> Tensor<B, 2> {
-    // Clamped before the root: its slope at 0 is infinite.
+    // Clamped before the root: its slope at 0 is infinite. No division: its backward pass takes a
+    // reciprocal, which burn-ndarray approximates to four digits.
     let squared = rows.clone().powf_scalar(2.0).sum_dim(1).clamp_min(1e-12);
-    rows / squared.sqrt()
+    rows * squared.powf_scalar(-0.5)
 }

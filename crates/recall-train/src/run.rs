@@ -7,6 +7,7 @@ mod records;
 
 pub use checkpoint::{Checkpoint, CheckpointState};
 pub use folder::RunFolder;
+pub(crate) use gallery::duration;
 pub use records::{EvaluationRecord, Progress, StepRecord};
 
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use burn::module::AutodiffModule;
-use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor, TensorData};
 use rand::RngExt;
 use recall_data::random::{Key, Purpose};
@@ -93,6 +94,7 @@ impl TrainingRun {
         progress: &mut dyn Progress,
     ) -> Result<Finished, RunError> {
         let config = &self.config;
+        config.check()?;
         let dataset = Arc::new(self.data.open()?);
         dataset.notes().iter().for_each(|note| progress.note(note));
         let train = items_of(&dataset, Split::Train)?;
@@ -183,13 +185,14 @@ impl<B: AutodiffBackend> Session<'_, B> {
         self.progress.begin(config.epochs, steps);
         let mut optimiser = config.optimiser.init::<B, ConvNet<B>>();
 
-        self.evaluate(&model, 0)?;
+        let mut latest = self.evaluate(&model, 0)?;
         for epoch in 0..config.epochs {
             model = self.train_epoch(model, &mut optimiser, epoch)?;
             let done = epoch + 1;
             if done % config.evaluation.every == 0 || done == config.epochs {
-                let (evaluation, _) = self.evaluate(&model, done)?;
-                let state = CheckpointState::new(done, self.global_step, &evaluation);
+                latest = self.evaluate(&model, done)?;
+                let (evaluation, _) = &latest;
+                let state = CheckpointState::new(done, self.global_step, evaluation);
                 Checkpoint::save(&self.folder, "last", &model.valid(), &state)?;
                 let score = evaluation.values.first().map_or(0.0, |(_, value)| *value);
                 if self.best.is_none_or(|best| score > best) {
@@ -199,12 +202,11 @@ impl<B: AutodiffBackend> Session<'_, B> {
             }
         }
 
-        let gallery = self.gallery(&model)?;
-        let evaluation = gallery.evaluate(&metrics(&config.evaluation.ks))?;
+        let (evaluation, gallery) = latest;
         let report = gallery::report(&Outcome {
             run: self.run,
             dataset: self.loaders.test.dataset(),
-            backend: B::name(&self.device),
+            backend: <B::InnerBackend as Backend>::name(&self.device),
             parameters: burn::module::Module::num_params(&model),
             training_seconds: self.training_seconds,
             records: &self.records,

@@ -7,7 +7,7 @@ use clap::Args;
 use super::CommonArgs;
 use super::terminal::Terminal;
 use crate::backend::OnBackend;
-use crate::run::{Finished, TrainingRun};
+use crate::run::{Finished, TrainingRun, duration};
 use crate::{RunConfig, RunError};
 
 /// Options of training.
@@ -54,6 +54,10 @@ impl TrainArgs {
             run: &run,
             terminal: &mut terminal,
         })??;
+        terminal.say(&format!(
+            "trained for {}",
+            duration(finished.training_seconds)
+        ));
         println!("{}", finished.evaluation);
         let without = finished.evaluation.without_positives;
         if without > 0 {

@@ -11,7 +11,7 @@ use super::{Embedder, l2_normalise};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConvNetConfig {
-    /// Channels of the stem and of each convolution after it. Default 48, 96, 192.
+    /// Channels of the stem and of each convolution after it. Default 64, 128, 256.
     pub widths: Vec<usize>,
     /// Cells a side to which the last feature map is averaged before the head. Default 4.
     pub grid: usize,
@@ -22,7 +22,7 @@ pub struct ConvNetConfig {
 impl Default for ConvNetConfig {
     fn default() -> Self {
         Self {
-            widths: vec![48, 96, 192],
+            widths: vec![64, 128, 256],
             grid: 4,
             dim: 128,
         }

@@ -59,8 +59,8 @@ impl<B: Backend> FrozenBatchNorm<B> {
     pub fn forward(&self, input: Tensor<B, 4>) -> Tensor<B, 4> {
         let [_, channels, _, _] = input.dims();
         // γ (x − μ) / √(σ² + ε) + β as one scale and one shift of the large tensor.
-        let deviation = self.running_var.val().add_scalar(self.epsilon).sqrt();
-        let scale = self.weight.val() / deviation;
+        let variance = self.running_var.val().add_scalar(self.epsilon);
+        let scale = self.weight.val() * variance.powf_scalar(-0.5);
         let shift = self.bias.val() - self.running_mean.val() * scale.clone();
         let shape = [1, channels, 1, 1];
         input * scale.reshape(shape) + shift.reshape(shape)
