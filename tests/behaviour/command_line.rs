@@ -104,7 +104,7 @@ fn classes_with_too_few_images() {
     let message = refuse(&mut tiny(dir.path(), &arguments));
     assert_contains(
         &message,
-        &["batch_size 8", "of 5 classes only 1", "smaller batch_size"],
+        &["batch_size 8", "needs 4 classes", "smaller batch_size"],
     );
     assert!(!dir.path().join("other").exists());
 

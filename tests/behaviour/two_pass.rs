@@ -16,7 +16,7 @@ use burn_flex::Flex;
 use burn_ndarray::NdArray;
 use recall_loss::{Mixup, RecallAtKLoss, RecallAtKLossConfig};
 use recall_train::{
-    Embedder, FrozenBatchNorm, FrozenBatchNormConfig, StepError, StepOutput, TwoPass,
+    Embedder, FrozenBatchNorm, FrozenBatchNormConfig, StepError, StepOutput, TwoPass, l2_normalise,
 };
 
 const ROWS: usize = 70;
@@ -29,14 +29,6 @@ static GENERATOR: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
     GENERATOR.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Rows of unit length without a division: the backward pass of one takes `recip`, which burn-ndarray
-/// computes in f32 by the processor's approximation, to 4 digits, for tensors of some size, and
-/// exactly for the small ones of a small chunk.
-fn unit_rows<B: Backend>(rows: Tensor<B, 2>) -> Tensor<B, 2> {
-    let squared = rows.clone().powf_scalar(2.0).sum_dim(1);
-    rows * squared.powf_scalar(-0.5)
 }
 
 #[derive(Module, Debug)]
@@ -61,7 +53,7 @@ impl<B: Backend> WithDropout<B> {
 impl<B: Backend> Embedder<B> for WithDropout<B> {
     fn embed(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
         let features = relu(self.conv.forward(images)).flatten(1, 3);
-        unit_rows(self.head.forward(self.dropout.forward(features)))
+        l2_normalise(self.head.forward(self.dropout.forward(features)))
     }
 }
 
@@ -93,7 +85,7 @@ impl<B: Backend> WithFrozenNorm<B> {
 impl<B: Backend> Embedder<B> for WithFrozenNorm<B> {
     fn embed(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
         let features = relu(self.norm.forward(self.conv.forward(images)));
-        unit_rows(self.head.forward(features.flatten(1, 3)))
+        l2_normalise(self.head.forward(features.flatten(1, 3)))
     }
 }
 
@@ -113,7 +105,7 @@ impl<B: Backend> Embedder<B> for WithBatchNorm<B> {
     fn embed(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
         let features = self.backbone.conv.forward(images);
         let features = relu(self.backbone.norm.forward(features));
-        unit_rows(self.head.forward(features.flatten(1, 3)))
+        l2_normalise(self.head.forward(features.flatten(1, 3)))
     }
 }
 
