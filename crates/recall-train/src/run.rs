@@ -118,7 +118,8 @@ impl TrainingRun {
         let folder = RunFolder::create(self.out.as_deref(), dataset.name())?;
         folder.write("config.toml", config.to_toml().as_bytes())?;
         progress.note(&format!(
-            "{} training images of {} classes, {} test images, writing to {}",
+            "training on {} with {} images of {} classes, testing with {}, writing to {}",
+            <B::InnerBackend as Backend>::name(device),
             train.len(),
             classes(&dataset, train),
             test.len(),

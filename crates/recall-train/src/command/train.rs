@@ -48,9 +48,7 @@ impl TrainArgs {
             command_line: command_line(),
         };
         let mut terminal = Terminal::new(self.common.quiet);
-        let backend = self.common.backend.resolve()?;
-        terminal.say(&format!("backend {backend}"));
-        let finished = backend.run(TrainJob {
+        let finished = self.common.backend.run(TrainJob {
             run: &run,
             terminal: &mut terminal,
         })??;
