@@ -76,16 +76,20 @@ impl RecallAtKLoss {
         ranks: Tensor<B, 2>,
         block: &DeviceQueryBlock<B>,
     ) -> Tensor<B, 2> {
-        let mut recall = block.counts.zeros_like();
-        for cutoff in &self.cutoffs {
-            let within = sigmoid(cutoff.margin(ranks.clone()));
-            let mut count = (within * block.valid.clone()).sum_dim(1);
-            if self.cap_at_k {
-                count = count.clamp_max(cutoff.k);
-            }
-            recall = recall + count * cutoff.share(block);
-        }
-        recall.mul_scalar(1.0 / self.cutoffs.len() as f64)
+        let recalls = self
+            .cutoffs
+            .iter()
+            .map(|cutoff| {
+                let within = sigmoid(cutoff.margin(ranks.clone()));
+                let mut count = (within * block.valid.clone()).sum_dim(1);
+                if self.cap_at_k {
+                    count = count.clamp_max(cutoff.k);
+                }
+                count * cutoff.share(block)
+            })
+            .collect();
+        // Not added up one by one: fused kernels of Burn 0.21 get a chain of row sums wrong.
+        Tensor::cat(recalls, 1).mean_dim(1)
     }
 
     /// The derivative of a query's soft recall with respect to the soft ranks of its positives,
