@@ -113,7 +113,7 @@ fn recall_at_k(k: usize, batch: &HostBatch, mixup: Option<&Mixup>) -> f64 {
             continue;
         }
         let before = ranked.iter().take(k - 1).filter(|x| relevant(x)).count() as f64;
-        let at = ranked.get(k - 1).is_some_and(|x| relevant(x));
+        let at = ranked.get(k - 1).is_some_and(relevant);
         recalls.push((before + 0.5 * f64::from(at)) / k.min(positives) as f64);
     }
     recalls.iter().sum::<f64>() / recalls.len() as f64
