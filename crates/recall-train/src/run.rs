@@ -118,7 +118,7 @@ impl TrainingRun {
         let folder = RunFolder::create(self.out.as_deref(), dataset.name())?;
         folder.write("config.toml", config.to_toml().as_bytes())?;
         progress.note(&format!(
-            "training on {} with {} images of {} classes, testing with {}, writing to {}",
+            "backend {}: {} training images of {} classes, {} test images, writing to {}",
             <B::InnerBackend as Backend>::name(device),
             train.len(),
             classes(&dataset, train),
