@@ -26,6 +26,8 @@ pub fn command(dir: &Path, arguments: &[&str]) -> Command {
         .current_dir(dir)
         .args(arguments)
         .env("RUST_BACKTRACE", "1")
+        // Without it graphics libraries print lines of their own.
+        .env("XDG_RUNTIME_DIR", dir)
         .env_remove("RAYON_NUM_THREADS");
     command
 }

@@ -212,7 +212,10 @@ fn compute<B: Backend>() -> Result<(), String> {
 fn hardware_adapter() -> bool {
     #[cfg(feature = "wgpu")]
     {
-        let instance = wgpu::Instance::default();
+        // Not OpenGL: it is no backend of ours, and its libraries print lines of their own.
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = wgpu::Backends::PRIMARY;
+        let instance = wgpu::Instance::new(descriptor);
         let adapters =
             burn::tensor::try_read_sync(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
         adapters.is_some_and(|adapters| {
