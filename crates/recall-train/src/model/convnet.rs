@@ -37,7 +37,7 @@ impl ConvNetConfig {
     /// If `widths` is empty.
     pub fn init<B: Backend>(&self, device: &B::Device) -> ConvNet<B> {
         // No biases: the sum over space and batch in their backward pass costs a CPU as much as a
-        // small convolution, and the recall without them is the same.
+        // small convolution. What they do to the recall was not measured.
         let convolution = |channels: [usize; 2], kernel: usize| {
             Conv2dConfig::new(channels, [kernel, kernel])
                 .with_bias(false)
