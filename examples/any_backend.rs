@@ -1,16 +1,16 @@
 //! The loss on any backend: `cargo run --release -p recall-examples --example any_backend`
 //!
-//! A backend, yours or a third party's, needs no impl of anything for the loss: it is made of tensor
-//! operations, and asks for `Backend` alone. Below, one generic function runs on three of them, and
-//! nothing in it names one. Both ways to the gradient are shown, since an own training loop may want
-//! either.
+//! The loss asks for `RecallBackend`. The backends of Burn have it, with kernels, and one of your own
+//! needs an empty `impl RecallBackend for MyBackend {}`, with which it runs on tensor operations. Below,
+//! one generic function runs on three backends, and nothing in it names one. Both ways to the gradient
+//! are shown, since an own training loop may want either.
 
 use burn::backend::Autodiff;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Element, Int, Tensor, TensorData};
 use burn_flex::Flex;
 use burn_ndarray::NdArray;
-use recall_loss::{LossError, RecallAtKLossConfig};
+use recall_loss::{LossError, RecallAtKLossConfig, RecallBackend};
 
 const ITEMS: usize = 240;
 const CLASSES: usize = 60;
@@ -39,7 +39,10 @@ fn main() -> Result<(), LossError> {
 }
 
 /// The loss of a batch, and the length of its gradient by either way.
-fn run<B: AutodiffBackend>() -> Result<[f64; 3], LossError> {
+fn run<B>() -> Result<[f64; 3], LossError>
+where
+    B: RecallBackend + AutodiffBackend<InnerBackend: RecallBackend>,
+{
     let device = B::Device::default();
     let (points, labels) = clusters();
     // Said here because Burn makes f32 on every backend that is asked for nothing else.
@@ -49,13 +52,13 @@ fn run<B: AutodiffBackend>() -> Result<[f64; 3], LossError> {
     let labels = Tensor::<B, 1, Int>::from_data(TensorData::new(labels, [ITEMS]), &device);
     let loss = RecallAtKLossConfig::new().with_ks(vec![1, 2, 4]).init()?;
 
-    // Burn's autodiff, through whatever comes before the loss as well.
+    // By Burn's autodiff, which goes on through whatever came before the loss.
     let tracked = embeddings.clone().require_grad();
     let value = loss.forward(tracked.clone(), labels.clone())?;
     let gradients = value.backward();
     let autodiff = tracked.grad(&gradients).expect("it was asked for");
 
-    // The same numbers without a graph, in memory that grows with the batch and not with its square.
+    // The same numbers without a graph.
     let analytic = loss.value_and_grad(embeddings.inner(), labels.inner(), None)?;
     Ok([
         number(analytic.loss),

@@ -14,7 +14,7 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, Element, Int, Tensor, TensorData, activation::relu};
 use burn_flex::Flex;
 use burn_ndarray::NdArray;
-use recall_loss::{Mixup, RecallAtKLoss, RecallAtKLossConfig};
+use recall_loss::{Mixup, RecallAtKLoss, RecallAtKLossConfig, RecallBackend, plain};
 use recall_train::{
     Embedder, FrozenBatchNorm, FrozenBatchNormConfig, StepError, StepOutput, TwoPass, l2_normalise,
 };
@@ -110,14 +110,14 @@ impl<B: Backend> Embedder<B> for WithBatchNorm<B> {
 }
 
 /// A batch with something of its class in each image, and what to train on it with.
-struct Problem<B: AutodiffBackend> {
+struct Problem<B: AutodiffBackend<InnerBackend: RecallBackend>> {
     images: Tensor<B, 4>,
     labels: Tensor<B::InnerBackend, 1, Int>,
     loss: RecallAtKLoss,
     mixup: Option<Mixup>,
 }
 
-impl<B: AutodiffBackend> Problem<B> {
+impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Problem<B> {
     fn new() -> Self {
         let device = B::Device::default();
         let image = 3 * SIDE * SIDE;
@@ -174,12 +174,9 @@ impl<B: AutodiffBackend> Problem<B> {
     where
         M: Embedder<B> + AutodiffModule<B>,
     {
-        let labels = Tensor::from_inner(self.labels.clone());
-        let loss = match &self.mixup {
-            None => self.loss.forward(embeddings, labels),
-            Some(mixup) => self.loss.forward_mixed(embeddings, labels, mixup),
-        }
-        .unwrap();
+        let labels: Vec<i64> = self.labels.to_data().iter::<i64>().collect();
+        let batch = self.loss.batch(&labels, self.mixup.as_ref()).unwrap();
+        let loss = plain::loss(embeddings, &batch);
         let value = number(loss.clone());
         (value, GradientsParams::from_grads(loss.backward(), model))
     }
@@ -288,7 +285,10 @@ where
 }
 
 /// A model that draws: the ordinary step draws the same for the same chunks.
-fn dropout_agrees<B: AutodiffBackend>(problem: &Problem<B>, tolerance: f64) {
+fn dropout_agrees<B: AutodiffBackend<InnerBackend: RecallBackend>>(
+    problem: &Problem<B>,
+    tolerance: f64,
+) {
     let _alone = alone();
     let model = in_precision(WithDropout::<B>::new());
     for chunk in CHUNKS {
@@ -299,7 +299,10 @@ fn dropout_agrees<B: AutodiffBackend>(problem: &Problem<B>, tolerance: f64) {
 }
 
 /// A model that does not: the ordinary step takes the whole batch at once, whatever the chunk.
-fn frozen_norm_agrees<B: AutodiffBackend>(problem: &Problem<B>, tolerance: f64) {
+fn frozen_norm_agrees<B: AutodiffBackend<InnerBackend: RecallBackend>>(
+    problem: &Problem<B>,
+    tolerance: f64,
+) {
     let _alone = alone();
     let model = in_precision(WithFrozenNorm::<B>::new());
     for chunk in CHUNKS {

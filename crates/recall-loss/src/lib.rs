@@ -39,16 +39,18 @@
 //! # }
 //! ```
 
-mod analytic;
+mod backend;
+mod batch;
 mod config;
 mod error;
-mod forward;
-mod interpolation;
+mod kernels;
+mod loss;
 mod mixup;
-mod relevance;
-mod surrogate;
+pub mod plain;
 
-pub use analytic::LossAndGrad;
+pub use backend::RecallBackend;
+pub use batch::RecallBatch;
 pub use config::{RecallAtKLoss, RecallAtKLossConfig};
 pub use error::LossError;
+pub use loss::LossAndGrad;
 pub use mixup::Mixup;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use burn::backend::Autodiff;
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
+use recall_loss::RecallBackend;
 use thiserror::Error;
 
 /// A backend by name. All of them are known; which ones are built in is up to Cargo's features.
@@ -87,7 +88,10 @@ pub trait OnBackend {
     /// What comes of it.
     type Output;
     /// Does it on a device of `B`.
-    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output;
+    fn run<B: AutodiffBackend<InnerBackend: RecallBackend>>(
+        self,
+        device: &B::Device,
+    ) -> Self::Output;
 }
 
 impl BackendName {
@@ -157,7 +161,7 @@ impl BackendName {
 }
 
 #[allow(dead_code)]
-fn on<B: AutodiffBackend, J: OnBackend>(job: J) -> J::Output {
+fn on<B: AutodiffBackend<InnerBackend: RecallBackend>, J: OnBackend>(job: J) -> J::Output {
     job.run::<B>(&B::Device::default())
 }
 

@@ -23,7 +23,7 @@ use recall_data::{
     Batch, BatchSampler, CorruptPolicy, DataSpec, Dataset, Loader, LoaderConfig, Split, Transform,
 };
 use recall_eval::Evaluation;
-use recall_loss::{Mixup, RecallAtKLoss};
+use recall_loss::{Mixup, RecallAtKLoss, RecallBackend};
 
 use crate::embed::{Gallery, embed_items, items_of, metrics};
 use crate::{ConvNet, Optimiser, RunConfig, RunError, StepOutput, TwoPass};
@@ -88,7 +88,7 @@ impl TrainingRun {
     /// # Errors
     ///
     /// [`RunError`]. What was written to the run folder until then stays.
-    pub fn train<B: AutodiffBackend>(
+    pub fn train<B: AutodiffBackend<InnerBackend: RecallBackend>>(
         &self,
         device: &B::Device,
         progress: &mut dyn Progress,
@@ -164,7 +164,7 @@ struct Loaders {
 }
 
 /// The parts of a run that stay the same from step to step, and its counters.
-struct Session<'a, B: AutodiffBackend> {
+struct Session<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> {
     run: &'a TrainingRun,
     folder: RunFolder,
     device: B::Device,
@@ -179,7 +179,7 @@ struct Session<'a, B: AutodiffBackend> {
     best: Option<f64>,
 }
 
-impl<B: AutodiffBackend> Session<'_, B> {
+impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'_, B> {
     fn train(&mut self, mut model: ConvNet<B>) -> Result<Finished, RunError> {
         let config = &self.run.config;
         let steps = self.sampler.steps_per_epoch() as u64;

@@ -4,7 +4,7 @@ use burn::backend::Autodiff;
 use burn::tensor::{Element, Int, Tensor, TensorData, backend::Backend};
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
-use recall_loss::{Mixup, RecallAtKLoss};
+use recall_loss::{Mixup, RecallAtKLoss, RecallBackend, plain};
 
 /// Embeddings on the host, `[n, d]`, with their labels.
 #[derive(Debug, Clone)]
@@ -80,8 +80,35 @@ impl HostBatch {
         )
     }
 
-    /// By plain tensor operations and autodiff.
+    /// By plain tensor operations and Burn's autodiff through each of them.
     pub fn by_autodiff<B: Backend>(&self, loss: &RecallAtKLoss, mixup: Option<&Mixup>) -> Outcome {
+        let (embeddings, _) = self.tensors::<Autodiff<B>>();
+        let embeddings = embeddings.require_grad();
+        let batch = loss.batch(&self.labels, mixup).unwrap();
+        differentiated(&embeddings, plain::loss(embeddings.clone(), &batch))
+    }
+
+    /// By plain tensor operations and the chain rule written out.
+    pub fn by_plain_formula<B: Backend>(
+        &self,
+        loss: &RecallAtKLoss,
+        mixup: Option<&Mixup>,
+    ) -> Outcome {
+        let (embeddings, _) = self.tensors::<B>();
+        let batch = loss.batch(&self.labels, mixup).unwrap();
+        let (recall, grad) = plain::recall_and_grad(embeddings, &batch);
+        Outcome {
+            loss: 1.0 - host(recall.mean())[0],
+            grad: host(grad),
+        }
+    }
+
+    /// By what the backend brings, registered with Burn's autodiff.
+    pub fn by_registered_gradient<B: RecallBackend>(
+        &self,
+        loss: &RecallAtKLoss,
+        mixup: Option<&Mixup>,
+    ) -> Outcome {
         let (embeddings, labels) = self.tensors::<Autodiff<B>>();
         let embeddings = embeddings.require_grad();
         let value = match mixup {
@@ -89,25 +116,33 @@ impl HostBatch {
             None => loss.forward(embeddings.clone(), labels),
         }
         .unwrap();
-        let grads = value.backward();
-        Outcome {
-            loss: host(value.inner())[0],
-            grad: host(
-                embeddings
-                    .grad(&grads)
-                    .expect("embeddings take part in the loss"),
-            ),
-        }
+        differentiated(&embeddings, value)
     }
 
-    /// By the analytic gradient.
-    pub fn by_formula<B: Backend>(&self, loss: &RecallAtKLoss, mixup: Option<&Mixup>) -> Outcome {
+    /// By what the backend brings.
+    pub fn by_formula<B: RecallBackend>(
+        &self,
+        loss: &RecallAtKLoss,
+        mixup: Option<&Mixup>,
+    ) -> Outcome {
         let (embeddings, labels) = self.tensors::<B>();
         let output = loss.value_and_grad(embeddings, labels, mixup).unwrap();
         Outcome {
             loss: host(output.loss)[0],
             grad: host(output.grad),
         }
+    }
+}
+
+fn differentiated<B: Backend>(
+    embeddings: &Tensor<Autodiff<B>, 2>,
+    value: Tensor<Autodiff<B>, 1>,
+) -> Outcome {
+    let grads = value.backward();
+    let grad = embeddings.grad(&grads);
+    Outcome {
+        loss: host(value.inner())[0],
+        grad: host(grad.expect("embeddings take part in the loss")),
     }
 }
 

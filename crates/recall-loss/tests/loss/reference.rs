@@ -1,9 +1,9 @@
 use std::path::Path;
 
-use burn::tensor::{Element, backend::Backend};
+use burn::tensor::Element;
 use burn_flex::Flex;
 use burn_ndarray::NdArray;
-use recall_loss::{Mixup, RecallAtKLoss, RecallAtKLossConfig};
+use recall_loss::{Mixup, RecallAtKLoss, RecallAtKLossConfig, RecallBackend};
 use safetensors::SafeTensors;
 
 use crate::batches::{HostBatch, Outcome, host, relative_error, shuffled};
@@ -132,11 +132,21 @@ impl Reference {
         }
     }
 
-    fn check<B: Backend>(&self, name: &str, loss_bound: f64, grad_bound: f64) {
+    fn check<B: RecallBackend>(&self, name: &str, loss_bound: f64, grad_bound: f64) {
         let ways = [
             (
                 "autodiff",
                 self.batch.by_autodiff::<B>(&self.loss, self.mixup.as_ref()),
+            ),
+            (
+                "plain formula",
+                self.batch
+                    .by_plain_formula::<B>(&self.loss, self.mixup.as_ref()),
+            ),
+            (
+                "registered gradient",
+                self.batch
+                    .by_registered_gradient::<B>(&self.loss, self.mixup.as_ref()),
             ),
             (
                 "formula",

@@ -6,6 +6,7 @@ use burn::tensor::backend::AutodiffBackend;
 use clap::{Args, ValueEnum};
 use recall_data::{Dataset, ItemId, Split};
 use recall_eval::{Embeddings, save_labels};
+use recall_loss::RecallBackend;
 
 use super::terminal::Terminal;
 use super::{CheckpointArg, CommonArgs};
@@ -106,7 +107,10 @@ struct EmbedJob<'a> {
 impl OnBackend for EmbedJob<'_> {
     type Output = Result<(Embeddings, Vec<ItemId>), RunError>;
 
-    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
+    fn run<B: AutodiffBackend<InnerBackend: RecallBackend>>(
+        self,
+        device: &B::Device,
+    ) -> Self::Output {
         let config = &self.checkpoint.config;
         let model = self.checkpoint.load::<B::InnerBackend>(device)?;
         let loader = self

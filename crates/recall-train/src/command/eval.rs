@@ -5,6 +5,7 @@ use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 use recall_data::{Dataset, Split};
 use recall_eval::{Evaluation, Metric};
+use recall_loss::RecallBackend;
 
 use super::terminal::Terminal;
 use super::{CheckpointArg, CommonArgs};
@@ -73,7 +74,10 @@ struct EvalJob<'a> {
 impl OnBackend for EvalJob<'_> {
     type Output = Result<Evaluation, RunError>;
 
-    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
+    fn run<B: AutodiffBackend<InnerBackend: RecallBackend>>(
+        self,
+        device: &B::Device,
+    ) -> Self::Output {
         let config = &self.checkpoint.config;
         let model = self.checkpoint.load::<B::InnerBackend>(device)?;
         let loader = self

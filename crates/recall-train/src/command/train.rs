@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
+use recall_loss::RecallBackend;
 
 use super::CommonArgs;
 use super::terminal::Terminal;
@@ -74,7 +75,10 @@ struct TrainJob<'a> {
 impl OnBackend for TrainJob<'_> {
     type Output = Result<Finished, RunError>;
 
-    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
+    fn run<B: AutodiffBackend<InnerBackend: RecallBackend>>(
+        self,
+        device: &B::Device,
+    ) -> Self::Output {
         self.run.train::<B>(device, self.terminal)
     }
 }

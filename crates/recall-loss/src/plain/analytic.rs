@@ -1,111 +1,77 @@
 use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor, backend::Backend};
 
-use crate::{
-    LossError, Mixup, RecallAtKLoss,
-    forward::check_batch,
+use super::{
+    blocks::{DeviceQueryBlock, QueryBlock, ints},
     interpolation::Interpolation,
-    relevance::{DeviceQueryBlock, QueryBlock, Relevance, ints},
     surrogate::sigmoid_slope,
 };
+use crate::{Mixup, RecallAtKLoss, RecallBatch};
 
-/// What [`RecallAtKLoss::value_and_grad`] gives.
-#[derive(Debug, Clone)]
-pub struct LossAndGrad<B: Backend> {
-    /// `[1]`: the loss.
-    pub loss: Tensor<B, 1>,
-    /// `[n, d]`: its gradient with respect to the embeddings.
-    pub grad: Tensor<B, 2>,
-    /// `[queries]`: the soft recall of each query, averaged over k; the loss is 1 − their mean.
-    pub recall: Tensor<B, 1>,
-    /// The items that `recall` speaks of, ascending: rows of the batch, then, from `n` on, virtual
-    /// items in the order of the mixup. Items without a positive are missing.
-    pub queries: Vec<usize>,
+/// The recall of every query and the gradient of the loss with respect to the embeddings.
+///
+/// Memory grows with the `block_size` of the settings times the number of items.
+///
+/// # Shapes
+///
+/// - embeddings: `[n, d]`
+/// - output: `[queries]`, in the order of [`RecallBatch::queries`], and `[n, d]`
+pub fn recall_and_grad<B: Backend>(
+    embeddings: Tensor<B, 2>,
+    batch: &RecallBatch,
+) -> (Tensor<B, 1>, Tensor<B, 2>) {
+    let (loss, mixup) = (batch.loss(), batch.mixup());
+    let (device, dtype) = (embeddings.device(), embeddings.dtype());
+    let columns = mixup.map(
+        |Mixup {
+             first,
+             second,
+             alpha,
+         }| { Interpolation::new(1, first, second, alpha.clone(), &device, dtype) },
+    );
+    // The loss is 1 − the mean recall, so each query's recall weighs −1 / queries.
+    let weight = -1.0 / batch.query_count() as f64;
+
+    let mut grad = embeddings.zeros_like();
+    let mut recalls = Vec::new();
+    let mut queries = Vec::with_capacity(batch.query_count());
+    for block in batch.blocks(loss.block_size) {
+        let rows = BlockRows::new(&block, mixup, batch.rows(), &device, dtype);
+        let own = embeddings.clone().select(0, rows.real.clone());
+
+        let mut similarities = rows.expand(own.clone().matmul(embeddings.clone().transpose()));
+        if let Some(columns) = &columns {
+            let mixed = columns.mix(similarities.clone());
+            similarities = Tensor::cat(vec![similarities, mixed], 1);
+        }
+
+        let tensors = block.to_device(&device, dtype);
+        let (recall, slope) = loss.recall_and_slope(similarities, &tensors);
+        recalls.push(recall.flatten(0, 1));
+        queries.extend(block.items);
+
+        let mut slope = slope.mul_scalar(weight);
+        if let Some(columns) = &columns {
+            let (n, items) = (batch.rows(), batch.items());
+            let [queries, _] = slope.dims();
+            let real = slope.clone().slice([0..queries, 0..n]);
+            let mixed = slope.slice([0..queries, n..items]);
+            slope = columns.add_transposed(real, mixed);
+        }
+        let slope = rows.collapse(slope);
+
+        // s = e_q · e_z: each similarity pulls on both of its ends.
+        let on_queries = slope.clone().matmul(embeddings.clone());
+        grad = grad + slope.transpose().matmul(own);
+        grad = grad.select_assign(0, rows.real, on_queries, IndexingUpdateOp::Add);
+    }
+
+    let mut order: Vec<usize> = (0..queries.len()).collect();
+    order.sort_unstable_by_key(|&i| queries[i]);
+    let recall = Tensor::cat(recalls, 0).select(0, ints(&order, &device));
+    (recall, grad)
 }
 
 impl RecallAtKLoss {
-    /// The loss and its gradient with respect to the embeddings, by the chain rule written out.
-    ///
-    /// No autodiff graph is built: call it on the inner backend, and hand the gradient to the model
-    /// by back-propagating `Σ embeddings · grad`. Queries are handled in blocks, so memory grows with
-    /// `block_size · n` and not with n². Only similarities of real embeddings are computed; virtual
-    /// rows and columns are mixed from them.
-    ///
-    /// # Shapes
-    ///
-    /// - embeddings: `[n, d]`, rows of unit length
-    /// - labels: `[n]`
-    ///
-    /// # Errors
-    ///
-    /// As [`forward_mixed`](Self::forward_mixed).
-    pub fn value_and_grad<B: Backend>(
-        &self,
-        embeddings: Tensor<B, 2>,
-        labels: Tensor<B, 1, Int>,
-        mixup: Option<&Mixup>,
-    ) -> Result<LossAndGrad<B>, LossError> {
-        let labels = check_batch(&embeddings, labels)?;
-        let mixup = mixup.filter(|mixup| !mixup.is_empty());
-        let relevance = Relevance::new(&labels, mixup)?;
-        let loss = self.for_batch(labels.len());
-        let (device, dtype) = (embeddings.device(), embeddings.dtype());
-        let columns = mixup.map(
-            |Mixup {
-                 first,
-                 second,
-                 alpha,
-             }| { Interpolation::new(1, first, second, alpha.clone(), &device, dtype) },
-        );
-        // The loss is 1 − the mean recall, so each query's recall weighs −1 / queries.
-        let weight = -1.0 / relevance.queries() as f64;
-
-        let mut grad = embeddings.zeros_like();
-        let mut recalls = Vec::new();
-        let mut queries = Vec::with_capacity(relevance.queries());
-        for block in relevance.blocks(self.block_size) {
-            let rows = BlockRows::new(&block, mixup, labels.len(), &device, dtype);
-            let own = embeddings.clone().select(0, rows.real.clone());
-
-            let mut similarities = rows.expand(own.clone().matmul(embeddings.clone().transpose()));
-            if let Some(columns) = &columns {
-                let mixed = columns.mix(similarities.clone());
-                similarities = Tensor::cat(vec![similarities, mixed], 1);
-            }
-
-            let tensors = block.to_device(&device, dtype);
-            let (recall, slope) = loss.recall_and_slope(similarities, &tensors);
-            recalls.push(recall.flatten(0, 1));
-            queries.extend(block.items);
-
-            let mut slope = slope.mul_scalar(weight);
-            if let Some(columns) = &columns {
-                let (n, items) = (labels.len(), relevance.items());
-                let [queries, _] = slope.dims();
-                let real = slope.clone().slice([0..queries, 0..n]);
-                let mixed = slope.slice([0..queries, n..items]);
-                slope = columns.add_transposed(real, mixed);
-            }
-            let slope = rows.collapse(slope);
-
-            // s = e_q · e_z: each similarity pulls on both of its ends.
-            let on_queries = slope.clone().matmul(embeddings.clone());
-            grad = grad + slope.transpose().matmul(own);
-            grad = grad.select_assign(0, rows.real, on_queries, IndexingUpdateOp::Add);
-        }
-
-        let mut order: Vec<usize> = (0..queries.len()).collect();
-        order.sort_unstable_by_key(|&i| queries[i]);
-        queries.sort_unstable();
-        let recall = Tensor::cat(recalls, 0).select(0, ints(&order, &device));
-        let loss = recall.clone().mean().neg().add_scalar(1.0);
-        Ok(LossAndGrad {
-            loss,
-            grad,
-            recall,
-            queries,
-        })
-    }
-
     /// The soft recall `[b, 1]` of each query and its derivative `[b, N]` with respect to the query's
     /// similarities.
     fn recall_and_slope<B: Backend>(

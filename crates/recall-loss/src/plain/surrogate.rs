@@ -6,7 +6,8 @@
 
 use burn::tensor::{DType, Int, Tensor, activation, backend::Backend};
 
-use crate::{RecallAtKLoss, config::Cutoff, relevance::DeviceQueryBlock};
+use super::blocks::DeviceQueryBlock;
+use crate::{RecallAtKLoss, config::Cutoff};
 
 /// Stands for "less similar than anything": far below any similarity and far from overflow when
 /// divided by a temperature in f32.

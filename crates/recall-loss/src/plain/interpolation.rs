@@ -1,6 +1,6 @@
 use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor, backend::Backend};
 
-use crate::relevance::{floats, ints};
+use super::blocks::{floats, ints};
 
 /// Mixtures `α · a + (1 − α) · b` of rows (`dim` 0) or columns (`dim` 1) of a matrix, and the
 /// transposed map that carries a gradient of the mixtures back to what was mixed.

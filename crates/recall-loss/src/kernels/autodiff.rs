@@ -1,0 +1,60 @@
+use burn::backend::{
+    Autodiff,
+    autodiff::{
+        checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+        grads::Gradients,
+        ops::{Backward, Ops, OpsKind, unary},
+    },
+};
+use burn::tensor::ops::FloatTensor;
+
+use crate::{
+    RecallBackend, RecallBatch,
+    backend::{loss_of, primitive, tensor},
+};
+
+impl<B: RecallBackend, C: CheckpointStrategy> RecallBackend for Autodiff<B, C> {
+    fn recall_and_grad(
+        embeddings: FloatTensor<Self>,
+        batch: &RecallBatch,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        use burn::tensor::backend::AutodiffBackend;
+
+        let (recall, grad) = B::recall_and_grad(Self::inner(embeddings), batch);
+        (Self::from_inner(recall), Self::from_inner(grad))
+    }
+
+    fn recall_loss(embeddings: FloatTensor<Self>, batch: &RecallBatch) -> FloatTensor<Self> {
+        /// Holds the gradient of the loss, found together with its value.
+        #[derive(Debug)]
+        struct RecallLoss;
+
+        impl<B: RecallBackend> Backward<B, 1> for RecallLoss {
+            type State = FloatTensor<B>;
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
+                unary::<B, _>(ops.parents, ops.node, grads, |upstream| {
+                    let upstream = tensor::<B, 1>(upstream).unsqueeze::<2>();
+                    primitive(tensor::<B, 2>(ops.state) * upstream)
+                });
+            }
+        }
+
+        match RecallLoss
+            .prepare::<C>([embeddings.node.clone()])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prep) => {
+                let (recall, grad) = B::recall_and_grad(embeddings.primitive, batch);
+                prep.finish(grad, primitive(loss_of(tensor::<B, 1>(recall))))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::recall_loss(embeddings.primitive, batch)),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The loss as plain tensor operations, for any Burn backend.
+//!
+//! Short rather than fast: what the kernels are checked against, and what a backend without kernels
+//! runs. [`loss`] is differentiable by Burn's autodiff and keeps every comparison for it;
+//! [`recall_and_grad`] applies the chain rule itself, a block of queries at a time.
+
+mod analytic;
+mod blocks;
+mod forward;
+mod interpolation;
+mod surrogate;
+
+pub use analytic::recall_and_grad;
+pub use forward::loss;
