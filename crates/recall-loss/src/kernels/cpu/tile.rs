@@ -1,0 +1,140 @@
+//! The similarities between two blocks of items, both ways.
+
+use super::{
+    EXCLUDED, Setting,
+    arrangement::{Arrangement, BLOCK, Block, Mixture},
+    product::{Matrix, multiply},
+};
+
+/// Similarities of the items of a block to those of another, `[BLOCK, BLOCK]` with a margin of
+/// excluded ones, and the same transposed. Items of one class are excluded: `within` compares them.
+pub(super) struct Tile {
+    pub(super) rows: Vec<f32>,
+    pub(super) columns: Vec<f32>,
+    /// `[rows, rows]` of the blocks: products of real rows.
+    real: Vec<f32>,
+    /// `[rows, BLOCK]`: these with mixed columns.
+    half: Vec<f32>,
+    /// The greatest similarity of items of two classes.
+    pub(super) greatest: f32,
+    flipped: bool,
+}
+
+impl Tile {
+    pub(super) fn new() -> Self {
+        Self {
+            rows: vec![0.0; BLOCK * BLOCK],
+            columns: vec![0.0; BLOCK * BLOCK],
+            real: Vec::new(),
+            half: Vec::new(),
+            greatest: 0.0,
+            flipped: false,
+        }
+    }
+
+    /// Computes the similarities between two blocks, `left` not after `right`.
+    pub(super) fn compute(
+        &mut self,
+        setting: &Setting<'_>,
+        arrangement: &Arrangement,
+        left: &Block,
+        right: &Block,
+    ) {
+        let dim = setting.dim;
+        let matrix = |block: &Block| {
+            let rows = setting.rows(block.rows.clone());
+            Matrix::new(rows, block.rows.len(), dim, dim)
+        };
+        let (left_rows, right_rows) = (matrix(left), matrix(right).transposed());
+        self.flipped = false;
+        match (&left.mixtures, &right.mixtures) {
+            (Some(left_mixtures), Some(right_mixtures)) => {
+                let count = right.rows.len();
+                self.real.resize(left.rows.len() * count, 0.0);
+                multiply(&mut self.real, count, false, left_rows, right_rows);
+                self.mix(count, left.rows.len(), left_mixtures, right_mixtures);
+            }
+            _ => multiply(&mut self.rows, BLOCK, false, left_rows, right_rows),
+        }
+
+        let width = right.items.len();
+        let padded = width.next_multiple_of(LANES);
+        self.greatest = EXCLUDED;
+        for (row, position) in self.rows.chunks_exact_mut(BLOCK).zip(left.items.clone()) {
+            row[width..padded].fill(EXCLUDED);
+            let class = &arrangement.classes[arrangement.class[position] as usize].items;
+            if class.end > right.items.start {
+                let start = class.start.max(right.items.start) - right.items.start;
+                let end = class.end.min(right.items.end) - right.items.start;
+                row[start..end].fill(EXCLUDED);
+            }
+            self.greatest = greatest(&row[..padded]).max(self.greatest);
+        }
+    }
+
+    /// Mixes columns, then rows, of the products of real rows.
+    fn mix(&mut self, count: usize, rows: usize, left: &[Mixture], right: &[Mixture]) {
+        self.half.resize(rows * BLOCK, 0.0);
+        for (half, real) in self
+            .half
+            .chunks_exact_mut(BLOCK)
+            .zip(self.real.chunks_exact(count))
+        {
+            for (value, mixture) in half.iter_mut().zip(right) {
+                *value = mixture.alpha * real[mixture.first]
+                    + (1.0 - mixture.alpha) * real[mixture.second];
+            }
+        }
+        for (row, mixture) in self.rows.chunks_exact_mut(BLOCK).zip(left) {
+            let first = &self.half[mixture.first * BLOCK..][..BLOCK];
+            let second = &self.half[mixture.second * BLOCK..][..BLOCK];
+            for ((value, a), b) in row.iter_mut().zip(first).zip(second) {
+                *value = mixture.alpha * a + (1.0 - mixture.alpha) * b;
+            }
+        }
+    }
+
+    /// Makes `columns` the transpose of `rows`.
+    pub(super) fn flip(&mut self, left: &Block, right: &Block) {
+        if self.flipped {
+            return;
+        }
+        self.flipped = true;
+        let (height, width) = (left.items.len(), right.items.len());
+        transpose(&self.rows, &mut self.columns, height, width);
+        let padded = height.next_multiple_of(LANES);
+        for column in self.columns.chunks_exact_mut(BLOCK).take(width) {
+            column[height..padded].fill(EXCLUDED);
+        }
+    }
+}
+
+/// Rows of tiles end at multiples of this, the longest vector of any instruction set.
+pub(super) const LANES: usize = 16;
+
+/// Transposes the upper left `[height, width]` of a `[BLOCK, BLOCK]` square, in patches that stay in
+/// the nearest cache.
+#[inline(always)]
+pub(super) fn transpose(from: &[f32], to: &mut [f32], height: usize, width: usize) {
+    for top in (0..height.next_multiple_of(LANES)).step_by(LANES) {
+        for left in (0..width.next_multiple_of(LANES)).step_by(LANES) {
+            for column in 0..LANES {
+                let target = &mut to[(left + column) * BLOCK + top..][..LANES];
+                for (row, value) in target.iter_mut().enumerate() {
+                    *value = from[(top + row) * BLOCK + left + column];
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn greatest(row: &[f32]) -> f32 {
+    let mut lanes = [EXCLUDED; LANES];
+    for chunk in row.chunks_exact(LANES) {
+        for (lane, &value) in lanes.iter_mut().zip(chunk) {
+            *lane = if value > *lane { value } else { *lane };
+        }
+    }
+    lanes.into_iter().fold(EXCLUDED, f32::max)
+}
