@@ -50,8 +50,11 @@ pub enum LossError {
         /// Number of items in the batch.
         items: usize,
     },
-    /// An embedding holds NaN or an infinite value.
-    #[error("embedding {row} is not finite; the model has diverged or its input is broken")]
+    /// An embedding holds NaN, an infinite value, or values whose products overflow.
+    #[error(
+        "embedding {row} is not finite, or so long that similarities overflow; the model has \
+         diverged or its input is broken"
+    )]
     NonFinite {
         /// The first row at fault.
         row: usize,

@@ -1,4 +1,4 @@
-use burn::tensor::{Int, Tensor, backend::Backend};
+use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 
 use crate::{
     LossError, Mixup, RecallAtKLoss, RecallBackend, RecallBatch,
@@ -131,16 +131,28 @@ impl RecallAtKLoss {
 
 /// Refuses what no loss can be computed of: one sum crosses to the host.
 fn check_finite<B: Backend>(embeddings: &Tensor<B, 2>) -> Result<(), LossError> {
-    let [_, dim] = embeddings.dims();
+    // No similarity is greater than the sum of all squares.
+    let squares = |rows: Tensor<B, 2>| (rows.clone() * rows).sum().into_data();
+    let finite = |sum: &TensorData| sum.iter::<f64>().all(|sum| sum < GREATEST);
     let embeddings = embeddings.clone().detach();
-    // Anything not finite times 0 is NaN, and so is a sum with it.
-    let probe = embeddings.clone().mul_scalar(0.0).sum().into_data();
-    if probe.iter::<f64>().all(|sum| sum == 0.0) {
+    if finite(&squares(embeddings.clone())) {
         return Ok(());
     }
     let values = embeddings.into_data();
-    let fault = values.iter::<f64>().position(|value| !value.is_finite());
+    let dim = values.shape[1].max(1);
+    let mut lengths = vec![0.0; values.shape[0]];
+    for (index, value) in values.iter::<f64>().enumerate() {
+        lengths[index / dim] += value * value;
+    }
+    // If it takes all rows together to overflow, the longest is to blame.
+    let fault = lengths
+        .iter()
+        .position(|&length| length.is_nan() || length >= GREATEST);
+    let longest = || (0..lengths.len()).max_by(|&a, &b| lengths[a].total_cmp(&lengths[b]));
     Err(LossError::NonFinite {
-        row: fault.unwrap_or(0) / dim.max(1),
+        row: fault.or_else(longest).unwrap_or(0),
     })
 }
+
+/// Far above what normalised embeddings add up to, and below what stands for "excluded".
+const GREATEST: f64 = 1e29;

@@ -48,6 +48,15 @@ impl HostBatch {
         }
     }
 
+    /// The batch with every value rounded to 1/64: f32 then holds its similarities exactly, so that a
+    /// comparison with f64 sees the loss alone. Its rows are no longer of unit length.
+    pub fn on_a_grid(mut self) -> Self {
+        for value in &mut self.values {
+            *value = (*value * 64.0).round() / 64.0;
+        }
+        self
+    }
+
     pub fn len(&self) -> usize {
         self.labels.len()
     }
@@ -132,6 +141,18 @@ impl HostBatch {
             grad: host(output.grad),
         }
     }
+}
+
+/// All pairs of each class, with weights in eighths: exact in f32.
+pub fn mixup_on_a_grid(labels: &[i64], seed: u64) -> Mixup {
+    let exact = Mixup::all_pairs(labels, seed);
+    let eighths = |alpha: f64| (alpha * 8.0).round() / 8.0;
+    Mixup::new(
+        exact.pairs().map(|(first, _, _)| first).collect(),
+        exact.pairs().map(|(_, second, _)| second).collect(),
+        exact.pairs().map(|(_, _, alpha)| eighths(alpha)).collect(),
+    )
+    .unwrap()
 }
 
 fn differentiated<B: Backend>(

@@ -3,6 +3,7 @@
 
 mod batches;
 mod finite_differences;
+mod kernels;
 mod oracle;
 mod properties;
 mod reference;

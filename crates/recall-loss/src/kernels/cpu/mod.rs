@@ -21,6 +21,7 @@ mod ranks;
 mod recall;
 mod sigmoid;
 mod slopes;
+mod steps;
 mod tile;
 mod within;
 
@@ -28,10 +29,10 @@ use std::{f64::consts::LOG2_E, ops::Range};
 
 use burn::tensor::{DType, Tensor, TensorData, backend::Backend, ops::FloatTensor};
 
-use self::arrangement::Arrangement;
+use self::{arrangement::Arrangement, positives::Positives, ranks::Active};
 use crate::{
     RecallBackend, RecallBatch,
-    backend::{primitive, tensor},
+    backend::{loss_of, primitive, tensor},
     plain,
 };
 
@@ -44,7 +45,11 @@ impl RecallBackend for burn_flex::Flex {
         embeddings: FloatTensor<Self>,
         batch: &RecallBatch,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        on_host::<Self>(embeddings, batch)
+        recall_and_grad::<Self>(embeddings, batch)
+    }
+
+    fn recall_loss(embeddings: FloatTensor<Self>, batch: &RecallBatch) -> FloatTensor<Self> {
+        recall_loss::<Self>(embeddings, batch)
     }
 }
 
@@ -61,36 +66,59 @@ where
         embeddings: FloatTensor<Self>,
         batch: &RecallBatch,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        on_host::<Self>(embeddings, batch)
+        recall_and_grad::<Self>(embeddings, batch)
+    }
+
+    fn recall_loss(embeddings: FloatTensor<Self>, batch: &RecallBatch) -> FloatTensor<Self> {
+        recall_loss::<Self>(embeddings, batch)
     }
 }
 
 /// The kernels compute in f32; other precisions take the tensor operations.
-fn on_host<B: Backend>(
+fn recall_and_grad<B: Backend>(
     embeddings: FloatTensor<B>,
     batch: &RecallBatch,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
     let embeddings: Tensor<B, 2> = tensor(embeddings);
-    if embeddings.dtype() != DType::F32 {
-        let (recall, grad) = plain::recall_and_grad(embeddings, batch);
-        return (primitive(recall), primitive(grad));
-    }
+    let (recall, grad) = if embeddings.dtype() == DType::F32 {
+        on_host(embeddings, |values, dim| {
+            let ranked = Ranked::new(values, dim, batch);
+            (ranked.recall(), ranked.grad())
+        })
+    } else {
+        plain::recall_and_grad(embeddings, batch)
+    };
+    (primitive(recall), primitive(grad))
+}
+
+/// The loss without the second pass.
+fn recall_loss<B: Backend>(embeddings: FloatTensor<B>, batch: &RecallBatch) -> FloatTensor<B> {
+    let embeddings: Tensor<B, 2> = tensor(embeddings);
+    let recall = if embeddings.dtype() == DType::F32 {
+        let no_grad = |values: &[f32], dim| (Ranked::new(values, dim, batch).recall(), vec![]);
+        on_host(embeddings, no_grad).0
+    } else {
+        plain::recall_and_grad(embeddings, batch).0
+    };
+    primitive(loss_of(recall))
+}
+
+/// Hands the values of `[n, dim]` to a function, and the vectors it makes back to the backend: one of
+/// its own length and one in rows of `dim`.
+fn on_host<B: Backend>(
+    embeddings: Tensor<B, 2>,
+    compute: impl FnOnce(&[f32], usize) -> (Vec<f32>, Vec<f32>),
+) -> (Tensor<B, 1>, Tensor<B, 2>) {
     let device = embeddings.device();
-    let [rows, dim] = embeddings.dims();
+    let [_, dim] = embeddings.dims();
     let data = embeddings.into_data();
-    let values = data.as_slice::<f32>().expect("f32 was asked about above");
-    let (recall, grad) = recall_and_grad(values, dim, batch);
-    let recall_shape = [recall.len()];
+    let values = data.as_slice::<f32>().expect("the caller asked for f32");
+    let (vector, rows) = compute(values, dim);
+    let (length, height) = (vector.len(), rows.len().checked_div(dim).unwrap_or(0));
     let options = (&device, DType::F32);
     (
-        primitive(Tensor::<B, 1>::from_data(
-            TensorData::new(recall, recall_shape),
-            options,
-        )),
-        primitive(Tensor::<B, 2>::from_data(
-            TensorData::new(grad, [rows, dim]),
-            options,
-        )),
+        Tensor::from_data(TensorData::new(vector, [length]), options),
+        Tensor::from_data(TensorData::new(rows, [height, dim]), options),
     )
 }
 
@@ -105,43 +133,80 @@ struct Setting<'a> {
 }
 
 impl<'a> Setting<'a> {
+    fn new(embeddings: &'a [f32], dim: usize, batch: &RecallBatch) -> Self {
+        Self {
+            embeddings,
+            dim,
+            kappa: (LOG2_E / batch.loss().tau_rank) as f32,
+            query_in_rank: batch.loss().query_in_rank,
+        }
+    }
+
     fn rows(&self, rows: Range<usize>) -> &'a [f32] {
         &self.embeddings[rows.start * self.dim..rows.end * self.dim]
     }
 }
 
-fn recall_and_grad(embeddings: &[f32], dim: usize, batch: &RecallBatch) -> (Vec<f32>, Vec<f32>) {
-    let arrangement = Arrangement::new(batch);
-    let mut sorted = Vec::with_capacity(embeddings.len());
-    for &row in &arrangement.rows {
-        sorted.extend_from_slice(&embeddings[row * dim..(row + 1) * dim]);
-    }
-    let loss = batch.loss();
-    let setting = Setting {
-        embeddings: &sorted,
-        dim,
-        kappa: (LOG2_E / loss.tau_rank) as f32,
-        query_in_rank: loss.query_in_rank,
-    };
+/// A batch after the first pass.
+struct Ranked<'a> {
+    batch: &'a RecallBatch,
+    arrangement: Arrangement,
+    /// The embeddings in the order of classes.
+    sorted: Vec<f32>,
+    dim: usize,
+    positives: Positives,
+    active: Vec<Vec<Active>>,
+    /// The recall at each position.
+    recalls: Vec<f64>,
+}
 
-    let mut positives = within::compare(&setting, &arrangement);
-    let active = ranks::compare(&setting, &arrangement, &mut positives);
-    // The loss is 1 − the mean recall, so each query's recall weighs −1 / queries.
-    let scale = -1.0 / (batch.query_count() as f64 * loss.tau_rank);
-    let recalls = recall::recall(loss, &arrangement, &mut positives, scale);
-    let mut grad = vec![0.0; sorted.len()];
-    within::gradient(&setting, &arrangement, &positives, &mut grad);
-    slopes::gradient(&setting, &arrangement, &positives, &active, &mut grad);
+impl<'a> Ranked<'a> {
+    fn new(embeddings: &[f32], dim: usize, batch: &'a RecallBatch) -> Self {
+        let arrangement = Arrangement::new(batch);
+        let mut sorted = Vec::with_capacity(embeddings.len());
+        for &row in &arrangement.rows {
+            sorted.extend_from_slice(&embeddings[row * dim..(row + 1) * dim]);
+        }
+        let loss = batch.loss();
+        let setting = Setting::new(&sorted, dim, batch);
+        let mut positives = within::compare(&setting, &arrangement);
+        let active = ranks::compare(&setting, &arrangement, &mut positives);
+        // The loss is 1 − the mean recall, so each query's recall weighs −1 / queries.
+        let scale = -1.0 / (batch.query_count() as f64 * loss.tau_rank);
+        let recalls = recall::recall(loss, &arrangement, &mut positives, scale);
+        Self {
+            batch,
+            arrangement,
+            sorted,
+            dim,
+            positives,
+            active,
+            recalls,
+        }
+    }
 
-    let mut by_item = vec![None; arrangement.items.len()];
-    for (position, &item) in arrangement.items.iter().enumerate() {
-        let is_query = !positives.slots(position..position + 1).is_empty();
-        by_item[item] = is_query.then_some(recalls[position] as f32);
+    /// The recall of each query, in the order of items.
+    fn recall(&self) -> Vec<f32> {
+        let mut by_item = vec![None; self.arrangement.items.len()];
+        for (position, &item) in self.arrangement.items.iter().enumerate() {
+            let is_query = !self.positives.slots(position..position + 1).is_empty();
+            by_item[item] = is_query.then_some(self.recalls[position] as f32);
+        }
+        by_item.into_iter().flatten().collect()
     }
-    // The memory of the sorted rows takes the gradient in the order of the batch.
-    let mut unsorted = sorted;
-    for (values, &row) in grad.chunks_exact(dim.max(1)).zip(&arrangement.rows) {
-        unsorted[row * dim..(row + 1) * dim].copy_from_slice(values);
+
+    /// The gradient of the loss, `[n, dim]` in the order of the batch.
+    fn grad(&self) -> Vec<f32> {
+        let (arrangement, positives) = (&self.arrangement, &self.positives);
+        let setting = Setting::new(&self.sorted, self.dim, self.batch);
+        let mut sorted = vec![0.0; self.sorted.len()];
+        within::gradient(&setting, arrangement, positives, &mut sorted);
+        slopes::gradient(&setting, arrangement, positives, &self.active, &mut sorted);
+
+        let mut grad = vec![0.0; sorted.len()];
+        for (values, &row) in sorted.chunks_exact(self.dim.max(1)).zip(&arrangement.rows) {
+            grad[row * self.dim..(row + 1) * self.dim].copy_from_slice(values);
+        }
+        grad
     }
-    (by_item.into_iter().flatten().collect(), unsorted)
 }

@@ -1,20 +1,15 @@
 //! What the items of other classes add to the soft ranks.
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::{
-    EXCLUDED, Setting,
+    Setting,
     arrangement::{Arrangement, BLOCK, Block},
     positives::{Group, Positives},
     sigmoid::{any, exp2, sigmoid},
-    tile::{LANES, Tile},
-    within::split,
+    steps::{self, Pass, add, split},
+    tile::{Rows, Tile},
 };
-
-/// Tasks of a step. What they add for the block they share is summed in their order, whatever thread
-/// ran them, so the sums are the same for any number of threads.
-pub(super) const TASKS: usize = 32;
 
 /// Which rows of a tile compare with something neither far above nor far below, in both directions:
 /// only there does the gradient differ from zero.
@@ -27,94 +22,54 @@ pub(super) struct Active {
 /// A bit for each item of a block.
 pub(super) type Bits = [u64; BLOCK / 64];
 
-/// Adds to the ranks, and to their slopes, what items of other classes contribute.
-///
-/// A tile of similarities serves the queries on both of its sides, so only tiles on and above the
-/// diagonal are computed: a step takes one block with all blocks from it on. Returns what was active
-/// in each tile, by the later block, then by the earlier one.
+/// Adds to the ranks, and to their slopes, what items of other classes contribute. Returns what was
+/// active in each tile, by its later block, then by its earlier one.
 pub(super) fn compare(
     setting: &Setting<'_>,
     arrangement: &Arrangement,
     positives: &mut Positives,
 ) -> Vec<Vec<Active>> {
     let blocks = &arrangement.blocks;
-    let bounds: Vec<f32> = blocks
-        .iter()
-        .map(|block| {
-            let groups = block.items.clone().flat_map(|p| positives.groups(p));
-            groups.map(|group| group.low).fold(f32::INFINITY, f32::min)
-        })
-        .collect();
     let slots: Vec<usize> = blocks
         .iter()
         .map(|block| positives.slots(block.items.clone()).len())
         .collect();
     let mut ranks = vec![0.0; positives.rank.len()];
     let mut slopes = vec![0.0; positives.rank.len()];
-    let mut active: Vec<Vec<Active>> = (0..blocks.len()).map(Vec::with_capacity).collect();
-    {
-        let mut sums: Vec<Sums<'_>> = split(&mut ranks, &slots)
-            .into_iter()
-            .zip(split(&mut slopes, &slots))
-            .map(|(rank, slope)| Sums { rank, slope })
-            .collect();
-        let mut tasks: Vec<Task> = (0..TASKS.min(blocks.len())).map(|_| Task::new()).collect();
-        let arch = Arch::new();
-        for (i, left) in blocks.iter().enumerate() {
-            let (done, rest) = sums.split_at_mut(i + 1);
-            let own = &mut done[i];
-            let later = blocks.len() - i;
-            let each = later.div_ceil(TASKS);
-            let used = later.div_ceil(each);
-
-            // The diagonal tile adds to the shared block alone; it goes with the first task.
-            let mut rest = rest.iter_mut();
-            let mut active = active[i..].iter_mut();
-            let jobs: Vec<Vec<(usize, Option<&mut Sums<'_>>, &mut Vec<Active>)>> = (0..used)
-                .map(|task| {
-                    (i + task * each..(i + (task + 1) * each).min(blocks.len()))
-                        .map(|j| {
-                            let sums = if j == i { None } else { rest.next() };
-                            (j, sums, active.next().expect("one for each block"))
-                        })
-                        .collect()
-                })
-                .collect();
-            jobs.into_par_iter()
-                .zip(&mut tasks)
-                .for_each(|(job, task)| {
-                    task.rank.clear();
-                    task.rank.resize(own.rank.len(), 0.0);
-                    task.slope.clear();
-                    task.slope.resize(own.slope.len(), 0.0);
-                    for (j, sums, active) in job {
-                        active.push(arch.dispatch(CompareTile {
-                            setting,
-                            arrangement,
-                            positives,
-                            left,
-                            right: &blocks[j],
-                            bounds: (bounds[i], bounds[j]),
-                            task,
-                            sums,
-                        }));
-                    }
-                });
-            for task in &tasks[..used] {
-                add(own.rank, &task.rank);
-                add(own.slope, &task.slope);
-            }
-        }
+    let mut sums: Vec<Sums<'_>> = split(&mut ranks, &slots)
+        .into_iter()
+        .zip(split(&mut slopes, &slots))
+        .map(|(rank, slope)| Sums { rank, slope })
+        .collect();
+    let pass = Compare {
+        setting,
+        arrangement,
+        positives,
+        bounds: blocks.iter().map(|block| bound(positives, block)).collect(),
+        arch: Arch::new(),
+    };
+    let mut active: Vec<Vec<Active>> = (1..=blocks.len()).map(Vec::with_capacity).collect();
+    for (_, right, found) in steps::run(&pass, &mut sums) {
+        active[right].push(found);
     }
     add(&mut positives.rank, &ranks);
     add(&mut positives.slope, &slopes);
     active
 }
 
-pub(super) fn add(target: &mut [f32], values: &[f32]) {
-    for (target, value) in target.iter_mut().zip(values) {
-        *target += value;
-    }
+/// Similarities not above this precede no positive of a block.
+fn bound(positives: &Positives, block: &Block) -> f32 {
+    let groups = block.items.clone().flat_map(|p| positives.groups(p));
+    groups.map(|group| group.low).fold(f32::INFINITY, f32::min)
+}
+
+struct Compare<'a> {
+    setting: &'a Setting<'a>,
+    arrangement: &'a Arrangement,
+    positives: &'a Positives,
+    /// The bound of each block.
+    bounds: Vec<f32>,
+    arch: Arch,
 }
 
 /// Sums over the slots of a block.
@@ -123,7 +78,6 @@ struct Sums<'a> {
     slope: &'a mut [f32],
 }
 
-/// The memory of a task, and what it adds for the block that all tasks of a step share.
 struct Task {
     tile: Tile,
     powers: Vec<f32>,
@@ -131,10 +85,10 @@ struct Task {
     slope: Vec<f32>,
 }
 
-impl Task {
-    fn new() -> Self {
+impl Default for Task {
+    fn default() -> Self {
         Self {
-            tile: Tile::new(),
+            tile: Tile::default(),
             powers: vec![0.0; BLOCK],
             rank: Vec::new(),
             slope: Vec::new(),
@@ -142,16 +96,49 @@ impl Task {
     }
 }
 
+impl<'a> Pass for Compare<'a> {
+    type Sums = Sums<'a>;
+    type Task = Task;
+    type Outcome = Active;
+
+    fn counts(&self, _: usize, _: usize) -> bool {
+        true
+    }
+
+    fn begin(&self, task: &mut Task, shared: &Sums<'a>) {
+        for sums in [&mut task.rank, &mut task.slope] {
+            sums.clear();
+            sums.resize(shared.rank.len(), 0.0);
+        }
+    }
+
+    fn tile(
+        &self,
+        left: usize,
+        right: usize,
+        task: &mut Task,
+        sums: Option<&mut Sums<'a>>,
+    ) -> Active {
+        self.arch.dispatch(CompareTile {
+            pass: self,
+            left,
+            right,
+            task,
+            sums,
+        })
+    }
+
+    fn end(&self, task: &Task, shared: &mut Sums<'a>) {
+        add(shared.rank, &task.rank);
+        add(shared.slope, &task.slope);
+    }
+}
+
 struct CompareTile<'a, 'b> {
-    setting: &'a Setting<'a>,
-    arrangement: &'a Arrangement,
-    positives: &'a Positives,
-    left: &'a Block,
-    right: &'a Block,
-    /// Below this, a similarity contributes to no rank of the left, of the right block.
-    bounds: (f32, f32),
+    pass: &'a Compare<'b>,
+    left: usize,
+    right: usize,
     task: &'a mut Task,
-    /// The sums of the right block, unless it is the left one.
     sums: Option<&'a mut Sums<'b>>,
 }
 
@@ -160,47 +147,59 @@ impl WithSimd for CompareTile<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Active {
-        let Self {
+        let Compare {
             setting,
             arrangement,
             positives,
-            left,
-            right,
             bounds,
-            task,
-            sums,
-        } = self;
+            ..
+        } = self.pass;
+        let (left, right) = (
+            &arrangement.blocks[self.left],
+            &arrangement.blocks[self.right],
+        );
         let Task {
             tile,
             powers,
             rank,
             slope,
-        } = task;
+        } = self.task;
         tile.compute(setting, arrangement, left, right);
         let mut active = Active {
             left: [0; BLOCK / 64],
             right: [0; BLOCK / 64],
         };
-        if tile.greatest > bounds.0 {
+        if tile.greatest > bounds[self.left] {
+            let similarities = Rows {
+                values: &tile.rows,
+                width: right.items.len(),
+            };
             let sums = Sums { rank, slope };
-            let width = right.items.len();
             active.left = compare_rows(
-                simd, setting, positives, left, &tile.rows, width, powers, sums,
+                simd,
+                setting.kappa,
+                positives,
+                left,
+                similarities,
+                powers,
+                sums,
             );
         }
-        if let Some(Sums { rank, slope }) = sums
-            && tile.greatest > bounds.1
+        if let Some(Sums { rank, slope }) = self.sums
+            && tile.greatest > bounds[self.right]
         {
             tile.flip(left, right);
+            let similarities = Rows {
+                values: &tile.columns,
+                width: left.items.len(),
+            };
             let sums = Sums { rank, slope };
-            let width = left.items.len();
             active.right = compare_rows(
                 simd,
-                setting,
+                setting.kappa,
                 positives,
                 right,
-                &tile.columns,
-                width,
+                similarities,
                 powers,
                 sums,
             );
@@ -211,26 +210,23 @@ impl WithSimd for CompareTile<'_, '_> {
 
 /// Compares the positives of each query of a block with a row of similarities.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "one caller, two directions")]
 fn compare_rows<S: Simd>(
     simd: S,
-    setting: &Setting<'_>,
+    kappa: f32,
     positives: &Positives,
     queries: &Block,
-    similarities: &[f32],
-    width: usize,
+    similarities: Rows<'_>,
     powers: &mut [f32],
     sums: Sums<'_>,
 ) -> Bits {
     let mut bits = [0; BLOCK / 64];
     let first = positives.slots(queries.items.clone()).start;
     let (powers, _) = S::as_mut_simd_f32s(powers);
-    let padded = width.next_multiple_of(LANES);
     for (query, position) in queries.items.clone().enumerate() {
-        let (row, _) = S::as_simd_f32s(&similarities[query * BLOCK..][..padded]);
+        let (row, _) = S::as_simd_f32s(similarities.row(query));
         let slots = positives.slots(position..position + 1);
         for group in positives.groups(position) {
-            let (found, above) = powers_of(simd, setting.kappa, row, group, powers);
+            let (found, above) = powers_of(simd, kappa, row, group, powers);
             if found == 0 && above == 0.0 {
                 continue;
             }
@@ -349,4 +345,4 @@ fn sum_some<S: Simd, const N: usize>(
     }
 }
 
-const _: () = assert!(EXCLUDED < 0.0 && BLOCK.is_multiple_of(64) && BLOCK.is_multiple_of(LANES));
+const _: () = assert!(BLOCK.is_multiple_of(64));

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{arrangement::Arrangement, positives::Positives, within::split};
+use super::{arrangement::Arrangement, positives::Positives, steps::split};
 use crate::RecallAtKLoss;
 
 /// The soft recall of the item at each position, zero for those without positives; sets the weight

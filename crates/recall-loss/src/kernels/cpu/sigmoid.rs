@@ -15,12 +15,12 @@ const LAST: f32 = 100.0;
 /// `(2^f − 1) / f` for `|f| ≤ ½`: interpolated at Chebyshev nodes, `2^f` right to 5·10⁻⁹ and exact
 /// at 0.
 const POLYNOMIAL: [f32; 6] = [
-    0.693_147_2,
-    0.240_226_51,
-    0.055_503_57,
-    0.009_618_083,
-    0.001_339_086_3,
-    0.000_154_531_55,
+    std::f32::consts::LN_2,
+    2.402_265e-1,
+    5.550_357e-2,
+    9.618_083e-3,
+    1.339_086e-3,
+    1.545_315e-4,
 ];
 
 /// Added to a small number, leaves it rounded to an integer in the low bits.

@@ -1,17 +1,16 @@
 //! The gradient of what items of other classes add to the ranks.
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::{
     Setting,
-    arrangement::{Arrangement, BLOCK, Block},
+    arrangement::{Arrangement, BLOCK, Block, Mixture},
     positives::{Group, Positives},
     product::{Matrix, multiply},
-    ranks::{Active, Bits, TASKS, add},
+    ranks::{Active, Bits},
     sigmoid::{any, exp2, sigmoid},
-    tile::{LANES, Tile, transpose},
-    within::split,
+    steps::{self, Pass, add, split},
+    tile::{Rows, Tile, transpose},
 };
 
 /// Up to one similarity in so many, their pulls are added one by one instead of in a matrix product.
@@ -33,59 +32,84 @@ pub(super) fn gradient(
         .map(|block| weighty(positives, block))
         .collect();
     let values: Vec<usize> = blocks.iter().map(|block| block.rows.len() * dim).collect();
-    // Without mixing the blocks' rows are those of the batch, side by side. With it neighbours may
-    // share rows of a class that lies in both, so each sums for itself first.
-    let shared = blocks.iter().any(|block| block.mixtures.is_some());
-    let mut apart = vec![0.0; if shared { values.iter().sum() } else { 0 }];
-    {
-        let mut sums = split(if shared { &mut apart } else { &mut *gradient }, &values);
-        let mut tasks: Vec<Task> = (0..TASKS.min(blocks.len())).map(|_| Task::new()).collect();
-        let arch = Arch::new();
-        for (i, left) in blocks.iter().enumerate() {
-            let (done, rest) = sums.split_at_mut(i + 1);
-            let own = &mut done[i];
-            let mut rest = rest.iter_mut();
-            let jobs: Vec<(usize, Active, Option<&mut &mut [f32]>)> = (i..blocks.len())
-                .map(|j| (j, if j == i { None } else { rest.next() }))
-                .filter_map(|(j, sums)| {
-                    let active = active[j][i].both(&weighty[i], &weighty[j]);
-                    active.anything().then_some((j, active, sums))
-                })
-                .collect();
-            let each = jobs.len().div_ceil(TASKS).max(1);
-            let used = jobs.len().div_ceil(each);
-            let mut jobs = jobs.into_iter();
-            let jobs: Vec<Vec<_>> = (0..used)
-                .map(|_| jobs.by_ref().take(each).collect())
-                .collect();
-            jobs.into_par_iter()
-                .zip(&mut tasks)
-                .for_each(|(job, task)| {
-                    task.gradient.clear();
-                    task.gradient.resize(own.len(), 0.0);
-                    for (j, active, sums) in job {
-                        arch.dispatch(SlopeTile {
-                            setting,
-                            arrangement,
-                            positives,
-                            left,
-                            right: &blocks[j],
-                            active,
-                            task,
-                            sums: sums.map(|sums| &mut **sums),
-                        });
-                    }
-                });
-            for task in &tasks[..used] {
-                add(own, &task.gradient);
-            }
+    let pass = Slopes {
+        setting,
+        arrangement,
+        positives,
+        active,
+        weighty,
+        arch: Arch::new(),
+    };
+    if blocks.iter().all(|block| block.mixtures.is_none()) {
+        // The blocks' rows are those of the batch, side by side.
+        steps::run(&pass, &mut split(gradient, &values));
+        return;
+    }
+    // Neighbouring blocks may share rows of a class that lies in both: each sums for itself first.
+    let mut apart = vec![0.0; values.iter().sum()];
+    steps::run(&pass, &mut split(&mut apart, &values));
+    for (block, sums) in blocks.iter().zip(split(&mut apart, &values)) {
+        add(&mut gradient[block.rows.start * dim..], sums);
+    }
+}
+
+struct Slopes<'a> {
+    setting: &'a Setting<'a>,
+    arrangement: &'a Arrangement,
+    positives: &'a Positives,
+    /// By the later block of a tile, then by the earlier one.
+    active: &'a [Vec<Active>],
+    weighty: Vec<Bits>,
+    arch: Arch,
+}
+
+impl Slopes<'_> {
+    /// The queries of a tile for which anything differs from zero.
+    fn active(&self, left: usize, right: usize) -> Active {
+        let Active { left: a, right: b } = self.active[right][left];
+        Active {
+            left: both(&a, &self.weighty[left]),
+            right: both(&b, &self.weighty[right]),
         }
     }
-    if shared {
-        for (block, sums) in blocks.iter().zip(split(&mut apart, &values)) {
-            add(&mut gradient[block.rows.start * dim..], sums);
-        }
+}
+
+impl<'a> Pass for Slopes<'a> {
+    type Sums = &'a mut [f32];
+    type Task = Task;
+    type Outcome = ();
+
+    fn counts(&self, left: usize, right: usize) -> bool {
+        let Active { left, right } = self.active(left, right);
+        any_bit(&left) || any_bit(&right)
     }
+
+    fn begin(&self, task: &mut Task, shared: &&'a mut [f32]) {
+        task.gradient.clear();
+        task.gradient.resize(shared.len(), 0.0);
+    }
+
+    fn tile(&self, left: usize, right: usize, task: &mut Task, sums: Option<&mut &'a mut [f32]>) {
+        self.arch.dispatch(SlopeTile {
+            pass: self,
+            left,
+            right,
+            task,
+            sums: sums.map(|sums| &mut **sums),
+        });
+    }
+
+    fn end(&self, task: &Task, shared: &mut &'a mut [f32]) {
+        add(shared, &task.gradient);
+    }
+}
+
+fn both(a: &Bits, b: &Bits) -> Bits {
+    std::array::from_fn(|word| a[word] & b[word])
+}
+
+fn any_bit(bits: &Bits) -> bool {
+    bits.iter().any(|&word| word != 0)
 }
 
 /// The queries of a block with a positive whose rank matters to the loss.
@@ -100,23 +124,6 @@ fn weighty(positives: &Positives, block: &Block) -> Bits {
     bits
 }
 
-impl Active {
-    fn both(mut self, left: &Bits, right: &Bits) -> Self {
-        for (bits, other) in self.left.iter_mut().zip(left) {
-            *bits &= other;
-        }
-        for (bits, other) in self.right.iter_mut().zip(right) {
-            *bits &= other;
-        }
-        self
-    }
-
-    fn anything(&self) -> bool {
-        self.left.iter().chain(&self.right).any(|&bits| bits != 0)
-    }
-}
-
-/// The memory of a task, and what it adds for the block that all tasks of a step share.
 struct Task {
     tile: Tile,
     /// `[BLOCK, BLOCK]`: the derivative of the loss with respect to the similarities.
@@ -129,10 +136,10 @@ struct Task {
     gradient: Vec<f32>,
 }
 
-impl Task {
-    fn new() -> Self {
+impl Default for Task {
+    fn default() -> Self {
         Self {
-            tile: Tile::new(),
+            tile: Tile::default(),
             slopes: vec![0.0; BLOCK * BLOCK],
             flipped: vec![0.0; BLOCK * BLOCK],
             half: Vec::new(),
@@ -142,33 +149,30 @@ impl Task {
     }
 }
 
-struct SlopeTile<'a> {
-    setting: &'a Setting<'a>,
-    arrangement: &'a Arrangement,
-    positives: &'a Positives,
-    left: &'a Block,
-    right: &'a Block,
-    active: Active,
+struct SlopeTile<'a, 'b> {
+    pass: &'a Slopes<'b>,
+    left: usize,
+    right: usize,
     task: &'a mut Task,
-    /// The sums of the right block, unless it is the left one.
     sums: Option<&'a mut [f32]>,
 }
 
-impl WithSimd for SlopeTile<'_> {
+impl WithSimd for SlopeTile<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self {
+        let Slopes {
             setting,
             arrangement,
             positives,
-            left,
-            right,
-            active,
-            task,
-            sums,
-        } = self;
+            ..
+        } = self.pass;
+        let active = self.pass.active(self.left, self.right);
+        let (left, right) = (
+            &arrangement.blocks[self.left],
+            &arrangement.blocks[self.right],
+        );
         let Task {
             tile,
             slopes,
@@ -176,100 +180,136 @@ impl WithSimd for SlopeTile<'_> {
             half,
             real,
             gradient,
-        } = task;
+        } = self.task;
         tile.compute(setting, arrangement, left, right);
-        let (height, width) = (left.items.len(), right.items.len());
+        let similarities = Rows {
+            values: &tile.rows,
+            width: right.items.len(),
+        };
         slopes.fill(0.0);
         let mut count = slope_rows(
             simd,
-            setting,
+            setting.kappa,
             positives,
             left,
             &active.left,
-            &tile.rows,
-            width,
+            similarities,
             slopes,
         );
-        if active.right.iter().any(|&bits| bits != 0) {
+        if any_bit(&active.right) {
             tile.flip(left, right);
-            // The tile is not needed any more: its memory takes the transpose.
+            let similarities = Rows {
+                values: &tile.columns,
+                width: left.items.len(),
+            };
             flipped.fill(0.0);
             count += slope_rows(
                 simd,
-                setting,
+                setting.kappa,
                 positives,
                 right,
                 &active.right,
-                &tile.columns,
-                height,
+                similarities,
                 flipped,
             );
-            transpose(flipped, &mut tile.rows, width, height);
-            for (row, other) in slopes
-                .chunks_exact_mut(BLOCK)
-                .zip(tile.rows.chunks_exact(BLOCK))
-                .take(height)
-            {
-                add(&mut row[..width], other);
+            // The tile has been read: its memory takes the transpose.
+            transpose(flipped, &mut tile.rows, right.items.len(), left.items.len());
+            add(slopes, &tile.rows);
+        }
+
+        let columns = right.rows.len();
+        if let (Some(left_mixtures), Some(right_mixtures)) = (&left.mixtures, &right.mixtures) {
+            half.clear();
+            half.resize(left.rows.len() * BLOCK, 0.0);
+            unmix_rows(slopes, left_mixtures, half);
+            real.clear();
+            real.resize(left.rows.len() * columns, 0.0);
+            unmix_columns(half, right_mixtures, real, columns);
+            let slopes = Matrix::new(real, left.rows.len(), columns, columns);
+            pull_all(setting, left, right, slopes, gradient, self.sums);
+        } else if count * SPARSE <= left.items.len() * columns {
+            pull_each(setting, left, right, slopes, gradient, self.sums);
+        } else {
+            let slopes = Matrix::new(slopes, left.rows.len(), columns, BLOCK);
+            pull_all(setting, left, right, slopes, gradient, self.sums);
+        }
+    }
+}
+
+/// Carries slopes `[items, BLOCK]` back to what the items are mixed of, `[rows, BLOCK]`.
+#[inline(always)]
+fn unmix_rows(slopes: &[f32], mixtures: &[Mixture], rows: &mut [f32]) {
+    for (slopes, mixture) in slopes.chunks_exact(BLOCK).zip(mixtures) {
+        let shares = [
+            (mixture.first, mixture.alpha),
+            (mixture.second, 1.0 - mixture.alpha),
+        ];
+        for (row, share) in shares {
+            add_scaled(&mut rows[row * BLOCK..][..BLOCK], slopes, share);
+        }
+    }
+}
+
+/// The same for the columns: `[rows, BLOCK]` to `[rows, count]`.
+#[inline(always)]
+fn unmix_columns(slopes: &[f32], mixtures: &[Mixture], rows: &mut [f32], count: usize) {
+    for (slopes, row) in slopes.chunks_exact(BLOCK).zip(rows.chunks_exact_mut(count)) {
+        for (slope, mixture) in slopes.iter().zip(mixtures) {
+            row[mixture.first] += mixture.alpha * slope;
+            row[mixture.second] += (1.0 - mixture.alpha) * slope;
+        }
+    }
+}
+
+/// Similarities pull on both of their ends, `s = e_a · e_b`: adds `slopes · right` to the gradient of
+/// the left block and `slopesᵀ · left` to that of the right one, which may be the same.
+#[inline(always)]
+fn pull_all(
+    setting: &Setting<'_>,
+    left: &Block,
+    right: &Block,
+    slopes: Matrix<'_>,
+    gradient: &mut [f32],
+    sums: Option<&mut [f32]>,
+) {
+    let dim = setting.dim;
+    let matrix = |block: &Block| {
+        let rows = setting.rows(block.rows.clone());
+        Matrix::new(rows, block.rows.len(), dim, dim)
+    };
+    multiply(gradient, dim, true, slopes, matrix(right));
+    let other = sums.unwrap_or(gradient);
+    multiply(other, dim, true, slopes.transposed(), matrix(left));
+}
+
+/// The same, one similarity at a time, for slopes `[BLOCK, BLOCK]` that are mostly zero.
+#[inline(always)]
+fn pull_each(
+    setting: &Setting<'_>,
+    left: &Block,
+    right: &Block,
+    slopes: &[f32],
+    gradient: &mut [f32],
+    mut sums: Option<&mut [f32]>,
+) {
+    let dim = setting.dim;
+    let (left_rows, right_rows) = (
+        setting.rows(left.rows.clone()),
+        setting.rows(right.rows.clone()),
+    );
+    for (row, slopes) in slopes.chunks_exact(BLOCK).take(left.rows.len()).enumerate() {
+        let a = row * dim..(row + 1) * dim;
+        for (column, &slope) in slopes.iter().take(right.rows.len()).enumerate() {
+            if slope != 0.0 {
+                let b = column * dim..(column + 1) * dim;
+                add_scaled(&mut gradient[a.clone()], &right_rows[b.clone()], slope);
+                let other = match &mut sums {
+                    Some(sums) => &mut sums[b],
+                    None => &mut gradient[b],
+                };
+                add_scaled(other, &left_rows[a.clone()], slope);
             }
         }
-        let (slopes, stride): (&[f32], usize) = match (&left.mixtures, &right.mixtures) {
-            (Some(left_mixtures), Some(right_mixtures)) => {
-                let (rows, columns) = (left.rows.len(), right.rows.len());
-                half.clear();
-                half.resize(rows * BLOCK, 0.0);
-                for (slopes, mixture) in slopes.chunks_exact(BLOCK).zip(left_mixtures) {
-                    for (row, share) in [
-                        (mixture.first, mixture.alpha),
-                        (mixture.second, 1.0 - mixture.alpha),
-                    ] {
-                        let half = &mut half[row * BLOCK..][..width];
-                        for (target, slope) in half.iter_mut().zip(slopes) {
-                            *target += share * slope;
-                        }
-                    }
-                }
-                real.clear();
-                real.resize(rows * columns, 0.0);
-                for (half, real) in half.chunks_exact(BLOCK).zip(real.chunks_exact_mut(columns)) {
-                    for (slope, mixture) in half.iter().zip(right_mixtures) {
-                        real[mixture.first] += mixture.alpha * slope;
-                        real[mixture.second] += (1.0 - mixture.alpha) * slope;
-                    }
-                }
-                (real, columns)
-            }
-            _ => (slopes, BLOCK),
-        };
-        // s = e_a · e_b: each similarity pulls on both of its ends.
-        let (rows, columns) = (left.rows.len(), right.rows.len());
-        let left_rows = setting.rows(left.rows.clone());
-        let right_rows = setting.rows(right.rows.clone());
-        let dim = setting.dim;
-        if count * SPARSE <= height * width && left.mixtures.is_none() {
-            let mut sums = sums;
-            for row in 0..rows {
-                for column in 0..columns {
-                    let slope = slopes[row * stride + column];
-                    if slope != 0.0 {
-                        let (a, b) = (row * dim..(row + 1) * dim, column * dim..(column + 1) * dim);
-                        add_scaled(&mut gradient[a.clone()], &right_rows[b.clone()], slope);
-                        let other = match &mut sums {
-                            Some(sums) => &mut sums[b],
-                            None => &mut gradient[b],
-                        };
-                        add_scaled(other, &left_rows[a], slope);
-                    }
-                }
-            }
-            return;
-        }
-        let slopes = Matrix::new(slopes, rows, columns, stride);
-        let left_rows = Matrix::new(left_rows, rows, dim, dim);
-        let right_rows = Matrix::new(right_rows, columns, dim, dim);
-        multiply(gradient, dim, true, slopes, right_rows);
-        let other = sums.unwrap_or(gradient);
-        multiply(other, dim, true, slopes.transposed(), left_rows);
     }
 }
 
@@ -280,28 +320,25 @@ fn add_scaled(target: &mut [f32], values: &[f32], scale: f32) {
     }
 }
 
-/// The derivative of the loss with respect to the similarities of a block's active queries; returns
-/// how many may differ from zero.
+/// The derivative of the loss with respect to the similarities of a block's active queries, added to
+/// `slopes`; returns how many similarities may have one.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "one caller, two directions")]
 fn slope_rows<S: Simd>(
     simd: S,
-    setting: &Setting<'_>,
+    kappa: f32,
     positives: &Positives,
     queries: &Block,
     active: &Bits,
-    similarities: &[f32],
-    width: usize,
+    similarities: Rows<'_>,
     slopes: &mut [f32],
 ) -> usize {
-    let padded = width.next_multiple_of(LANES);
     let mut count = 0;
     for (query, position) in queries.items.clone().enumerate() {
         if active[query / 64] & (1 << (query % 64)) == 0 {
             continue;
         }
-        let (row, _) = S::as_simd_f32s(&similarities[query * BLOCK..][..padded]);
-        let (target, _) = S::as_mut_simd_f32s(&mut slopes[query * BLOCK..][..padded]);
+        let (row, _) = S::as_simd_f32s(similarities.row(query));
+        let (target, _) = S::as_mut_simd_f32s(&mut slopes[query * BLOCK..][..BLOCK]);
         let slots = positives.slots(position..position + 1);
         for group in positives.groups(position) {
             let slots =
@@ -311,7 +348,7 @@ fn slope_rows<S: Simd>(
             if weights.iter().all(|&weight| weight == 0.0) {
                 continue;
             }
-            count += slope_group(simd, setting.kappa, row, group, factors, weights, target);
+            count += slope_group(simd, kappa, row, group, factors, weights, target);
         }
     }
     count * S::F32_LANES

@@ -20,8 +20,8 @@ pub(super) struct Tile {
     flipped: bool,
 }
 
-impl Tile {
-    pub(super) fn new() -> Self {
+impl Default for Tile {
+    fn default() -> Self {
         Self {
             rows: vec![0.0; BLOCK * BLOCK],
             columns: vec![0.0; BLOCK * BLOCK],
@@ -31,7 +31,9 @@ impl Tile {
             flipped: false,
         }
     }
+}
 
+impl Tile {
     /// Computes the similarities between two blocks, `left` not after `right`.
     pub(super) fn compute(
         &mut self,
@@ -109,8 +111,25 @@ impl Tile {
     }
 }
 
+/// Rows of a tile with as many similarities as there are items, and padding.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub(super) values: &'a [f32],
+    pub(super) width: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// One row, padded with excluded similarities to whole vectors.
+    #[inline(always)]
+    pub(super) fn row(&self, row: usize) -> &'a [f32] {
+        &self.values[row * BLOCK..][..self.width.next_multiple_of(LANES)]
+    }
+}
+
 /// Rows of tiles end at multiples of this, the longest vector of any instruction set.
 pub(super) const LANES: usize = 16;
+
+const _: () = assert!(BLOCK.is_multiple_of(LANES));
 
 /// Transposes the upper left `[height, width]` of a `[BLOCK, BLOCK]` square, in patches that stay in
 /// the nearest cache.

@@ -13,6 +13,7 @@ use super::{
     positives::{Group, Positives, group},
     product::{Matrix, multiply},
     sigmoid::{exp2, sigmoid},
+    steps::split,
 };
 
 /// Vectors are at most this long in any instruction set.
@@ -299,16 +300,4 @@ impl ClassRows {
             }
         }
     }
-}
-
-/// Cuts a slice into pieces of the given lengths.
-pub(super) fn split<'a, T>(mut rest: &'a mut [T], lengths: &[usize]) -> Vec<&'a mut [T]> {
-    lengths
-        .iter()
-        .map(|&length| {
-            let (piece, tail) = std::mem::take(&mut rest).split_at_mut(length);
-            rest = tail;
-            piece
-        })
-        .collect()
 }
