@@ -319,7 +319,7 @@ fn agrees<B, M>(
     embeddings: Tensor<B, 2>,
     tolerance: f64,
 ) where
-    B: AutodiffBackend,
+    B: AutodiffBackend<InnerBackend: RecallBackend>,
     M: Embedder<B> + AutodiffModule<B>,
 {
     let two = problem.two_pass(model, step).unwrap();

@@ -7,11 +7,8 @@ use crate::{RecallBatch, plain};
 /// The default bodies are the tensor operations of [`plain`], so an empty `impl` is enough for any
 /// backend. Flex, NdArray and the CubeCL backends (CUDA, wgpu and their like, with and without
 /// Fusion) bring kernels, each under the feature of its name; [`Autodiff`](burn::backend::Autodiff)
-/// around any of them registers the analytic gradient.
-///
-/// ```ignore
-/// impl recall_loss::RecallBackend for MyBackend {}
-/// ```
+/// around any of them registers the analytic gradient. For one of your own,
+/// `impl RecallBackend for MyBackend {}` is all; the functions of [`plain`] need not even that.
 pub trait RecallBackend: Backend {
     /// The soft recall of every query, averaged over k, and the gradient of the loss with respect to
     /// the embeddings. Not differentiable.

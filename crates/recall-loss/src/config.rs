@@ -29,9 +29,9 @@ pub struct RecallAtKLossConfig {
     /// Whether the soft count is capped at k, as in the paper and the released code. Default true.
     #[config(default = true)]
     pub cap_at_k: bool,
-    /// How many queries [`value_and_grad`](RecallAtKLoss::value_and_grad) handles at once. Memory
-    /// grows with `block_size` times the number of items; the result changes by rounding only.
-    /// Default 256.
+    /// How many queries are handled at once by [`plain`](crate::plain) tensor operations, and at
+    /// least by kernels on a GPU. Memory grows with `block_size` times the number of items; the result
+    /// changes by rounding only. Kernels on the CPU have tiles of their own size. Default 256.
     #[config(default = 256)]
     pub block_size: usize,
 }

@@ -12,9 +12,16 @@
 //! ```
 //!
 //! with `s` the dot products of the L2-normalised embeddings of a batch. The loss compares every
-//! positive with the whole batch, so it wants batches of thousands: [`RecallAtKLoss::value_and_grad`]
-//! gives the gradient with respect to the embeddings without an autodiff graph and in memory
-//! proportional to `block_size · n`.
+//! positive with the whole batch, so it wants batches of thousands: backends compute it with its
+//! analytic gradient in fused kernels ([`RecallBackend`]), and never hold all similarities at once.
+//! [`RecallAtKLoss::value_and_grad`] gives both without a graph, [`RecallAtKLoss::forward`] as a tensor
+//! to call `backward` on.
+//!
+//! | feature | kernels for |
+//! |---|---|
+//! | `flex` (default), `ndarray` | Burn's CPU backends of these names |
+//! | `cuda`, `wgpu` | these backends, with and without Fusion |
+//! | `cube`, `fusion` | any other backend made with CubeCL, without and with Fusion around it |
 //!
 //! ```
 //! use burn::tensor::{Int, Tensor};
