@@ -1,6 +1,8 @@
 //! What a maintainer of recall runs: `cargo xtask COMMAND`.
 
 mod emoji;
+mod loss;
+mod machine;
 mod step;
 
 use clap::{Parser, Subcommand};
@@ -31,11 +33,19 @@ enum Command {
 enum Bench {
     /// Peak memory and time of a two-pass step, for several batch sizes at one chunk size
     Step(step::Args),
+    /// Time and peak memory of the loss and its gradient, beside PyTorch and beside the two matrix
+    /// products that no implementation avoids
+    Loss(loss::Args),
+    /// One case of `loss`, in this process
+    #[command(hide = true)]
+    LossCase(loss::CaseArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Emoji(args) => emoji::run(&args),
         Command::Bench(Bench::Step(args)) => step::run(&args),
+        Command::Bench(Bench::Loss(args)) => loss::run(&args),
+        Command::Bench(Bench::LossCase(args)) => loss::run_case(&args),
     }
 }

@@ -14,6 +14,8 @@ use recall_data::Batch;
 use recall_loss::Mixup;
 use recall_train::{Embedder, RunConfig, TwoPass};
 
+use crate::machine::peak_memory;
+
 type Backend = Autodiff<Flex>;
 
 /// Options of `bench step`.
@@ -103,23 +105,4 @@ fn measure(rows: usize, chunk: usize) -> anyhow::Result<()> {
         megabytes(needed),
     );
     Ok(())
-}
-
-/// The most memory this process has had, in bytes.
-fn peak_memory() -> anyhow::Result<usize> {
-    let status = std::fs::read_to_string("/proc/self/status")
-        .context("peak memory is read from /proc, which only Linux has")?;
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .and_then(|value| {
-            value
-                .trim()
-                .trim_end_matches("kB")
-                .trim()
-                .parse::<usize>()
-                .ok()
-        })
-        .map(|kilobytes| kilobytes * 1024)
-        .context("/proc/self/status has no VmHWM line")
 }

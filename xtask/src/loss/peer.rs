@@ -1,0 +1,141 @@
+//! The same loss in PyTorch, where there is a Python that has it.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+use super::case::{Case, Measured};
+use super::child::measured;
+
+/// Losses further apart than this, relatively, are not of the same function.
+const LOSS_TOLERANCE: f64 = 1e-4;
+
+/// Norms of gradients are sums over many more roundings.
+const GRAD_TOLERANCE: f64 = 1e-3;
+
+/// Norms below this are rounding alone.
+const NO_GRADIENT: f64 = 1e-6;
+
+/// A Python with PyTorch and how it shall run.
+#[derive(Debug)]
+pub struct Peer {
+    python: PathBuf,
+    /// Of PyTorch.
+    pub version: String,
+    device: String,
+    compile: bool,
+}
+
+impl Peer {
+    /// The Python that was named, or else that of `RECALL_PYTHON`, or else `python3`; or why it is of
+    /// no use.
+    pub fn find(python: Option<&Path>, device: &str, compile: bool) -> Result<Self, String> {
+        let python = python
+            .map(|path| path.as_os_str().to_owned())
+            .or_else(|| env::var_os("RECALL_PYTHON"))
+            .unwrap_or_else(|| OsString::from("python3"));
+        let python = PathBuf::from(python);
+        let name = python.display();
+        let output = Command::new(&python)
+            .args(["-c", "import torch; print(torch.__version__)"])
+            .output()
+            .map_err(|error| format!("{name} does not start: {error}"))?;
+        if !output.status.success() {
+            return Err(format!("{name} cannot import torch"));
+        }
+        Ok(Self {
+            version: String::from_utf8_lossy(&output.stdout).trim().to_string(),
+            python,
+            device: device.to_string(),
+            compile,
+        })
+    }
+
+    /// Measures a case, on the very numbers that ours is measured on.
+    pub fn measure(&self, case: &Case, threads: usize) -> anyhow::Result<Measured> {
+        let folder = tempfile::tempdir().context("no folder for the data of a peer")?;
+        write(case, folder.path())?;
+        let mut command = Command::new(&self.python);
+        command
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/peers/loss.py"))
+            .arg(folder.path())
+            .args(["--threads", &threads.to_string()])
+            .args(["--device", &self.device])
+            .args(["--budget", &case.budget.to_string()])
+            .stderr(Stdio::inherit());
+        if self.compile {
+            command.arg("--compile");
+        }
+        measured(&mut command, threads)
+    }
+}
+
+/// Refuses to compare times of two programs that do not compute the same.
+pub fn check_agreement(ours: &Measured, theirs: &Measured) -> anyhow::Result<()> {
+    let differ = |a: f64, b: f64, tolerance: f64| (a - b).abs() > tolerance * a.abs().max(b.abs());
+    if differ(ours.loss, theirs.loss, LOSS_TOLERANCE) {
+        bail!("the loss is {} here and {} there", ours.loss, theirs.loss);
+    }
+    if ours.grad_norm.max(theirs.grad_norm) > NO_GRADIENT
+        && differ(ours.grad_norm, theirs.grad_norm, GRAD_TOLERANCE)
+    {
+        bail!(
+            "the norm of the gradient is {} here and {} there",
+            ours.grad_norm,
+            theirs.grad_norm
+        );
+    }
+    Ok(())
+}
+
+/// The case as settings and arrays of bare numbers, which any Python reads.
+fn write(case: &Case, folder: &Path) -> anyhow::Result<()> {
+    let save = |name: &str, bytes: Vec<u8>| {
+        fs::write(folder.join(name), bytes).with_context(|| format!("cannot write {name}"))
+    };
+    let floats = |values: &[f32]| values.iter().flat_map(|x| x.to_ne_bytes()).collect();
+    let ints = |values: &[i64]| values.iter().flat_map(|x| x.to_ne_bytes()).collect();
+    save("case.json", serde_json::to_vec(case)?)?;
+    save("embeddings.f32", floats(&case.embeddings()))?;
+    save("labels.i64", ints(&case.labels()))?;
+    if let Some(mixup) = case.pairs() {
+        let pairs: Vec<_> = mixup.pairs().collect();
+        let first: Vec<_> = pairs.iter().map(|pair| pair.0 as i64).collect();
+        let second: Vec<_> = pairs.iter().map(|pair| pair.1 as i64).collect();
+        let alpha: Vec<_> = pairs.iter().map(|pair| pair.2 as f32).collect();
+        save("first.i64", ints(&first))?;
+        save("second.i64", ints(&second))?;
+        save("alpha.f32", floats(&alpha))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(loss: f64, grad_norm: f64) -> Measured {
+        Measured {
+            seconds: 1.0,
+            median_seconds: 1.0,
+            loss,
+            grad_norm,
+            peak_mb: 1.0,
+            matmul_seconds: 1.0,
+        }
+    }
+
+    #[test]
+    fn only_equal_computations_are_compared() {
+        let ours = measured(0.5, 0.01);
+        assert!(check_agreement(&ours, &measured(0.50001, 0.010_001)).is_ok());
+        assert!(check_agreement(&ours, &measured(0.501, 0.01)).is_err());
+        assert!(check_agreement(&ours, &measured(0.5, 0.02)).is_err());
+        let flat = measured(1.0, 1e-13);
+        assert!(check_agreement(&flat, &measured(1.0, 0.0)).is_ok());
+    }
+}

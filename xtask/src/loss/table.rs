@@ -1,0 +1,93 @@
+//! The Markdown that goes into docs/benchmarks.md.
+
+use super::case::{Case, Measured};
+
+/// The two lines above the rows.
+pub const HEADER: &str = "\
+| n | d | data | SiMix | items | seconds (median) | peak MB | two products | ÷ products | PyTorch seconds (median) | peak MB | PyTorch ÷ ours | others |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+
+/// What was found of PyTorch in a case.
+#[derive(Debug)]
+pub enum Theirs {
+    Measured(Measured),
+    /// Measured, but of another function than ours.
+    Disagrees,
+    Skipped,
+    Failed,
+}
+
+/// A row; `others` is the share of the machine that other programs had meanwhile.
+pub fn row(case: &Case, ours: &Measured, theirs: &Theirs, others: Option<f64>) -> String {
+    let (their_times, peak, ratio) = match theirs {
+        Theirs::Measured(theirs) => (
+            times(theirs),
+            format!("{:.0}", theirs.peak_mb),
+            format!("{:.2}", theirs.seconds / ours.seconds),
+        ),
+        Theirs::Disagrees => ("another loss".into(), "–".into(), "–".into()),
+        Theirs::Failed => ("failed".into(), "–".into(), "–".into()),
+        Theirs::Skipped => ("–".into(), "–".into(), "–".into()),
+    };
+    let cells = [
+        grouped(case.items),
+        case.dim.to_string(),
+        case.data.name().into(),
+        if case.mixup { "yes" } else { "no" }.into(),
+        grouped(case.items_with_virtual()),
+        times(ours),
+        format!("{:.0}", ours.peak_mb),
+        seconds(ours.matmul_seconds),
+        format!("{:.1}", ours.seconds / ours.matmul_seconds),
+        their_times,
+        peak,
+        ratio,
+        others.map_or_else(|| "–".into(), |share| format!("{:.0} %", share * 100.0)),
+    ];
+    format!("| {} |", cells.join(" | "))
+}
+
+fn times(measured: &Measured) -> String {
+    format!(
+        "{} ({})",
+        seconds(measured.seconds),
+        seconds(measured.median_seconds)
+    )
+}
+
+/// Three significant digits.
+fn seconds(value: f64) -> String {
+    match value {
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        1.0.. => format!("{value:.2}"),
+        0.1.. => format!("{value:.3}"),
+        _ => format!("{value:.4}"),
+    }
+}
+
+/// 65,536
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        assert_eq!(grouped(65_536), "65,536");
+        assert_eq!(grouped(400), "400");
+        assert_eq!(seconds(0.012_34), "0.0123");
+        assert_eq!(seconds(12.34), "12.3");
+    }
+}
