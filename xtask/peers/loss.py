@@ -1,11 +1,13 @@
 """The Recall@k surrogate and its gradient in PyTorch, to compare `cargo xtask bench loss` with.
 
-Written to be as fast as tensor operations allow: the gradient by the chain rule instead of autograd,
-buffers used again, blocks small enough for the cache, no loop over queries. Only for classes of one
-size, which makes everything regular: items are ordered slot by slot, item `t` of class `c` at
+Two ways. `autograd` is what one writes: vectorised, blocks of queries, the gradient by autograd,
+virtual items as embeddings. `formula` is written to be as fast as tensor operations allow: the
+gradient by the chain rule, buffers used again, blocks small enough for the cache, virtual
+similarities mixed from real ones. Neither loops over queries. Only for classes of one size, which
+makes everything regular: items are ordered slot by slot, item `t` of class `c` at
 `t * classes + c`, so that a mixture of two slots is one operation on contiguous numbers.
 
-    loss.py FOLDER [--threads N] [--device cuda] [--compile]
+    loss.py FOLDER --way autograd|formula [--threads N] [--device cuda] [--compile]
 
 FOLDER holds a case as `cargo xtask bench loss` writes it: case.json, embeddings.f32, labels.i64 and,
 with SiMix, first.i64, second.i64 and alpha.f32. Prints one line of JSON.
@@ -56,6 +58,12 @@ class Case:
             self.alpha = alpha.view(self.classes, -1).t().contiguous().to(device)
         self.slots = size + len(self.pairs)
         self.items = self.slots * self.classes
+
+    def positives(self, items):
+        """The other items of each item's class: `[b]` to `[b, slots - 1]`."""
+        others = torch.arange(self.slots - 1, device=items.device)
+        others = others + (others >= (items // self.classes).unsqueeze(1))
+        return others * self.classes + (items % self.classes).unsqueeze(1)
 
     def expand(self, real, out):
         """Mixes along the second of three dimensions: `[a, size, classes]` to `[a, slots, classes]`."""
@@ -121,7 +129,7 @@ def compare_functional(scaled, own, positives, ks, tau_k):
     return recall, steps.sum(1), -steps.sum(2)
 
 
-class Loss:
+class Formula:
     """Value and gradient of one case, with its buffers."""
 
     def __init__(self, case, block, inner, compiled):
@@ -152,11 +160,7 @@ class Loss:
     def compare(self, scaled, items):
         """Recall of the queries `items`; leaves its slope in `self.slope`."""
         case, slope = self.case, self.slope[: len(items)]
-        group = items % case.classes
-        own = items.unsqueeze(1)
-        others = torch.arange(case.slots - 1, device=items.device)
-        others = others + (others >= (items // case.classes).unsqueeze(1))
-        positives = others * case.classes + group.unsqueeze(1)
+        own, positives = items.unsqueeze(1), case.positives(items)
         recalls = []
         for part in (slice(i, i + self.inner) for i in range(0, len(items), self.inner)):
             place = scaled[part], own[part], positives[part]
@@ -212,6 +216,51 @@ class Loss:
         return 1 - torch.cat(recalls).double().mean(), grad
 
 
+class Autograd:
+    """Value and gradient of one case by autograd, a block of queries at a time."""
+
+    def __init__(self, case, block, compiled):
+        self.case, self.block = case, min(block, case.items)
+        self.recall = torch.compile(self.recall_of) if compiled else self.recall_of
+
+    def recall_of(self, queries, database, own, positives):
+        """The sum of the recalls of some queries."""
+        case = self.case
+        similarities = (queries @ database.t()).scatter(1, own, EXCLUDED * case.tau_rank)
+        positive = similarities.gather(1, positives).unsqueeze(2)
+        precedes = torch.sigmoid((similarities.unsqueeze(1) - positive) / case.tau_rank)
+        # A positive against itself is one half and no comparison.
+        ranks = precedes.sum(2) + 0.5
+        within = torch.sigmoid((case.ks - ranks.unsqueeze(2)) / case.tau_k).sum(1)
+        recall = torch.minimum(within, case.ks) / case.ks.clamp(max=positives.shape[1])
+        return recall.mean(1).sum()
+
+    def value_and_grad(self):
+        case = self.case
+        real = case.real.detach().requires_grad_()
+        items = real
+        if case.pairs:
+            slots = real.view(case.size, case.classes, -1)
+            first, second = (slots[[pair[end] for pair in case.pairs]] for end in (0, 1))
+            weight = case.alpha.unsqueeze(2)
+            mixed = weight * first + (1 - weight) * second
+            items = torch.cat([real, mixed.view(-1, real.shape[1])])
+        # One graph for each block; their gradients meet at the items.
+        leaf = items.detach().requires_grad_()
+        total = 0.0
+        for start in range(0, case.items, self.block):
+            queries = torch.arange(
+                start, min(start + self.block, case.items), device=leaf.device
+            )
+            recall = self.recall(
+                leaf[queries], leaf, queries.unsqueeze(1), case.positives(queries)
+            )
+            (-recall / case.items).backward()
+            total += recall.item()
+        items.backward(leaf.grad)
+        return torch.tensor(1 - total / case.items), real.grad
+
+
 def unavoidable_products(real):
     """The similarities and what their gradient has to be multiplied with; by rows where large."""
     n = real.shape[0]
@@ -249,6 +298,7 @@ def peak_mb(device):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--way", choices=["autograd", "formula"], default="formula")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--compile", action="store_true", help="fuse by torch.compile")
@@ -268,8 +318,11 @@ def main():
     buffer_bytes = 6e6 if args.device == "cpu" else 512e6
     inner = int(buffer_bytes / (4 * (case.slots - 1) * case.items))
     inner = args.inner or max(1, min(inner, 512))
-    block = args.block or inner * max(1, 512 // inner)
-    loss = Loss(case, block, inner, args.compile)
+    if args.way == "autograd":
+        loss = Autograd(case, args.block or max(inner, 64), args.compile)
+    else:
+        block = args.block or inner * max(1, 512 // inner)
+        loss = Formula(case, block, inner, args.compile)
     value, grad = loss.value_and_grad()
     best, median = timed(loss.value_and_grad, args.device, args.budget)
     peak = peak_mb(args.device)

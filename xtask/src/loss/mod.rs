@@ -20,7 +20,7 @@ use clap::ValueEnum;
 use self::backend::BackendName;
 use self::case::{Case, Measured};
 use self::data::Data;
-use self::peer::Peer;
+use self::peer::{Peer, Way};
 use self::table::Theirs;
 use crate::machine::{ProcessorTime, cores, processor, today};
 
@@ -73,6 +73,9 @@ pub struct Args {
     /// Let PyTorch compile its comparisons
     #[arg(long)]
     peer_compile: bool,
+    /// Largest batch for PyTorch
+    #[arg(long, default_value_t = 16_000)]
+    peer_items: usize,
     /// Largest batch for PyTorch with SiMix
     #[arg(long, default_value_t = 4_000)]
     peer_mixup_items: usize,
@@ -102,51 +105,54 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let threads = args.threads.unwrap_or_else(cores);
     let peer = args.peer();
 
-    let mut lines = vec![table::HEADER.to_string()];
+    // Rows as they come: the whole table takes minutes.
+    let mut lines = Vec::new();
+    let mut print = |line: String| {
+        println!("{line}");
+        lines.push(line);
+    };
+    print(table::HEADER.to_string());
     for case in &cases {
         let start = ProcessorTime::now();
         let ours = child::measure_ours(case, threads)
             .with_context(|| format!("{} items of {} data", case.items, case.data.name()))?;
-        let theirs = match &peer {
-            Some(peer) if !case.mixup || case.items <= args.peer_mixup_items => {
-                compare(peer, case, &ours, threads)
+        let theirs = Way::ALL.map(|way| match &peer {
+            Some(peer) if case.items <= args.most_for_peer(case.mixup) => {
+                compare(peer, way, case, &ours, threads)
             }
             _ => Theirs::Skipped,
-        };
+        });
         let others = start.and_then(ProcessorTime::others_since);
         let row = table::row(case, &ours, &theirs, others);
-        eprintln!("{row}");
+        print(row);
         if let Some(share) = others.filter(|&share| share > DISTURBING) {
             eprintln!(
                 "other programs had {:.0} % of the machine: measure this case again",
                 share * 100.0
             );
         }
-        lines.push(row);
     }
-    lines.push(String::new());
-    lines.push(args.origin(threads, peer.as_ref()));
-    let text = lines.join("\n");
-    println!("{text}");
+    print(String::new());
+    print(args.origin(threads, peer.as_ref()));
     if let Some(path) = &args.out {
-        std::fs::write(path, text + "\n")
+        std::fs::write(path, lines.join("\n") + "\n")
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }
 
-fn compare(peer: &Peer, case: &Case, ours: &Measured, threads: usize) -> Theirs {
-    let theirs = match peer.measure(case, threads) {
+fn compare(peer: &Peer, way: Way, case: &Case, ours: &Measured, threads: usize) -> Theirs {
+    let theirs = match peer.measure(case, way, threads) {
         Ok(theirs) => theirs,
         Err(error) => {
-            eprintln!("PyTorch: {error:#}");
+            eprintln!("PyTorch, {}: {error:#}", way.name());
             return Theirs::Failed;
         }
     };
     match peer::check_agreement(ours, &theirs) {
         Ok(()) => Theirs::Measured(theirs),
         Err(error) => {
-            eprintln!("not compared with PyTorch: {error}");
+            eprintln!("not compared with PyTorch, {}: {error}", way.name());
             Theirs::Disagrees
         }
     }
@@ -191,6 +197,14 @@ impl Args {
             }
         }
         Ok(cases)
+    }
+
+    fn most_for_peer(&self, mixup: bool) -> usize {
+        if mixup {
+            self.peer_mixup_items
+        } else {
+            self.peer_items
+        }
     }
 
     fn peer(&self) -> Option<Peer> {

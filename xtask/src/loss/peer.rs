@@ -20,6 +20,28 @@ const GRAD_TOLERANCE: f64 = 1e-3;
 /// Norms below this are rounding alone.
 const NO_GRADIENT: f64 = 1e-6;
 
+/// The ways to compute the loss in PyTorch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Vectorised, the gradient by autograd: what one writes.
+    Autograd,
+    /// The gradient by hand, every buffer used again: what tensor operations can do.
+    Formula,
+}
+
+impl Way {
+    /// Both, in the order of the table.
+    pub const ALL: [Self; 2] = [Self::Autograd, Self::Formula];
+
+    /// The name on the command line of the program and in the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Autograd => "autograd",
+            Self::Formula => "formula",
+        }
+    }
+}
+
 /// A Python with PyTorch and how it shall run.
 #[derive(Debug)]
 pub struct Peer {
@@ -56,13 +78,14 @@ impl Peer {
     }
 
     /// Measures a case, on the very numbers that ours is measured on.
-    pub fn measure(&self, case: &Case, threads: usize) -> anyhow::Result<Measured> {
+    pub fn measure(&self, case: &Case, way: Way, threads: usize) -> anyhow::Result<Measured> {
         let folder = tempfile::tempdir().context("no folder for the data of a peer")?;
         write(case, folder.path())?;
         let mut command = Command::new(&self.python);
         command
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/peers/loss.py"))
             .arg(folder.path())
+            .args(["--way", way.name()])
             .args(["--threads", &threads.to_string()])
             .args(["--device", &self.device])
             .args(["--budget", &case.budget.to_string()])

@@ -4,8 +4,8 @@ use super::case::{Case, Measured};
 
 /// The two lines above the rows.
 pub const HEADER: &str = "\
-| n | d | data | SiMix | items | seconds (median) | peak MB | two products | ÷ products | PyTorch seconds (median) | peak MB | PyTorch ÷ ours | others |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+| n | d | data | SiMix | items | seconds (median) | peak MB | two products | ÷ products | PyTorch autograd (median) | peak MB | ÷ ours | PyTorch formula (median) | peak MB | ÷ ours | others |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
 
 /// What was found of PyTorch in a case.
 #[derive(Debug)]
@@ -18,18 +18,8 @@ pub enum Theirs {
 }
 
 /// A row; `others` is the share of the machine that other programs had meanwhile.
-pub fn row(case: &Case, ours: &Measured, theirs: &Theirs, others: Option<f64>) -> String {
-    let (their_times, peak, ratio) = match theirs {
-        Theirs::Measured(theirs) => (
-            times(theirs),
-            format!("{:.0}", theirs.peak_mb),
-            format!("{:.2}", theirs.seconds / ours.seconds),
-        ),
-        Theirs::Disagrees => ("another loss".into(), "–".into(), "–".into()),
-        Theirs::Failed => ("failed".into(), "–".into(), "–".into()),
-        Theirs::Skipped => ("–".into(), "–".into(), "–".into()),
-    };
-    let cells = [
+pub fn row(case: &Case, ours: &Measured, theirs: &[Theirs], others: Option<f64>) -> String {
+    let mut cells = vec![
         grouped(case.items),
         case.dim.to_string(),
         case.data.name().into(),
@@ -38,12 +28,22 @@ pub fn row(case: &Case, ours: &Measured, theirs: &Theirs, others: Option<f64>) -
         times(ours),
         format!("{:.0}", ours.peak_mb),
         seconds(ours.matmul_seconds),
-        format!("{:.1}", ours.seconds / ours.matmul_seconds),
-        their_times,
-        peak,
-        ratio,
-        others.map_or_else(|| "–".into(), |share| format!("{:.0} %", share * 100.0)),
+        format!("{:.2}", ours.seconds / ours.matmul_seconds),
     ];
+    for theirs in theirs {
+        let words = |text: &str| [text.into(), "–".into(), "–".into()];
+        cells.extend(match theirs {
+            Theirs::Measured(theirs) => [
+                times(theirs),
+                format!("{:.0}", theirs.peak_mb),
+                format!("{:.1}", theirs.seconds / ours.seconds),
+            ],
+            Theirs::Disagrees => words("another loss"),
+            Theirs::Failed => words("failed"),
+            Theirs::Skipped => words("–"),
+        });
+    }
+    cells.push(others.map_or_else(|| "–".into(), |share| format!("{:.0} %", share * 100.0)));
     format!("| {} |", cells.join(" | "))
 }
 
