@@ -1,7 +1,12 @@
 //! What a maintainer of recall runs: `cargo xtask COMMAND`.
 
 mod emoji;
+mod gpu;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod parity;
 mod step;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -22,6 +27,8 @@ struct Cli {
 enum Command {
     /// Rebuild the embedded emoji data set from the published icon sets
     Emoji(emoji::Args),
+    /// Check the kernels of this machine's GPU
+    Gpu(gpu::Args),
     /// Measure, for docs/benchmarks.md
     #[command(subcommand)]
     Bench(Bench),
@@ -33,9 +40,11 @@ enum Bench {
     Step(step::Args),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
-        Command::Emoji(args) => emoji::run(&args),
-        Command::Bench(Bench::Step(args)) => step::run(&args),
+        Command::Emoji(args) => emoji::run(&args)?,
+        Command::Gpu(args) => return gpu::run(&args),
+        Command::Bench(Bench::Step(args)) => step::run(&args)?,
     }
+    Ok(ExitCode::SUCCESS)
 }

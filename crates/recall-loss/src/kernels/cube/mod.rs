@@ -60,10 +60,8 @@ where
         let mut grad: Option<CubeTensor<R>> = None;
         for block in host.blocks() {
             let own = rows::take(&embeddings, &tables, block);
-            let products = product::<R, F, I, BT>(
-                own.clone(),
-                Self::float_transpose(embeddings.clone()),
-            );
+            let products =
+                product::<R, F, I, BT>(own.clone(), Self::float_transpose(embeddings.clone()));
             let slope = product_slope(products, &recall, &tables, block);
 
             // s = e_q · e_z: each similarity pulls on both of its ends.

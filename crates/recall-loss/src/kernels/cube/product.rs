@@ -4,12 +4,12 @@
 //! 10 bits. A similarity off by 10⁻³ is off by a tenth of the default temperature, so there the
 //! product is taken by kernels without tensor cores.
 
+use burn::tensor::{Shape, TensorMetadata, ops::FloatTensorOps};
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::{
     BoolElement, CubeBackend, CubeRuntime, FloatElement, IntElement, kernel::into_contiguous,
     tensor::CubeTensor,
 };
-use burn::tensor::{Shape, TensorMetadata, ops::FloatTensorOps};
-use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use cubecl::ir::{ElemType, FloatKind, StorageType};
 use cubek::{
     matmul::{

@@ -136,8 +136,7 @@ fn few(
                 #[unroll]
                 for lane in 0..lanes {
                     if z as u32 != positive[lane] {
-                        let (step, slope) =
-                            step_and_slope((similarity - centre[lane]) * sharpness);
+                        let (step, slope) = step_and_slope((similarity - centre[lane]) * sharpness);
                         rank[lane] += step;
                         steep[lane] += slope;
                     }
@@ -152,7 +151,7 @@ fn few(
             sums[(2 * lane + 1) * units + unit] = steep[lane];
         }
         sync_cube();
-        let mut half = units / 2;
+        let mut half = comptime!(units / 2).runtime();
         while half > 0 {
             if unit < half {
                 #[unroll]

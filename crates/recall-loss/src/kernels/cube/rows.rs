@@ -1,7 +1,7 @@
 //! Rows of a matrix by number: taken out, and added to. No row is named twice, so nothing collides.
 
-use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use burn::tensor::TensorMetadata;
+use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use cubecl::prelude::*;
 
 use super::tables::{Block, DeviceTables};

@@ -1,8 +1,8 @@
 //! Everything the kernels look up, worked out on the host and sent once for each batch.
 
 use burn::tensor::{DType, Shape};
-use burn_cubecl::{CubeElement, CubeRuntime, ops::numeric::empty_device_contiguous_dtype};
 use burn_cubecl::tensor::CubeTensor;
+use burn_cubecl::{CubeElement, CubeRuntime, ops::numeric::empty_device_contiguous_dtype};
 use cubecl::client::ComputeClient;
 
 use super::{query::QUERY_FIELDS, ranks::FEW};
