@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use recall_train::backend::{BackendError, BackendName};
+use recall_train::{BackendError, BackendName};
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use crate::parity;

@@ -7,7 +7,6 @@ mod reference;
 
 use std::{io::Write, marker::PhantomData};
 
-use burn::tensor::backend::Backend;
 use burn_fusion::{Fusion, FusionBackend};
 use recall_loss::RecallBackend;
 

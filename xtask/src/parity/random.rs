@@ -33,12 +33,9 @@ pub fn cases(quick: bool) -> anyhow::Result<Vec<Case>> {
             .with_ks(vec![1, 5, 50, 1000])
             .with_tau_k(vec![0.5, 1.0, 2.0, 3.0]);
         cases.push(batch.case(&format!("{shape}, other k"), settings, None)?);
-        let batch = Batch::random(sizes, 24, 1e-3);
-        cases.push(batch.case(
-            &format!("{shape}, saturated"),
-            paper().with_tau_rank(1e-3),
-            None,
-        )?);
+        let batch = Batch::random(sizes, 24, 0.5);
+        let settings = paper().with_tau_rank(1e-5);
+        cases.push(batch.case(&format!("{shape}, saturated"), settings, None)?);
         let batch = Batch::equal(sizes, 5);
         cases.push(batch.case(&format!("{shape}, all alike"), paper(), None)?);
     }

@@ -199,9 +199,16 @@ impl BuildingBlock {
             return;
         }
         let ends: Vec<_> = items.iter().map(|&item| ends(item, batch)).collect();
-        let mut rows: Vec<_> = ends.iter().flat_map(|&(a, b, _)| [a, b]).collect();
-        rows.sort_unstable();
-        rows.dedup();
+        let rows = match batch.mixup() {
+            // The queries themselves: their products are their similarities.
+            None => items.clone(),
+            Some(_) => {
+                let mut rows: Vec<_> = ends.iter().flat_map(|&(a, b, _)| [a, b]).collect();
+                rows.sort_unstable();
+                rows.dedup();
+                rows
+            }
+        };
         tables.blocks.push(Block {
             first_query: tables.queries.len() / QUERY_FIELDS - items.len(),
             queries: items.len(),
@@ -254,7 +261,7 @@ pub(super) struct DeviceTables<R: CubeRuntime> {
     pub(super) members: CubeTensor<R>,
     /// Where each item stands among `members`.
     pub(super) positions: CubeTensor<R>,
-    /// The real rows of each block, ascending within a block.
+    /// The real rows of each block: its queries in order, or with mixup what they are mixed from.
     pub(super) rows: CubeTensor<R>,
     /// `k` and `1 / τ_k` of each cutoff.
     pub(super) cutoffs: CubeTensor<R>,
@@ -340,7 +347,7 @@ mod tests {
         assert_eq!(queries[0], [1, 1, 1, 0, 0, 1]);
         assert_eq!(queries[2], [0, 3, 2, 0, 2, 0]);
         assert_eq!(queries[4], [5, 3, 2, 2, 2, 4]);
-        assert_eq!(tables.rows, [0, 1, 4, 2, 5]);
+        assert_eq!(tables.rows, [1, 4, 0, 2, 5]);
         let sizes: Vec<_> = tables.blocks.iter().map(|b| (b.queries, b.slots)).collect();
         assert_eq!(sizes, [(3, 4), (2, 4)]);
     }
