@@ -1,9 +1,14 @@
 //! What a maintainer of recall runs: `cargo xtask COMMAND`.
 
 mod emoji;
+mod gpu;
 mod loss;
 mod machine;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+mod parity;
 mod step;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -24,6 +29,8 @@ struct Cli {
 enum Command {
     /// Rebuild the embedded emoji data set from the published icon sets
     Emoji(emoji::Args),
+    /// Check the kernels of this machine's GPU
+    Gpu(gpu::Args),
     /// Measure, for docs/benchmarks.md
     #[command(subcommand)]
     Bench(Bench),
@@ -41,11 +48,13 @@ enum Bench {
     LossCase(loss::CaseArgs),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
-        Command::Emoji(args) => emoji::run(&args),
-        Command::Bench(Bench::Step(args)) => step::run(&args),
-        Command::Bench(Bench::Loss(args)) => loss::run(&args),
-        Command::Bench(Bench::LossCase(args)) => loss::run_case(&args),
+        Command::Emoji(args) => emoji::run(&args)?,
+        Command::Gpu(args) => return gpu::run(&args),
+        Command::Bench(Bench::Step(args)) => step::run(&args)?,
+        Command::Bench(Bench::Loss(args)) => loss::run(&args)?,
+        Command::Bench(Bench::LossCase(args)) => loss::run_case(&args)?,
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -9,6 +9,10 @@ use super::case::{Case, Measured, measure};
 pub enum BackendName {
     Flex,
     Ndarray,
+    #[cfg(feature = "cuda")]
+    Cuda,
+    #[cfg(feature = "wgpu")]
+    Wgpu,
 }
 
 impl BackendName {
@@ -17,6 +21,10 @@ impl BackendName {
         match self {
             Self::Flex => "flex",
             Self::Ndarray => "ndarray",
+            #[cfg(feature = "cuda")]
+            Self::Cuda => "cuda",
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => "wgpu",
         }
     }
 
@@ -25,6 +33,10 @@ impl BackendName {
         match self {
             Self::Flex => measure::<burn_flex::Flex>(&Default::default(), case),
             Self::Ndarray => measure::<burn_ndarray::NdArray>(&Default::default(), case),
+            #[cfg(feature = "cuda")]
+            Self::Cuda => measure::<burn_cuda::Cuda>(&Default::default(), case),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => measure::<burn_wgpu::Wgpu>(&Default::default(), case),
         }
     }
 }

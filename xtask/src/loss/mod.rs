@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 
-use self::backend::BackendName;
+pub use self::backend::BackendName;
 use self::case::{Case, Measured};
 use self::data::Data;
 use self::peer::{Peer, Way};
@@ -159,6 +159,29 @@ fn compare(peer: &Peer, way: Way, case: &Case, ours: &Measured, threads: usize) 
 }
 
 impl Args {
+    /// What a GPU is measured with: the batches that one is for.
+    pub fn on_gpu(backend: BackendName, peer_compile: bool) -> Self {
+        Self {
+            backend,
+            items: vec![4_000, 65_536],
+            dim: None,
+            class_size: 4,
+            ks: vec![1, 2, 4, 8, 16],
+            data: Vec::new(),
+            mixup: false,
+            no_mixup: false,
+            threads: None,
+            budget: 2.0,
+            python: None,
+            no_peer: false,
+            peer_device: "cuda".into(),
+            peer_compile,
+            peer_items: 65_536,
+            peer_mixup_items: 4_000,
+            out: None,
+        }
+    }
+
     fn cases(&self) -> anyhow::Result<Vec<Case>> {
         ensure!(
             self.class_size >= 2,

@@ -81,9 +81,13 @@ impl Peer {
     pub fn measure(&self, case: &Case, way: Way, threads: usize) -> anyhow::Result<Measured> {
         let folder = tempfile::tempdir().context("no folder for the data of a peer")?;
         write(case, folder.path())?;
+        // The program travels with this one, to machines without its sources.
+        let program = folder.path().join("loss.py");
+        fs::write(&program, include_str!("../../peers/loss.py"))
+            .with_context(|| format!("cannot write {}", program.display()))?;
         let mut command = Command::new(&self.python);
         command
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/peers/loss.py"))
+            .arg(program)
             .arg(folder.path())
             .args(["--way", way.name()])
             .args(["--threads", &threads.to_string()])

@@ -1,0 +1,93 @@
+//! `cargo xtask gpu`: everything that only a machine with a GPU can tell, in one command.
+
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use recall_train::{BackendError, BackendName};
+
+use crate::loss;
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use crate::parity;
+
+/// Arguments of `gpu`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The backend to check; without it the first of CUDA and wgpu that answers
+    #[arg(long)]
+    backend: Option<Gpu>,
+    /// Leave out the batches of thousands, which a software renderer takes long for, and the table
+    #[arg(long)]
+    quick: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Gpu {
+    Cuda,
+    Wgpu,
+}
+
+/// 0 if everything agrees, 1 if something does not, 2 if there is no such backend.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let backend = match resolve(args.backend) {
+        Ok(backend) => backend,
+        Err(error) => {
+            eprintln!("Error: {error}");
+            return Ok(ExitCode::from(2));
+        }
+    };
+    let failures = check(backend, args.quick)?;
+    if failures > 0 {
+        eprintln!("Error: {failures} of the results above are not what they should be");
+        return Ok(ExitCode::FAILURE);
+    }
+    println!("\nAll results are what they should be.");
+    // What is fast must be right first.
+    if !args.quick {
+        measure(backend)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn resolve(backend: Option<Gpu>) -> Result<BackendName, BackendError> {
+    match backend {
+        Some(Gpu::Cuda) => BackendName::Cuda.resolve(),
+        Some(Gpu::Wgpu) => BackendName::Wgpu.resolve(),
+        None => BackendName::Cuda
+            .resolve()
+            .or_else(|_| BackendName::Wgpu.resolve()),
+    }
+}
+
+/// Checks the kernels and gives the number of failures.
+fn check(backend: BackendName, quick: bool) -> anyhow::Result<usize> {
+    match backend {
+        #[cfg(feature = "cuda")]
+        BackendName::Cuda => parity::with_and_without_fusion(
+            "cuda",
+            std::marker::PhantomData::<burn_cuda::Cuda>,
+            quick,
+        ),
+        #[cfg(feature = "wgpu")]
+        BackendName::Wgpu => parity::with_and_without_fusion(
+            "wgpu",
+            std::marker::PhantomData::<burn_wgpu::Wgpu>,
+            quick,
+        ),
+        other => anyhow::bail!("{other} is no GPU"),
+    }
+}
+
+/// Prints the tables of `bench loss`, beside PyTorch as it is and compiled by `torch.compile`.
+fn measure(backend: BackendName) -> anyhow::Result<()> {
+    let backend = match backend {
+        BackendName::Cuda => "cuda",
+        _ => "wgpu",
+    };
+    let backend = loss::BackendName::from_str(backend, false).map_err(anyhow::Error::msg)?;
+    for compiled in [false, true] {
+        let way = if compiled { "compiled" } else { "eager" };
+        println!("\nBeside PyTorch, {way}:\n");
+        loss::run(&loss::Args::on_gpu(backend, compiled))?;
+    }
+    Ok(())
+}

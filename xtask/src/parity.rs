@@ -1,0 +1,68 @@
+//! Whether the kernels of a backend compute the loss that the reference files and plain tensor
+//! operations in f64 say.
+
+mod case;
+mod random;
+mod reference;
+
+use std::{io::Write, marker::PhantomData};
+
+use burn_fusion::{Fusion, FusionBackend};
+use recall_loss::RecallBackend;
+
+use self::case::{Case, Errors};
+
+/// Checks a backend as it is used, and the one inside its Fusion, and gives the number of failures.
+pub fn with_and_without_fusion<B>(
+    name: &str,
+    _: PhantomData<Fusion<B>>,
+    quick: bool,
+) -> anyhow::Result<usize>
+where
+    B: FusionBackend + RecallBackend,
+{
+    let mut cases = reference::cases()?;
+    cases.extend(random::cases(quick)?);
+    let fused = check::<Fusion<B>>(name, &cases)?;
+    let bare = check::<B>(&format!("{name} without fusion"), &cases)?;
+    Ok(fused + bare)
+}
+
+/// Runs every case on the default device of a backend and prints a row for each.
+fn check<B: RecallBackend>(name: &str, cases: &[Case]) -> anyhow::Result<usize> {
+    let device = B::Device::default();
+    println!("\n{name}: {}", B::name(&device));
+    println!(
+        "{:<42} {:^26}  {:^17}  {:^17}",
+        "", "kernels", "through autodiff", "plain"
+    );
+    println!(
+        "{:<42} {:>8} {:>8} {:>8}  {:>8} {:>8}  {:>8} {:>8}",
+        "case", "recall", "loss", "gradient", "loss", "gradient", "loss", "gradient"
+    );
+    let mut failures = 0;
+    for case in cases {
+        let kernels = case.by_kernels::<B>(&device)?;
+        let autodiff = case.by_autodiff::<B>(&device)?;
+        // Shown as a yardstick and not judged: a backend may multiply in less than f32.
+        let plain = case.by_plain::<B>(&device)?;
+        let ok = case.allows(&kernels) && case.allows(&autodiff);
+        failures += usize::from(!ok);
+        println!(
+            "{:<42} {:>8.0e} {}  {}  {}  {}",
+            case.name,
+            kernels.recall,
+            pair(&kernels),
+            pair(&autodiff),
+            pair(&plain),
+            if ok { "ok" } else { "WRONG" },
+        );
+        std::io::stdout().flush()?;
+    }
+    B::sync(&device)?;
+    Ok(failures)
+}
+
+fn pair(errors: &Errors) -> String {
+    format!("{:>8.0e} {:>8.0e}", errors.loss, errors.grad)
+}
