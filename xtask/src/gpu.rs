@@ -59,6 +59,10 @@ fn resolve(backend: Option<Gpu>) -> Result<BackendName, BackendError> {
 }
 
 /// Checks the kernels and gives the number of failures.
+#[cfg_attr(
+    not(any(feature = "cuda", feature = "wgpu")),
+    expect(unused_variables, reason = "nothing to check")
+)]
 fn check(backend: BackendName, quick: bool) -> anyhow::Result<usize> {
     match backend {
         #[cfg(feature = "cuda")]
