@@ -131,6 +131,15 @@ fn positives_further_apart_than_one_exponential_reaches() {
 }
 
 #[test]
+fn a_batch_too_large_to_keep_its_products() {
+    let batch = HostBatch::random(3, &[2; 2950], 3, 0.2).on_a_grid();
+    let config = RecallAtKLossConfig::new()
+        .with_ks(vec![1, 16, 400])
+        .with_tau_k(vec![50.0]);
+    assert_eq!(differs::<Flex>(&config, &batch, None), None);
+}
+
+#[test]
 fn threads_change_no_bit() {
     let batch = HostBatch::random(7, &[4; 300], 24, 0.8);
     let mixup = Mixup::all_pairs(&batch.labels, 7);

@@ -2,11 +2,12 @@
 //!
 //! The work that cannot be avoided is two matrix products: the similarities, and the gradient. They
 //! are done in square tiles on and above the diagonal, since the similarity of two items serves both
-//! of them as queries, and nothing larger than a tile exists. First pass: each tile adds to the soft
+//! of them as queries. First pass: each tile adds to the soft
 //! ranks of the positives of the queries on its two sides. From the ranks follow the recalls and how
 //! much each rank weighs. Second pass: the tiles again, now for the derivatives with respect to the
 //! similarities, which at once pull on both ends. A tile in which every comparison was saturated has
-//! none and is left out.
+//! none and is left out. Of a batch of some thousands the products of the others are kept between
+//! the passes; of a larger one no more than a tile for each thread exists at a time.
 //!
 //! What a tile costs beside the products is one exponential for each similarity and direction, and
 //! one reciprocal for each of the query's positives. Vectors in which every item is far from every
@@ -29,7 +30,7 @@ use std::{f64::consts::LOG2_E, ops::Range};
 
 use burn::tensor::{DType, Tensor, TensorData, backend::Backend, ops::FloatTensor};
 
-use self::{arrangement::Arrangement, positives::Positives, ranks::Active};
+use self::{arrangement::Arrangement, positives::Positives, ranks::Visited};
 use crate::{
     RecallBackend, RecallBatch,
     backend::{loss_of, primitive, tensor},
@@ -155,7 +156,7 @@ struct Ranked<'a> {
     sorted: Vec<f32>,
     dim: usize,
     positives: Positives,
-    active: Vec<Vec<Active>>,
+    visited: Vec<Vec<Visited>>,
     /// The recall at each position.
     recalls: Vec<f64>,
 }
@@ -170,7 +171,7 @@ impl<'a> Ranked<'a> {
         let loss = batch.loss();
         let setting = Setting::new(&sorted, dim, batch);
         let mut positives = within::compare(&setting, &arrangement);
-        let active = ranks::compare(&setting, &arrangement, &mut positives);
+        let visited = ranks::compare(&setting, &arrangement, &mut positives);
         // The loss is 1 − the mean recall, so each query's recall weighs −1 / queries.
         let scale = -1.0 / (batch.query_count() as f64 * loss.tau_rank);
         let recalls = recall::recall(loss, &arrangement, &mut positives, scale);
@@ -180,7 +181,7 @@ impl<'a> Ranked<'a> {
             sorted,
             dim,
             positives,
-            active,
+            visited,
             recalls,
         }
     }
@@ -201,7 +202,7 @@ impl<'a> Ranked<'a> {
         let setting = Setting::new(&self.sorted, self.dim, self.batch);
         let mut sorted = vec![0.0; self.sorted.len()];
         within::gradient(&setting, arrangement, positives, &mut sorted);
-        slopes::gradient(&setting, arrangement, positives, &self.active, &mut sorted);
+        slopes::gradient(&setting, arrangement, positives, &self.visited, &mut sorted);
 
         let mut grad = vec![0.0; sorted.len()];
         for (values, &row) in sorted.chunks_exact(self.dim.max(1)).zip(&arrangement.rows) {

@@ -3,10 +3,10 @@
 
 use std::ops::Range;
 
-use super::{arrangement::Arrangement, sigmoid::SATURATED};
-
-/// Most powers of two between the similarities of a group and its centre.
-const REACH: f32 = 24.0;
+use super::{
+    arrangement::Arrangement,
+    sigmoid::{REACH, SATURATED},
+};
 
 /// The slots of all queries, query by query in the order of positions; within a query by rising
 /// similarity.

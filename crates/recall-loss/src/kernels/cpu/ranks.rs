@@ -6,7 +6,7 @@ use super::{
     Setting,
     arrangement::{Arrangement, BLOCK, Block},
     positives::{Group, Positives},
-    sigmoid::{any, exp2, sigmoid},
+    sigmoid::{any, exp2, sigmoids},
     steps::{self, Pass, add, split},
     tile::{Rows, Tile},
 };
@@ -19,16 +19,26 @@ pub(super) struct Active {
     pub(super) right: Bits,
 }
 
+/// What a second visit to a tile wants to know.
+pub(super) struct Visited {
+    pub(super) active: Active,
+    /// Its products, if they are kept.
+    pub(super) products: Option<Vec<f32>>,
+}
+
+/// Products are kept for the second visit if those of all tiles take no more bytes than this.
+const KEPT: usize = 64 << 20;
+
 /// A bit for each item of a block.
 pub(super) type Bits = [u64; BLOCK / 64];
 
-/// Adds to the ranks, and to their slopes, what items of other classes contribute. Returns what was
-/// active in each tile, by its later block, then by its earlier one.
+/// Adds to the ranks, and to their slopes, what items of other classes contribute. Returns what
+/// is known of each tile, by its later block, then by its earlier one.
 pub(super) fn compare(
     setting: &Setting<'_>,
     arrangement: &Arrangement,
     positives: &mut Positives,
-) -> Vec<Vec<Active>> {
+) -> Vec<Vec<Visited>> {
     let blocks = &arrangement.blocks;
     let slots: Vec<usize> = blocks
         .iter()
@@ -46,15 +56,16 @@ pub(super) fn compare(
         arrangement,
         positives,
         bounds: blocks.iter().map(|block| bound(positives, block)).collect(),
+        keep: arrangement.rows.len().pow(2) / 2 * size_of::<f32>() <= KEPT,
         arch: Arch::new(),
     };
-    let mut active: Vec<Vec<Active>> = (1..=blocks.len()).map(Vec::with_capacity).collect();
-    for (_, right, found) in steps::run(&pass, &mut sums) {
-        active[right].push(found);
+    let mut visited: Vec<Vec<Visited>> = (1..=blocks.len()).map(Vec::with_capacity).collect();
+    for (_, right, tile) in steps::run(&pass, &mut sums) {
+        visited[right].push(tile);
     }
     add(&mut positives.rank, &ranks);
     add(&mut positives.slope, &slopes);
-    active
+    visited
 }
 
 /// Similarities not above this precede no positive of a block.
@@ -69,6 +80,8 @@ struct Compare<'a> {
     positives: &'a Positives,
     /// The bound of each block.
     bounds: Vec<f32>,
+    /// Whether products are kept.
+    keep: bool,
     arch: Arch,
 }
 
@@ -99,7 +112,7 @@ impl Default for Task {
 impl<'a> Pass for Compare<'a> {
     type Sums = Sums<'a>;
     type Task = Task;
-    type Outcome = Active;
+    type Outcome = Visited;
 
     fn counts(&self, _: usize, _: usize) -> bool {
         true
@@ -118,7 +131,7 @@ impl<'a> Pass for Compare<'a> {
         right: usize,
         task: &mut Task,
         sums: Option<&mut Sums<'a>>,
-    ) -> Active {
+    ) -> Visited {
         self.arch.dispatch(CompareTile {
             pass: self,
             left,
@@ -143,15 +156,16 @@ struct CompareTile<'a, 'b> {
 }
 
 impl WithSimd for CompareTile<'_, '_> {
-    type Output = Active;
+    type Output = Visited;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Active {
+    fn with_simd<S: Simd>(self, simd: S) -> Visited {
         let Compare {
             setting,
             arrangement,
             positives,
             bounds,
+            keep,
             ..
         } = self.pass;
         let (left, right) = (
@@ -164,7 +178,7 @@ impl WithSimd for CompareTile<'_, '_> {
             rank,
             slope,
         } = self.task;
-        tile.compute(setting, arrangement, left, right);
+        tile.compute(setting, arrangement, left, right, None);
         let mut active = Active {
             left: [0; BLOCK / 64],
             right: [0; BLOCK / 64],
@@ -204,7 +218,17 @@ impl WithSimd for CompareTile<'_, '_> {
                 sums,
             );
         }
-        active
+        Visited {
+            active,
+            products: (*keep && active.anything()).then(|| tile.products(left).to_vec()),
+        }
+    }
+}
+
+impl Active {
+    /// Whether any row is active.
+    pub(super) fn anything(&self) -> bool {
+        self.left.iter().chain(&self.right).any(|&word| word != 0)
     }
 }
 
@@ -332,11 +356,11 @@ fn sum_some<S: Simd, const N: usize>(
     let mut rank = [simd.splat_f32s(0.0); N];
     let mut slope = [simd.splat_f32s(0.0); N];
     for &power in powers {
+        let t = factors.map(|factor| simd.mul_f32s(power, factor));
+        let after = sigmoids(simd, t);
         for i in 0..N {
-            let t = simd.mul_f32s(power, factors[i]);
-            let after = sigmoid(simd, t);
-            rank[i] = simd.add_f32s(rank[i], after);
-            slope[i] = simd.mul_add_e_f32s(simd.mul_f32s(t, after), after, slope[i]);
+            rank[i] = simd.add_f32s(rank[i], after[i]);
+            slope[i] = simd.mul_add_e_f32s(simd.mul_f32s(t[i], after[i]), after[i], slope[i]);
         }
     }
     for i in 0..N {

@@ -18,12 +18,26 @@ pub(super) fn recall(
         .collect();
     let ranks = split(&mut positives.rank, &counts);
     let weights = split(&mut positives.weight, &counts);
-    ranks
+    let recalls = ranks
         .into_par_iter()
         .zip(weights)
         .map(|(ranks, weights)| of_query(loss, ranks, weights, scale))
-        .collect()
+        .collect();
+    let greatest = positives
+        .weight
+        .iter()
+        .fold(0.0, |greatest: f32, weight| greatest.max(weight.abs()));
+    for weight in &mut positives.weight {
+        if weight.abs() < NEGLIGIBLE * greatest {
+            *weight = 0.0;
+        }
+    }
+    recalls
 }
+
+/// A weight smaller than this, beside the greatest, is none: all of them together are less than f32
+/// resolves, and positives without weight cost nothing.
+const NEGLIGIBLE: f32 = 1e-13;
 
 fn of_query(loss: &RecallAtKLoss, ranks: &[f32], weights: &mut [f32], scale: f64) -> f64 {
     if ranks.is_empty() {

@@ -9,8 +9,14 @@ use pulp::Simd;
 /// Beyond this many powers of two a sigmoid is 0 or 1: 2⁻³⁶ < 1.5·10⁻¹¹.
 pub(super) const SATURATED: f32 = 36.0;
 
-/// Exponents are cut off here. Times a positive's factor, at most 2²⁴, no product overflows.
-const LAST: f32 = 100.0;
+/// Most powers of two between the similarity of a positive and its centre.
+pub(super) const REACH: f32 = 12.0;
+
+/// Exponents are cut off here, beyond saturation for every positive in reach. So no `t` exceeds 2⁶²,
+/// and the product of two does not overflow.
+const LAST: f32 = 50.0;
+
+const _: () = assert!(LAST >= SATURATED + REACH);
 
 /// `(2^f − 1) / f` for `|f| ≤ ½`: interpolated at Chebyshev nodes, `2^f` right to 5·10⁻⁹ and exact
 /// at 0.
@@ -26,7 +32,7 @@ const POLYNOMIAL: [f32; 6] = [
 /// Added to a small number, leaves it rounded to an integer in the low bits.
 const ROUND: f32 = 12_582_912.0;
 
-/// `2^x`, exponents beyond ±100 cut off.
+/// `2^x`, exponents beyond ±50 cut off.
 #[inline(always)]
 pub(super) fn exp2<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let x = simd.min_f32s(
@@ -54,6 +60,22 @@ pub(super) fn exp2<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 pub(super) fn sigmoid<S: Simd>(simd: S, t: S::f32s) -> S::f32s {
     let one = simd.splat_f32s(1.0);
     simd.div_f32s(one, simd.add_f32s(t, one))
+}
+
+/// `1 / (1 + t)` of several `t`, two of them by one division.
+#[inline(always)]
+pub(super) fn sigmoids<S: Simd, const N: usize>(simd: S, t: [S::f32s; N]) -> [S::f32s; N] {
+    let one = simd.splat_f32s(1.0);
+    let mut result = t.map(|t| simd.add_f32s(t, one));
+    let (pairs, last) = result.as_chunks_mut::<2>();
+    for [a, b] in pairs {
+        let both = simd.div_f32s(one, simd.mul_f32s(*a, *b));
+        (*a, *b) = (simd.mul_f32s(both, *b), simd.mul_f32s(both, *a));
+    }
+    for single in last {
+        *single = simd.div_f32s(one, *single);
+    }
+    result
 }
 
 /// Whether a mask holds anywhere.
@@ -88,7 +110,7 @@ mod tests {
         let scalar = pulp::Scalar::new().vectorize(Exp2(exponents.clone()));
         let native = Arch::new().dispatch(Exp2(exponents.clone()));
         for ((x, a), b) in exponents.into_iter().zip(scalar).zip(native) {
-            let exact = f64::from(x.clamp(-100.0, 100.0)).exp2();
+            let exact = f64::from(x.clamp(-50.0, 50.0)).exp2();
             for power in [a, b] {
                 assert!(
                     (f64::from(power) / exact - 1.0).abs() < 2e-7,

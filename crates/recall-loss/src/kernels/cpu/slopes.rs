@@ -7,8 +7,8 @@ use super::{
     arrangement::{Arrangement, BLOCK, Block, Mixture},
     positives::{Group, Positives},
     product::{Matrix, multiply},
-    ranks::{Active, Bits},
-    sigmoid::{any, exp2, sigmoid},
+    ranks::{Active, Bits, Visited},
+    sigmoid::{any, exp2, sigmoids},
     steps::{self, Pass, add, split},
     tile::{Rows, Tile, transpose},
 };
@@ -22,7 +22,7 @@ pub(super) fn gradient(
     setting: &Setting<'_>,
     arrangement: &Arrangement,
     positives: &Positives,
-    active: &[Vec<Active>],
+    visited: &[Vec<Visited>],
     gradient: &mut [f32],
 ) {
     let blocks = &arrangement.blocks;
@@ -36,7 +36,7 @@ pub(super) fn gradient(
         setting,
         arrangement,
         positives,
-        active,
+        visited,
         weighty,
         arch: Arch::new(),
     };
@@ -58,7 +58,7 @@ struct Slopes<'a> {
     arrangement: &'a Arrangement,
     positives: &'a Positives,
     /// By the later block of a tile, then by the earlier one.
-    active: &'a [Vec<Active>],
+    visited: &'a [Vec<Visited>],
     weighty: Vec<Bits>,
     arch: Arch,
 }
@@ -66,7 +66,7 @@ struct Slopes<'a> {
 impl Slopes<'_> {
     /// The queries of a tile for which anything differs from zero.
     fn active(&self, left: usize, right: usize) -> Active {
-        let Active { left: a, right: b } = self.active[right][left];
+        let Active { left: a, right: b } = self.visited[right][left].active;
         Active {
             left: both(&a, &self.weighty[left]),
             right: both(&b, &self.weighty[right]),
@@ -80,8 +80,7 @@ impl<'a> Pass for Slopes<'a> {
     type Outcome = ();
 
     fn counts(&self, left: usize, right: usize) -> bool {
-        let Active { left, right } = self.active(left, right);
-        any_bit(&left) || any_bit(&right)
+        self.active(left, right).anything()
     }
 
     fn begin(&self, task: &mut Task, shared: &&'a mut [f32]) {
@@ -106,10 +105,6 @@ impl<'a> Pass for Slopes<'a> {
 
 fn both(a: &Bits, b: &Bits) -> Bits {
     std::array::from_fn(|word| a[word] & b[word])
-}
-
-fn any_bit(bits: &Bits) -> bool {
-    bits.iter().any(|&word| word != 0)
 }
 
 /// The queries of a block with a positive whose rank matters to the loss.
@@ -181,7 +176,8 @@ impl WithSimd for SlopeTile<'_, '_> {
             real,
             gradient,
         } = self.task;
-        tile.compute(setting, arrangement, left, right);
+        let kept = self.pass.visited[self.right][self.left].products.as_deref();
+        tile.compute(setting, arrangement, left, right, kept);
         let similarities = Rows {
             values: &tile.rows,
             width: right.items.len(),
@@ -196,7 +192,7 @@ impl WithSimd for SlopeTile<'_, '_> {
             similarities,
             slopes,
         );
-        if any_bit(&active.right) {
+        if active.right.iter().any(|&word| word != 0) {
             tile.flip(left, right);
             let similarities = Rows {
                 values: &tile.columns,
@@ -345,9 +341,11 @@ fn slope_rows<S: Simd>(
                 slots.start + group.slots.start as usize..slots.start + group.slots.end as usize;
             let factors = &positives.factor[slots.clone()];
             let weights = &positives.weight[slots];
-            if weights.iter().all(|&weight| weight == 0.0) {
+            // What ranks far behind every k comes first, and without a weight.
+            let Some(start) = weights.iter().position(|&weight| weight != 0.0) else {
                 continue;
-            }
+            };
+            let (factors, weights) = (&factors[start..], &weights[start..]);
             count += slope_group(simd, kappa, row, group, factors, weights, target);
         }
     }
@@ -378,14 +376,32 @@ fn slope_group<S: Simd>(
         }
         count += 1;
         let power = exp2(simd, simd.mul_add_e_f32s(similarity, kappa, centre));
-        let mut sum = *slope;
-        for (&factor, &weight) in factors.iter().zip(weights) {
-            let t = simd.mul_f32s(power, simd.splat_f32s(factor));
-            let after = sigmoid(simd, t);
-            let weighted = simd.mul_f32s(after, simd.splat_f32s(weight));
-            sum = simd.mul_add_e_f32s(simd.mul_f32s(t, after), weighted, sum);
+        let (factor_pairs, factor) = factors.as_chunks::<2>();
+        let (weight_pairs, weight) = weights.as_chunks::<2>();
+        for (factors, weights) in factor_pairs.iter().zip(weight_pairs) {
+            *slope = weighted_slopes(simd, power, factors, weights, *slope);
         }
-        *slope = sum;
+        if let (Some(factor), Some(weight)) = (factor.first_chunk::<1>(), weight.first_chunk()) {
+            *slope = weighted_slopes(simd, power, factor, weight, *slope);
+        }
     }
     count
+}
+
+/// Adds the slopes with respect to some similarities of the comparisons with a few positives.
+#[inline(always)]
+fn weighted_slopes<S: Simd, const N: usize>(
+    simd: S,
+    power: S::f32s,
+    factors: &[f32; N],
+    weights: &[f32; N],
+    mut sum: S::f32s,
+) -> S::f32s {
+    let t = factors.map(|factor| simd.mul_f32s(power, simd.splat_f32s(factor)));
+    let after = sigmoids(simd, t);
+    for i in 0..N {
+        let weighted = simd.mul_f32s(after[i], simd.splat_f32s(weights[i]));
+        sum = simd.mul_add_e_f32s(simd.mul_f32s(t[i], after[i]), weighted, sum);
+    }
+    sum
 }

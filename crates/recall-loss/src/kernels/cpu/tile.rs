@@ -34,13 +34,15 @@ impl Default for Tile {
 }
 
 impl Tile {
-    /// Computes the similarities between two blocks, `left` not after `right`.
+    /// Computes the similarities between two blocks, `left` not after `right`; from what
+    /// [`products`](Self::products) gave for them, if that was kept.
     pub(super) fn compute(
         &mut self,
         setting: &Setting<'_>,
         arrangement: &Arrangement,
         left: &Block,
         right: &Block,
+        kept: Option<&[f32]>,
     ) {
         let dim = setting.dim;
         let matrix = |block: &Block| {
@@ -53,10 +55,16 @@ impl Tile {
             (Some(left_mixtures), Some(right_mixtures)) => {
                 let count = right.rows.len();
                 self.real.resize(left.rows.len() * count, 0.0);
-                multiply(&mut self.real, count, false, left_rows, right_rows);
+                match kept {
+                    Some(kept) => self.real.copy_from_slice(kept),
+                    None => multiply(&mut self.real, count, false, left_rows, right_rows),
+                }
                 self.mix(count, left.rows.len(), left_mixtures, right_mixtures);
             }
-            _ => multiply(&mut self.rows, BLOCK, false, left_rows, right_rows),
+            _ => match kept {
+                Some(kept) => self.rows[..kept.len()].copy_from_slice(kept),
+                None => multiply(&mut self.rows, BLOCK, false, left_rows, right_rows),
+            },
         }
 
         let width = right.items.len();
@@ -71,6 +79,14 @@ impl Tile {
                 row[start..end].fill(EXCLUDED);
             }
             self.greatest = greatest(&row[..padded]).max(self.greatest);
+        }
+    }
+
+    /// What took a matrix product to compute.
+    pub(super) fn products(&self, left: &Block) -> &[f32] {
+        match left.mixtures {
+            Some(_) => &self.real,
+            None => &self.rows[..left.items.len() * BLOCK],
         }
     }
 
