@@ -2,7 +2,7 @@
 //!
 //! Beside them stand two measures of what is possible: the two matrix products that every
 //! implementation has to compute, by the same backend in the same process, and a version in PyTorch
-//! (`peers/loss.py`) on the same numbers with as many threads. PyTorch is only compared with where
+//! (`peers/loss.py`), written in three ways, on the same numbers with as many threads. PyTorch is only compared with where
 //! its loss and gradient agree with ours.
 
 mod backend;

@@ -23,21 +23,32 @@ const NO_GRADIENT: f64 = 1e-6;
 /// The ways to compute the loss in PyTorch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// Vectorised, the gradient by autograd: what one writes.
+    /// Vectorised, the gradient by autograd, 1,000 queries at a time: what one writes.
     Autograd,
+    /// The same with as many queries at a time as keep the comparisons in the cache.
+    Tuned,
     /// The gradient by hand, every buffer used again: what tensor operations can do.
     Formula,
 }
 
 impl Way {
-    /// Both, in the order of the table.
-    pub const ALL: [Self; 2] = [Self::Autograd, Self::Formula];
+    /// All, in the order of the table.
+    pub const ALL: [Self; 3] = [Self::Autograd, Self::Tuned, Self::Formula];
 
-    /// The name on the command line of the program and in the table.
+    /// For messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Autograd => "autograd",
+            Self::Tuned => "autograd in tuned blocks",
             Self::Formula => "formula",
+        }
+    }
+
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Autograd => &["--way", "autograd", "--block", "1000"],
+            Self::Tuned => &["--way", "autograd"],
+            Self::Formula => &["--way", "formula"],
         }
     }
 }
@@ -89,7 +100,7 @@ impl Peer {
         command
             .arg(program)
             .arg(folder.path())
-            .args(["--way", way.name()])
+            .args(way.arguments())
             .args(["--threads", &threads.to_string()])
             .args(["--device", &self.device])
             .args(["--budget", &case.budget.to_string()])

@@ -4,8 +4,8 @@ use super::case::{Case, Measured};
 
 /// The two lines above the rows.
 pub const HEADER: &str = "\
-| n | d | data | SiMix | items | seconds (median) | peak MB | two products | ÷ products | PyTorch autograd (median) | peak MB | ÷ ours | PyTorch formula (median) | peak MB | ÷ ours | others |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+| n | d | data | SiMix | items | seconds (median) | peak MB | two products | ÷ products | PyTorch, autograd | autograd, tuned blocks | formula | others |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|";
 
 /// What was found of PyTorch in a case.
 #[derive(Debug)]
@@ -31,16 +31,16 @@ pub fn row(case: &Case, ours: &Measured, theirs: &[Theirs], others: Option<f64>)
         format!("{:.2}", ours.seconds / ours.matmul_seconds),
     ];
     for theirs in theirs {
-        let words = |text: &str| [text.into(), "–".into(), "–".into()];
-        cells.extend(match theirs {
-            Theirs::Measured(theirs) => [
-                times(theirs),
-                format!("{:.0}", theirs.peak_mb),
-                format!("{:.1}", theirs.seconds / ours.seconds),
-            ],
-            Theirs::Disagrees => words("another loss"),
-            Theirs::Failed => words("failed"),
-            Theirs::Skipped => words("–"),
+        cells.push(match theirs {
+            Theirs::Measured(theirs) => format!(
+                "{} s, {:.0} MB: **{:.1} ×**",
+                seconds(theirs.seconds),
+                theirs.peak_mb,
+                theirs.seconds / ours.seconds
+            ),
+            Theirs::Disagrees => "another loss".into(),
+            Theirs::Failed => "failed".into(),
+            Theirs::Skipped => "–".into(),
         });
     }
     cells.push(others.map_or_else(|| "–".into(), |share| format!("{:.0} %", share * 100.0)));
