@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::ValueEnum;
 use recall_train::{BackendError, BackendName};
 
@@ -28,6 +29,9 @@ enum Gpu {
 
 /// 0 if everything agrees, 1 if something does not, 2 if there is no such backend.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if cfg!(not(any(feature = "cuda", feature = "wgpu"))) {
+        return built_with_backends();
+    }
     let backend = match resolve(args.backend) {
         Ok(backend) => backend,
         Err(error) => {
@@ -46,6 +50,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         measure(backend)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs this command again, built with the backends that it was built without.
+fn built_with_backends() -> anyhow::Result<ExitCode> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = std::process::Command::new(cargo)
+        .args(["run", "--package", "xtask", "--release"])
+        .args(["--features", "cuda,wgpu", "--"])
+        .args(std::env::args_os().skip(1))
+        .status()
+        .context("cargo does not start, and this was built without cuda and wgpu")?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(ExitCode::from(code.unwrap_or(1)))
 }
 
 fn resolve(backend: Option<Gpu>) -> Result<BackendName, BackendError> {
