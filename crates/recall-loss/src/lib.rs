@@ -13,7 +13,8 @@
 //!
 //! with `s` the dot products of the L2-normalised embeddings of a batch. The loss compares every
 //! positive with the whole batch, so it wants batches of thousands: backends compute it with its
-//! analytic gradient in fused kernels ([`RecallBackend`]), and never hold all similarities at once.
+//! analytic gradient in fused kernels ([`RecallBackend`]), which hold a small part of a large batch's
+//! similarities at a time.
 //! [`RecallAtKLoss::value_and_grad`] gives both without a graph, [`RecallAtKLoss::forward`] as a tensor
 //! to call `backward` on.
 //!

@@ -128,7 +128,7 @@ impl Batch {
         mixup: Option<Mixup>,
     ) -> anyhow::Result<Case> {
         // A similarity is off by its last digit, and a sharper comparison sees more of that.
-        let sharper = (0.01 / settings.tau_rank).max(1.0);
+        let sharper = (0.001 / settings.tau_rank).max(1.0);
         Case {
             name: name.to_owned(),
             embeddings: self.embeddings.clone(),

@@ -2,12 +2,12 @@
 //!
 //! The work that cannot be avoided is two matrix products: the similarities, and the gradient. They
 //! are done in square tiles on and above the diagonal, since the similarity of two items serves both
-//! of them as queries. First pass: each tile adds to the soft
-//! ranks of the positives of the queries on its two sides. From the ranks follow the recalls and how
-//! much each rank weighs. Second pass: the tiles again, now for the derivatives with respect to the
-//! similarities, which at once pull on both ends. A tile in which every comparison was saturated has
-//! none and is left out. Of a batch of some thousands the products of the others are kept between
-//! the passes; of a larger one no more than a tile for each thread exists at a time.
+//! of them as queries. First pass: each tile adds to the soft ranks of the positives of the queries
+//! on its two sides. From the ranks follow the recalls and how much each rank weighs. Second pass:
+//! the tiles again, now for the derivatives with respect to the similarities, which at once pull on
+//! both ends. A tile in which every comparison was saturated has none and is left out. The products
+//! of the others are kept between the passes as long as all of them take at most 64 MB; of a larger
+//! batch no more than one tile for each of at most 32 tasks exists at a time.
 //!
 //! What a tile costs beside the products is one exponential for each similarity and direction, and
 //! one reciprocal for each of the query's positives. Vectors in which every item is far from every

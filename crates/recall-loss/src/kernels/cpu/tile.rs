@@ -17,7 +17,6 @@ pub(super) struct Tile {
     half: Vec<f32>,
     /// The greatest similarity of items of two classes.
     pub(super) greatest: f32,
-    flipped: bool,
 }
 
 impl Default for Tile {
@@ -28,7 +27,6 @@ impl Default for Tile {
             real: Vec::new(),
             half: Vec::new(),
             greatest: 0.0,
-            flipped: false,
         }
     }
 }
@@ -50,7 +48,6 @@ impl Tile {
             Matrix::new(rows, block.rows.len(), dim, dim)
         };
         let (left_rows, right_rows) = (matrix(left), matrix(right).transposed());
-        self.flipped = false;
         match (&left.mixtures, &right.mixtures) {
             (Some(left_mixtures), Some(right_mixtures)) => {
                 let count = right.rows.len();
@@ -114,10 +111,6 @@ impl Tile {
 
     /// Makes `columns` the transpose of `rows`.
     pub(super) fn flip(&mut self, left: &Block, right: &Block) {
-        if self.flipped {
-            return;
-        }
-        self.flipped = true;
         let (height, width) = (left.items.len(), right.items.len());
         transpose(&self.rows, &mut self.columns, height, width);
         let padded = height.next_multiple_of(LANES);
