@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
@@ -171,6 +172,70 @@ impl Item {
     }
 }
 
+/// A named part of the test split that is also judged on its own, such as VehicleID's small,
+/// medium and large lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subset {
+    /// Its name.
+    pub name: String,
+    /// Its items, ascending.
+    pub ids: Vec<ItemId>,
+}
+
+/// What a query should find, where lists say it and not classes: revisited Oxford and Paris.
+/// Items of the gallery in none of the lists are negatives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroundTruth {
+    /// The query.
+    pub query: ItemId,
+    /// What is easily recognised.
+    pub easy: Vec<ItemId>,
+    /// What is hard to recognise: seen from the side, small, in other light.
+    pub hard: Vec<ItemId>,
+    /// What counts neither as found nor as an error.
+    pub junk: Vec<ItemId>,
+}
+
+/// A part of a data set that publications give numbers of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// The items of [`Split::Train`].
+    Train,
+    /// The items of [`Split::Test`].
+    Test,
+    /// The test items of [`Role::Query`].
+    Query,
+    /// The test items of [`Role::Gallery`].
+    Gallery,
+    /// The [`Subset`] of this name.
+    #[serde(untagged)]
+    Subset(&'static str),
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Test => "test",
+            Self::Query => "query",
+            Self::Gallery => "gallery",
+            Self::Subset(name) => name,
+        })
+    }
+}
+
+/// How many images and classes a part of a data set has by its publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct PublishedCount {
+    /// Which part.
+    pub part: Part,
+    /// Its images.
+    pub images: usize,
+    /// Its classes; `None` where classes mean nothing.
+    pub classes: Option<usize>,
+}
+
 /// Items, their classes and their splits. Valid by construction: there are items, and each one's
 /// class has a name.
 #[derive(Debug, Clone)]
@@ -181,6 +246,10 @@ pub struct Dataset {
     super_class_names: Vec<String>,
     train: Vec<ItemId>,
     test: Vec<ItemId>,
+    subsets: Vec<Subset>,
+    ground_truth: Vec<GroundTruth>,
+    published: &'static [PublishedCount],
+    crops_to_boxes: bool,
     notes: Vec<String>,
 }
 
@@ -230,15 +299,18 @@ impl Dataset {
             of_split.map(|(id, _)| id).collect()
         };
         let (train, test) = (ids(Split::Train), ids(Split::Test));
-        let (super_class_names, notes) = (Vec::new(), Vec::new());
         Ok(Self {
             name,
             items,
             class_names,
-            super_class_names,
+            super_class_names: Vec::new(),
             train,
             test,
-            notes,
+            subsets: Vec::new(),
+            ground_truth: Vec::new(),
+            published: &[],
+            crops_to_boxes: true,
+            notes: Vec::new(),
         })
     }
 
@@ -268,6 +340,59 @@ impl Dataset {
         Ok(self)
     }
 
+    /// Names parts of the test split that are also judged on their own.
+    ///
+    /// # Errors
+    ///
+    /// An id that is no test item, or ids that do not ascend.
+    pub fn with_subsets(mut self, subsets: Vec<Subset>) -> Result<Self, DataError> {
+        for Subset { name, ids } in &subsets {
+            let problem = if !ids.is_sorted_by(|a, b| a < b) {
+                format!("the items of its subset {name} do not ascend")
+            } else if let Some(id) = ids.iter().find(|&id| self.test.binary_search(id).is_err()) {
+                format!("the item {id} of its subset {name} is none of its test items")
+            } else {
+                continue;
+            };
+            let dataset = self.name;
+            return Err(DataError::Items { dataset, problem });
+        }
+        self.subsets = subsets;
+        Ok(self)
+    }
+
+    /// Says by lists what each query should find, instead of by classes.
+    ///
+    /// # Errors
+    ///
+    /// An id that is no test item.
+    pub fn with_ground_truth(mut self, truth: Vec<GroundTruth>) -> Result<Self, DataError> {
+        let ids = |truth: &'_ GroundTruth| {
+            let lists = [&truth.easy, &truth.hard, &truth.junk];
+            let listed: Vec<ItemId> = lists.into_iter().flatten().copied().collect();
+            std::iter::once(truth.query).chain(listed)
+        };
+        let foreign = |id: &ItemId| self.test.binary_search(id).is_err();
+        if let Some(id) = truth.iter().flat_map(ids).find(foreign) {
+            let problem = format!("the item {id} of its ground truth is none of its test items");
+            let dataset = self.name;
+            return Err(DataError::Items { dataset, problem });
+        }
+        self.ground_truth = truth;
+        Ok(self)
+    }
+
+    /// Chooses whether images are cut to their boxes, see [`crops_to_boxes`](Self::crops_to_boxes).
+    pub fn with_crops_to_boxes(mut self, crops: bool) -> Self {
+        self.crops_to_boxes = crops;
+        self
+    }
+
+    pub(crate) fn with_published_counts(mut self, counts: &'static [PublishedCount]) -> Self {
+        self.published = counts;
+        self
+    }
+
     pub(crate) fn with_notes(mut self, notes: Vec<String>) -> Self {
         self.notes = notes;
         self
@@ -293,6 +418,45 @@ impl Dataset {
         &self.super_class_names
     }
 
+    /// Named parts of the test split that are also judged on their own; mostly none.
+    pub fn subsets(&self) -> &[Subset] {
+        &self.subsets
+    }
+
+    /// What each query should find, where lists say it. Empty where classes do.
+    pub fn ground_truth(&self) -> &[GroundTruth] {
+        &self.ground_truth
+    }
+
+    /// How many images and classes there should be; empty where nothing was published.
+    pub fn published_counts(&self) -> &[PublishedCount] {
+        self.published
+    }
+
+    /// Whether images that have a [box](Item::bbox) are cut to it when they are read. Default: as the
+    /// benchmark is evaluated in publications, or yes where it is none.
+    pub fn crops_to_boxes(&self) -> bool {
+        self.crops_to_boxes
+    }
+
+    /// The items of a part, ascending; none of a subset that the data set does not have.
+    pub fn part(&self, part: Part) -> Vec<ItemId> {
+        let of_role = |role| {
+            let ids = self.test.iter().copied();
+            ids.filter(|&id| self.items[id].role == role).collect()
+        };
+        match part {
+            Part::Train => self.train.clone(),
+            Part::Test => self.test.clone(),
+            Part::Query => of_role(Role::Query),
+            Part::Gallery => of_role(Role::Gallery),
+            Part::Subset(name) => {
+                let subset = self.subsets.iter().find(|subset| subset.name == name);
+                subset.map_or_else(Vec::new, |subset| subset.ids.clone())
+            }
+        }
+    }
+
     /// What the reader met and left aside, one sentence each, for someone to be told.
     pub fn notes(&self) -> &[String] {
         &self.notes
@@ -313,6 +477,20 @@ impl Dataset {
     /// If an id is not of this data set, as with indexing [`items`](Self::items).
     pub fn labels(&self, ids: &[ItemId]) -> Vec<u32> {
         ids.iter().map(|&id| self.items[id].class).collect()
+    }
+
+    /// The images that are no files where the data set says so, in the order of the items. Looks on
+    /// all cores.
+    pub fn missing_files(&self) -> Vec<(ItemId, PathBuf)> {
+        let missing = |(id, item): (ItemId, &Item)| match &item.source {
+            ImageSource::File(path) if !path.is_file() => Some((id, path.clone())),
+            _ => None,
+        };
+        self.items
+            .par_iter()
+            .enumerate()
+            .filter_map(missing)
+            .collect()
     }
 
     /// The item of an id.

@@ -59,9 +59,9 @@ fn to_rgb8(image: DynamicImage) -> RgbImage {
 }
 
 /// Reads the image of an item, cut to its box.
-pub(crate) fn read_rgb(item: &Item) -> Result<RgbImage, DataError> {
+pub(crate) fn read_rgb(item: &Item, crop: bool) -> Result<RgbImage, DataError> {
     let image = decode_rgb(&item.encoded_bytes()?, &item.location())?;
-    match item.bbox {
+    match item.bbox.filter(|_| crop) {
         None => Ok(image),
         Some(bbox) => crop_to_box(&image, bbox).ok_or_else(|| DataError::Decode {
             image: item.location(),
@@ -148,11 +148,11 @@ mod tests {
         let bytes: &'static [u8] = png(&pixels, 4, 3, ExtendedColorType::Rgb8).leak();
         let mut item = Item::new("x", ImageSource::Embedded(bytes), 0, Split::Test);
         item.bbox = Some(BoundingBox::new(2, 1, 9, 9).unwrap());
-        let cut = read_rgb(&item).unwrap();
+        let cut = read_rgb(&item, true).unwrap();
         assert_eq!(cut.dimensions(), (2, 2));
         assert_eq!(cut.get_pixel(0, 0).0[0], 6);
         item.bbox = Some(BoundingBox::new(4, 0, 9, 9).unwrap());
-        let message = read_rgb(&item).unwrap_err().to_string();
+        let message = read_rgb(&item, true).unwrap_err().to_string();
         assert!(message.contains("4 x 3"), "{message}");
         assert!(BoundingBox::new(3, 0, 3, 9).is_err());
     }

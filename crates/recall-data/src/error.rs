@@ -7,8 +7,9 @@ use std::path::PathBuf;
 pub enum DataError {
     /// A data set specification whose kind does not exist.
     #[error(
-        "`{given}` is no data set: write `emoji`, `folder:DIR` (DIR/class/image) or `csv:FILE` \
-         (columns path,label)"
+        "`{given}` is no data set: write `emoji`, `folder:DIR` (DIR/class/image), `csv:FILE` \
+         (columns path,label) or one of {} with `:DIR`",
+        crate::Benchmark::ALL.map(crate::Benchmark::name).join(", ")
     )]
     UnknownSpec {
         /// The specification as it was given.
@@ -42,15 +43,43 @@ pub enum DataError {
         problem: String,
     },
 
-    /// A line of a CSV file cannot be used.
+    /// A line of a table or a list cannot be used.
     #[error("line {line} of {}: {problem}", path.display())]
-    CsvLine {
-        /// The CSV file.
+    Line {
+        /// The file.
         path: PathBuf,
-        /// The line, from 1; the header is line 1.
+        /// The line, from 1; a header counts.
         line: u64,
         /// What is wrong with it, and what is expected.
         problem: String,
+    },
+
+    /// A binary file (MATLAB, pickle) that is damaged, or holds something else than is expected.
+    #[error("{} at byte {offset}: {problem}", path.display())]
+    Binary {
+        /// The file.
+        path: PathBuf,
+        /// The byte, from 0; in what was unpacked where the file is compressed.
+        offset: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// Images that a data set lists are not there.
+    #[error(
+        "{missing} of the {count} images of {dataset} are not there, the first is {}: \
+         `recall-train check` lists them",
+        first.display()
+    )]
+    MissingImages {
+        /// The name of the data set.
+        dataset: String,
+        /// How many images it lists.
+        count: usize,
+        /// How many of them are not there.
+        missing: usize,
+        /// The first of those.
+        first: PathBuf,
     },
 
     /// The embedded emoji asset is damaged.

@@ -45,13 +45,16 @@ mod sampler;
 mod spec;
 mod transform;
 
-pub use dataset::{BoundingBox, Dataset, ImageSource, Item, ItemId, Role, Split};
+pub use dataset::{
+    BoundingBox, Dataset, GroundTruth, ImageSource, Item, ItemId, Part, PublishedCount, Role,
+    Split, Subset,
+};
 pub use decode::decode_rgb;
 pub use error::DataError;
 pub use loader::{Batch, BatchRequest, Batches, CorruptPolicy, Loader, LoaderConfig};
 pub use readers::split_classes_in_half;
 pub use sampler::{BatchSampler, BatchSamplerConfig, LeftOut, SmallClasses};
-pub use spec::DataSpec;
+pub use spec::{Benchmark, DataSpec};
 pub use transform::{
     ColourJitter, EvalTransform, RandomResizedCrop, TrainTransform, Transform, TransformConfig,
 };

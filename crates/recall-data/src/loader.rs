@@ -277,7 +277,7 @@ impl Inner {
     }
 
     fn load_image(&self, id: ItemId, key: Key) -> Result<Vec<u8>, DataError> {
-        let image = read_rgb(self.dataset.item(id)?)?;
+        let image = read_rgb(self.dataset.item(id)?, self.dataset.crops_to_boxes())?;
         self.transform
             .apply(&image, || key.generator(Purpose::Augmentation))
     }

@@ -1,8 +1,17 @@
 //! One small reader for each layout.
 
+pub(crate) mod cars196;
 pub(crate) mod csv;
+pub(crate) mod cub;
 pub(crate) mod emoji;
 pub(crate) mod folder;
+pub(crate) mod inat2018;
+pub(crate) mod inshop;
+mod lines;
+mod named;
+pub(crate) mod revisited;
+pub(crate) mod sop;
+pub(crate) mod vehicle_id;
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,84 @@
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::{DataError, Dataset, readers};
+
+/// A benchmark of the field, read from the files in which it is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Benchmark {
+    /// Stanford Online Products: `Ebay_train.txt` and `Ebay_test.txt`.
+    Sop,
+    /// CUB-200-2011: `images.txt` and `image_class_labels.txt`; the first 100 classes train.
+    Cub,
+    /// Cars196: `cars_annos.mat`; the first 98 classes train.
+    Cars196,
+    /// iNaturalist 2018 by the split lists of Smooth-AP.
+    Inat2018,
+    /// DeepFashion In-shop: `list_eval_partition.txt`; queries against a gallery.
+    InShop,
+    /// PKU VehicleID: the lists of `train_test_split`.
+    VehicleId,
+    /// Revisited Oxford: `gnd_roxford5k.pkl` or `.mat`.
+    Roxford5k,
+    /// Revisited Paris: `gnd_rparis6k.pkl` or `.mat`.
+    Rparis6k,
+}
+
+impl Benchmark {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Sop,
+        Self::Cub,
+        Self::Cars196,
+        Self::Inat2018,
+        Self::InShop,
+        Self::VehicleId,
+        Self::Roxford5k,
+        Self::Rparis6k,
+    ];
+
+    /// What is written before the colon of a [`DataSpec`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sop => "sop",
+            Self::Cub => "cub",
+            Self::Cars196 => "cars196",
+            Self::Inat2018 => "inat2018",
+            Self::InShop => "inshop",
+            Self::VehicleId => "vehicle-id",
+            Self::Roxford5k => "roxford5k",
+            Self::Rparis6k => "rparis6k",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|benchmark| benchmark.name() == name)
+    }
+
+    /// Reads its lists.
+    fn index(self, dir: &Path) -> Result<Dataset, DataError> {
+        let read = match self {
+            Self::Sop => readers::sop::read,
+            Self::Cub => readers::cub::read,
+            Self::Cars196 => readers::cars196::read,
+            Self::Inat2018 => readers::inat2018::read,
+            Self::InShop => readers::inshop::read,
+            Self::VehicleId => readers::vehicle_id::read,
+            Self::Roxford5k => readers::revisited::read_oxford,
+            Self::Rparis6k => readers::revisited::read_paris,
+        };
+        read(dir)
+    }
+}
+
+impl fmt::Display for Benchmark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// Which data set, as a command line or a configuration names it.
 ///
@@ -11,6 +87,7 @@ use crate::{DataError, Dataset, readers};
 /// | `emoji` | the embedded one: emoji, each drawn by several vendors, 32 x 32 |
 /// | `folder:DIR` | `DIR/class/image`, or `DIR/train/class/image` and `DIR/test/class/image` |
 /// | `csv:FILE` | columns `path,label[,split,is_query,is_gallery,x_1,y_1,x_2,y_2]` |
+/// | `sop:DIR` and the other names of [`Benchmark`] | the benchmark, in the layout in which it is published |
 ///
 /// `Display` writes what `FromStr` reads, for paths that are valid UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,10 +99,12 @@ pub enum DataSpec {
     Folder(PathBuf),
     /// A table of images, see [`DataSpec::open`].
     Csv(PathBuf),
+    /// A benchmark and its folder.
+    Benchmark(Benchmark, PathBuf),
 }
 
 impl DataSpec {
-    /// Reads the data set: which items there are, not yet their pixels.
+    /// Reads the data set: which items there are and that their files are there, not yet their pixels.
     ///
     /// **Folders.** `DIR/class/image.ext` with `png`, `jpg`, `jpeg` or `webp`. If `DIR` has folders
     /// `train` and `test`, each of them holds class folders, and they are the splits. Otherwise half
@@ -39,14 +118,43 @@ impl DataSpec {
     /// half of the classes train and the others test), `is_query` and `is_gallery` (true or false),
     /// the box `x_1,y_1,x_2,y_2` in pixels. Other columns are ignored.
     ///
+    /// **Benchmarks.** The folder as it comes out of the archive, see [`Benchmark`]. Training and
+    /// test classes are disjoint, as in the retrieval literature, whatever other splits
+    /// for classification lie beside.
+    ///
     /// # Errors
     ///
-    /// A path that is not there or is not in the layout, a line of a table that cannot be used.
+    /// A path that is not there or is not in the layout, a line of a list that cannot be used, an image
+    /// that is listed but not there.
     pub fn open(&self) -> Result<Dataset, DataError> {
+        let dataset = match self {
+            // Names the line, too.
+            Self::Csv(file) => readers::csv::read(file, true)?,
+            other => other.index()?,
+        };
+        let mut missing = dataset.missing_files();
+        if missing.is_empty() {
+            return Ok(dataset);
+        }
+        Err(DataError::MissingImages {
+            dataset: dataset.name().to_owned(),
+            count: dataset.items().len(),
+            missing: missing.len(),
+            first: missing.swap_remove(0).1,
+        })
+    }
+
+    /// Reads what the lists of the data set say, without a look at whether the images are there.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), but for images that are not there.
+    pub fn index(&self) -> Result<Dataset, DataError> {
         match self {
             Self::Emoji => readers::emoji::read(),
             Self::Folder(dir) => readers::folder::read(dir),
-            Self::Csv(file) => readers::csv::read(file),
+            Self::Csv(file) => readers::csv::read(file, false),
+            Self::Benchmark(benchmark, dir) => benchmark.index(dir),
         }
     }
 }
@@ -63,18 +171,25 @@ impl FromStr for DataSpec {
             Some((kind, path)) => (kind, Some(path)),
             None => (text, None),
         };
-        match (kind, path) {
-            ("emoji", None) => Ok(Self::Emoji),
-            ("emoji", Some(_)) => Err(path_problem("takes no path: write `emoji`")),
-            ("folder", None | Some("")) => Err(path_problem(
-                "needs a folder after the colon: write `folder:DIR`",
-            )),
-            ("folder", Some(path)) => Ok(Self::Folder(path.into())),
-            ("csv", None | Some("")) => Err(path_problem(
-                "needs a file after the colon: write `csv:FILE`",
-            )),
-            ("csv", Some(path)) => Ok(Self::Csv(path.into())),
-            _ => Err(DataError::UnknownSpec { given: text.into() }),
+        let needs_path = |what: &str, write: &str| {
+            path.filter(|path| !path.is_empty()).ok_or_else(|| {
+                path_problem(&format!(
+                    "needs a {what} after the colon: write `{kind}:{write}`"
+                ))
+            })
+        };
+        match kind {
+            "emoji" if path.is_some() => Err(path_problem("takes no path: write `emoji`")),
+            "emoji" => Ok(Self::Emoji),
+            "folder" => Ok(Self::Folder(needs_path("folder", "DIR")?.into())),
+            "csv" => Ok(Self::Csv(needs_path("file", "FILE")?.into())),
+            _ => match Benchmark::named(kind) {
+                Some(benchmark) => Ok(Self::Benchmark(
+                    benchmark,
+                    needs_path("folder", "DIR")?.into(),
+                )),
+                None => Err(DataError::UnknownSpec { given: text.into() }),
+            },
         }
     }
 }
@@ -85,6 +200,7 @@ impl fmt::Display for DataSpec {
             Self::Emoji => f.write_str("emoji"),
             Self::Folder(dir) => write!(f, "folder:{}", dir.display()),
             Self::Csv(file) => write!(f, "csv:{}", file.display()),
+            Self::Benchmark(benchmark, dir) => write!(f, "{benchmark}:{}", dir.display()),
         }
     }
 }
@@ -97,9 +213,9 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_is_answered_with_the_kinds() {
-        for given in ["imagenet", "sop:/data", "", ":x", "Emoji"] {
+        for given in ["imagenet", "SOP:/data", "", ":x", "Emoji"] {
             let message = given.parse::<DataSpec>().unwrap_err().to_string();
-            for kind in ["emoji", "folder:DIR", "csv:FILE"] {
+            for kind in ["emoji", "folder:DIR", "csv:FILE", "sop", "rparis6k"] {
                 assert!(message.contains(kind), "{message}");
             }
         }
@@ -112,10 +228,20 @@ mod tests {
             ("folder:", "folder:DIR"),
             ("csv", "csv:FILE"),
             ("csv:", "csv:FILE"),
+            ("sop", "sop:DIR"),
+            ("cub:", "cub:DIR"),
             ("emoji:/tmp", "takes no path"),
         ] {
             let message = given.parse::<DataSpec>().unwrap_err().to_string();
             assert!(message.contains(hint), "{message}");
+        }
+    }
+
+    #[test]
+    fn every_benchmark_is_found_by_its_name() {
+        for benchmark in Benchmark::ALL {
+            let spec: DataSpec = format!("{benchmark}:a:b").parse().unwrap();
+            assert_eq!(spec, DataSpec::Benchmark(benchmark, "a:b".into()));
         }
     }
 
@@ -125,7 +251,8 @@ mod tests {
             for spec in [
                 DataSpec::Emoji,
                 DataSpec::Folder(path.clone().into()),
-                DataSpec::Csv(path.into()),
+                DataSpec::Csv(path.clone().into()),
+                DataSpec::Benchmark(Benchmark::InShop, path.into()),
             ] {
                 prop_assert_eq!(spec.to_string().parse::<DataSpec>().unwrap(), spec);
             }

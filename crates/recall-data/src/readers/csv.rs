@@ -73,7 +73,8 @@ struct Row {
     bbox: Option<BoundingBox>,
 }
 
-pub(crate) fn read(file: &Path) -> Result<Dataset, DataError> {
+/// Reads the table; with `require_files` an image that is not there is an error at its line.
+pub(crate) fn read(file: &Path, require_files: bool) -> Result<Dataset, DataError> {
     let opened = std::fs::File::open(file).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
             DataError::layout(file, format!("is not there: {EXPECTED}"))
@@ -97,7 +98,7 @@ pub(crate) fn read(file: &Path) -> Result<Dataset, DataError> {
         let line = record.position().map_or(0, csv::Position::line);
         let row = read_row(&record, &columns).and_then(|row| {
             let path = folder.join(&row.path);
-            if path.is_file() {
+            if !require_files || path.is_file() {
                 Ok(row)
             } else {
                 Err(format!(
@@ -106,7 +107,7 @@ pub(crate) fn read(file: &Path) -> Result<Dataset, DataError> {
                 ))
             }
         });
-        let row = row.map_err(|problem| DataError::CsvLine {
+        let row = row.map_err(|problem| DataError::Line {
             path: file.into(),
             line,
             problem,
@@ -162,12 +163,12 @@ fn refused(file: &Path, error: csv::Error) -> DataError {
         csv::ErrorKind::Io(source) => DataError::io(file, source),
         csv::ErrorKind::UnequalLengths {
             expected_len, len, ..
-        } => DataError::CsvLine {
+        } => DataError::Line {
             path: file.into(),
             line,
             problem: format!("it has {len} fields where the header has {expected_len}"),
         },
-        csv::ErrorKind::Utf8 { .. } => DataError::CsvLine {
+        csv::ErrorKind::Utf8 { .. } => DataError::Line {
             path: file.into(),
             line,
             problem: "it is not UTF-8: save the table as UTF-8".into(),
@@ -264,13 +265,13 @@ mod tests {
 
     fn open(text: &str) -> Result<Dataset, DataError> {
         let (_dir, file) = table(text);
-        read(&file)
+        read(&file, true)
     }
 
     #[test]
     fn path_and_label_are_enough() {
         let (_dir, file) = table("path,label\n1.png,10\n2.png,2\n3.png,10\n4.png,-1\n");
-        let dataset = read(&file).unwrap();
+        let dataset = read(&file, true).unwrap();
         assert_eq!(dataset.name(), "table");
         assert_eq!(
             dataset.class_names(),
@@ -351,14 +352,16 @@ mod tests {
             );
         }
         let dir = tempfile::tempdir().unwrap();
-        let message = read(&dir.path().join("none.csv")).unwrap_err().to_string();
+        let message = read(&dir.path().join("none.csv"), true)
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("none.csv is not there"), "{message}");
-        let message = read(dir.path()).unwrap_err().to_string();
+        let message = read(dir.path(), true).unwrap_err().to_string();
         assert!(message.contains("is a folder"), "{message}");
 
         let (_dir, file) = table("");
         std::fs::write(&file, b"path,label\n1.png,\xff\n").unwrap();
-        let message = read(&file).unwrap_err().to_string();
+        let message = read(&file, true).unwrap_err().to_string();
         assert!(
             message.contains("line 2") && message.contains("UTF-8"),
             "{message}"
