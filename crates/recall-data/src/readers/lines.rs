@@ -2,7 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::DataError;
+use crate::{BoundingBox, DataError};
+
+/// The folder that `marker` is in: `dir`, or the folder that the archive makes in it.
+pub(super) fn root(dir: &Path, archive: &str, marker: &str) -> PathBuf {
+    let inner = dir.join(archive);
+    match !dir.join(marker).exists() && inner.join(marker).exists() {
+        true => inner,
+        false => dir.to_owned(),
+    }
+}
 
 /// A text file and its lines, for messages that name both.
 pub(super) struct Lines {
@@ -20,6 +29,14 @@ pub(super) struct Line<'a> {
 }
 
 impl Lines {
+    /// Reads `path` if it is there.
+    pub(super) fn open_optional(path: PathBuf) -> Result<Option<Self>, DataError> {
+        match path.exists() {
+            true => Self::open(path, "").map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// Reads `path`, which `expected` describes to someone who does not have it.
     pub(super) fn open(path: PathBuf, expected: &str) -> Result<Self, DataError> {
         let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
@@ -39,6 +56,20 @@ impl Lines {
             }
         })?;
         Ok(Self { path, text })
+    }
+
+    /// Checks the number of items that the first line of the file promises.
+    pub(super) fn expect_count(&self, found: usize) -> Result<(), DataError> {
+        let Some(first) = self.skip(0).next() else {
+            return Ok(());
+        };
+        let promised: usize = first.number("the number of lines", first.text)?;
+        if promised == found {
+            return Ok(());
+        }
+        Err(first.error(format!(
+            "{promised} lines are promised, but {found} follow: the file is cut short or changed"
+        )))
     }
 
     /// The lines that are not empty, after the first `header` ones.
@@ -86,6 +117,23 @@ impl<'a> Line<'a> {
         field
             .parse()
             .map_err(|_| self.error(format!("{name} is `{field}`, expected is a number")))
+    }
+
+    /// A box from the fields of its upper left corner and its size, in pixels that may be fractions.
+    pub(super) fn bounding_box(
+        &self,
+        [left, top]: [&str; 2],
+        [width, height]: [&str; 2],
+    ) -> Result<BoundingBox, DataError> {
+        let left: f64 = self.number("the left side of the box", left)?;
+        let top: f64 = self.number("the upper side of the box", top)?;
+        let width: f64 = self.number("the width of the box", width)?;
+        let height: f64 = self.number("the height of the box", height)?;
+        // Casts saturate: what is left of or above the image is cut off, a NaN has no area.
+        let pixel = |side: f64| side.round() as u32;
+        let [right, bottom] = [left + width, top + height];
+        BoundingBox::new(pixel(left), pixel(top), pixel(right), pixel(bottom))
+            .map_err(|error| self.error(error.to_string()))
     }
 
     pub(super) fn error(&self, problem: impl Into<String>) -> DataError {

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use super::lines::Lines;
+use super::lines::{Lines, root};
 use super::named::Named;
 use crate::{DataError, Dataset, ImageSource, Item, Part, PublishedCount, Split};
 
@@ -27,6 +27,7 @@ const PUBLISHED: &[PublishedCount] = &[
 ];
 
 pub(crate) fn read(dir: &Path) -> Result<Dataset, DataError> {
+    let dir = &root(dir, "Stanford_Online_Products", "Ebay_train.txt");
     let mut items = Vec::new();
     let (mut classes, mut super_classes) = (Named::default(), Named::default());
     for (list, split) in [
