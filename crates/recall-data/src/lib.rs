@@ -53,7 +53,7 @@ pub use decode::decode_rgb;
 pub use error::DataError;
 pub use loader::{Batch, BatchRequest, Batches, CorruptPolicy, Loader, LoaderConfig};
 pub use readers::split_classes_in_half;
-pub use sampler::{BatchSampler, BatchSamplerConfig, LeftOut, SmallClasses};
+pub use sampler::{BatchSampler, BatchSamplerConfig, ClassCount, SmallClasses};
 pub use spec::{Benchmark, DataSpec};
 pub use transform::{
     ColourJitter, EvalTransform, RandomResizedCrop, TrainTransform, Transform, TransformConfig,

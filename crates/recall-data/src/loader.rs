@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -78,8 +79,8 @@ pub struct Batch {
 
 /// Decodes and transforms batches of images on threads of its own.
 ///
-/// Each image's augmentation is drawn from its own generator, keyed by the seed, the epoch, the step
-/// and the item. So a batch is a function of its request, whatever the number of threads and
+/// Each image's augmentation is drawn from its own generator, keyed by the seed, the epoch, the step,
+/// the item, and which of its copies in the batch it is. So a batch is a function of its request, whatever the number of threads and
 /// whatever was loaded before.
 #[derive(Debug, Clone)]
 pub struct Loader {
@@ -227,16 +228,18 @@ impl Inner {
         let [height, width] = self.transform.size();
         let image_bytes = 3 * height * width;
         let mut pixels = vec![0; ids.len() * image_bytes];
+        let copies = copies(&ids);
         let results: Vec<Result<(), DataError>> = self.pool.install(|| {
             ids.par_iter()
+                .zip(&copies)
                 .zip(pixels.par_chunks_exact_mut(image_bytes))
-                .map(|(&id, place)| {
+                .map(|((&id, &copy), place)| {
                     if !stop.load(Ordering::Relaxed) {
                         let key = Key {
                             seed: self.seed,
                             epoch,
                             step,
-                            item: id as u64,
+                            item: copy << 40 | id as u64,
                         };
                         place.copy_from_slice(&self.load_image(id, key)?);
                     }
@@ -281,6 +284,18 @@ impl Inner {
         self.transform
             .apply(&image, || key.generator(Purpose::Augmentation))
     }
+}
+
+/// For each place, how many places before it have the same item: each copy is augmented anew.
+fn copies(ids: &[ItemId]) -> Vec<u64> {
+    let mut seen: HashMap<ItemId, u64> = HashMap::with_capacity(ids.len());
+    ids.iter()
+        .map(|&id| {
+            let count = seen.entry(id).or_default();
+            *count += 1;
+            *count - 1
+        })
+        .collect()
 }
 
 /// Batches as they are loaded, see [`Loader::batches`]. After an error nothing more comes.

@@ -1,42 +1,34 @@
 //! Class-balanced batches: `batch_size / samples_per_class` classes with `samples_per_class` images
 //! each, no image twice in an epoch, no class twice in a batch, and as many batches as that allows.
-//!
-//! # How an epoch is drawn
-//!
-//! The images of a class are shuffled and cut into groups of `K = samples_per_class`; what is left
-//! over rests for this epoch. A batch takes `P = batch_size / K` groups of different classes. With
-//! `T` batches, a class of `g` groups can be in `min(g, T)` of them, so `T` batches can exist only if
-//! `Σ min(g, T) ≥ T·P`. That is also enough, as the drawing below shows, so the largest such `T` is the
-//! length of the epoch: it depends on the class sizes alone.
-//!
-//! 1. Of the `Σ min(g, T)` groups, `T·P` are used. Groups are dropped at random, the last group of
-//!    a class only when no class has another one: every class is seen if there is room for it.
-//! 2. The batches are drawn one after another. With `R` batches to go, a class of `R` groups must be in
-//!    this one; no other class has to. The other places go to classes at random, with a probability
-//!    in proportion to the groups they have left.
-//!
-//! Step 2 never fails. Before each batch the groups left are exactly `R·P` and no class has more than
-//! `R`. So at most `P` classes must be in the batch, and at least `P` classes have groups at all; after
-//! the batch `(R − 1)·P` groups are left and no class has more than `R − 1`. Drawing in proportion keeps
-//! large and small classes spread over the whole epoch, where taking the largest first would put
-//! the large classes at its start, and cutting one shuffled list would end it early.
+//! [`epoch`] tells how they are drawn.
 //!
 //! # Small classes
 //!
-//! [`SmallClasses::TakeAll`] takes classes of 2 to `K − 1` images whole. Several of them that fit
-//! into `K` places together stand as one group in the scheme above (largest first, each into
-//! the fullest place that takes it), so batches stay near `batch_size` and never exceed it.
+//! [`SmallClasses::TakeAll`] takes classes of 2 to `K − 1` images whole, `K` being
+//! `samples_per_class`. Several of them that fit into `K` places together stand as one group in the
+//! scheme of [`epoch`] (largest first, each into the fullest place that takes it), so batches
+//! stay near `batch_size` and never exceed it. [`SmallClasses::Repeat`] fills the `K` places of a class
+//! with its own images again.
+//!
+//! # Super-classes
+//!
+//! Within a super-class things are harder to tell apart. With `super_classes_per_batch = S` a batch has
+//! its `P` classes from `S` super-classes, `P / S` from each. The same scheme is used twice: within each
+//! super-class it draws portions of `P / S` groups, then batches of `S` portions from different
+//! super-classes.
 
-use std::collections::{BTreeMap, HashSet};
+mod epoch;
 
-use rand::RngExt;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::loader::BatchRequest;
 use crate::random::{Key, Purpose};
-use crate::{DataError, ItemId};
+use crate::{DataError, Dataset, ItemId};
+use epoch::{draw, longest_epoch};
 
 /// What becomes of classes with fewer images than a batch takes of a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -48,6 +40,10 @@ pub enum SmallClasses {
     /// Those of at least two images are taken whole. Batches have at most `batch_size` items. A
     /// class of one image stays out: it has no pair.
     TakeAll,
+    /// Those of at least two images are filled up with their own images again, each time augmented
+    /// anew. Every batch has exactly `batch_size` items, and copies are positives of one another. A
+    /// class of one image stays out.
+    Repeat,
 }
 
 /// Settings of a [`BatchSampler`].
@@ -61,30 +57,84 @@ pub struct BatchSamplerConfig {
     /// What becomes of classes with fewer images. Default: left out.
     #[serde(default)]
     pub small_classes: SmallClasses,
+    /// Take the classes of a batch from this many super-classes, as many from each. `None` takes
+    /// them from all. Default: `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub super_classes_per_batch: Option<usize>,
     /// Seed of the order. Default: 0.
     #[serde(default)]
     pub seed: u64,
 }
 
-/// What a sampler can never draw.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LeftOut {
-    /// Classes with too few images.
+/// The paper's batch for its large data sets: 4,000 items, 4 of each class.
+impl Default for BatchSamplerConfig {
+    fn default() -> Self {
+        Self::new(4_000, 4)
+    }
+}
+
+/// How many classes something is true of, and how many images they have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct ClassCount {
+    /// The classes.
     pub classes: usize,
     /// The images of those classes.
     pub images: usize,
 }
 
+impl ClassCount {
+    fn add(&mut self, class: &[ItemId]) {
+        self.classes += 1;
+        self.images += class.len();
+    }
+}
+
 impl BatchSamplerConfig {
-    /// Batches of `batch_size` items, `samples_per_class` of each class; smaller classes are left
-    /// out, the seed is 0.
+    /// Batches of `batch_size` items, `samples_per_class` of each class, whatever their
+    /// super-classes; smaller classes are left out, the seed is 0.
     pub fn new(batch_size: usize, samples_per_class: usize) -> Self {
         Self {
             batch_size,
             samples_per_class,
             small_classes: SmallClasses::default(),
+            super_classes_per_batch: None,
             seed: 0,
         }
+    }
+
+    /// The sampler over some items of a data set.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`init`](Self::init); an item or a class without super-class or with several of them,
+    /// where batches go by super-classes.
+    ///
+    /// # Panics
+    ///
+    /// If an id is not of the data set, as with indexing [`Dataset::items`].
+    pub fn init_for(self, dataset: &Dataset, ids: &[ItemId]) -> Result<BatchSampler, DataError> {
+        let labels = dataset.labels(ids);
+        if self.super_classes_per_batch.is_none() {
+            return self.build(ids, &labels, &HashMap::new());
+        }
+        let mut super_classes = HashMap::new();
+        for (&id, &label) in ids.iter().zip(&labels) {
+            let item = &dataset.items()[id];
+            let class = &dataset.class_names()[label as usize];
+            let Some(of) = item.super_class else {
+                return refuse(format!(
+                    "super_classes_per_batch is set, but {} has no super-class",
+                    item.name
+                ));
+            };
+            if *super_classes.entry(label).or_insert(of) != of {
+                return refuse(format!(
+                    "super_classes_per_batch is set, but the class {class} is in several \
+                     super-classes"
+                ));
+            }
+        }
+        self.build(ids, &labels, &super_classes)
     }
 
     /// The sampler over `ids`, where `labels[i]` is the class of `ids[i]`.
@@ -92,35 +142,26 @@ impl BatchSamplerConfig {
     /// # Errors
     ///
     /// `samples_per_class` below 2, `batch_size` not a multiple of it or of fewer than two classes,
-    /// ids and labels of different lengths, an id that comes twice, or too few classes for even one batch.
+    /// ids and labels of different lengths, an id that comes twice, too few classes for even one batch, or
+    /// `super_classes_per_batch`, which [`init_for`](Self::init_for) needs to be called for.
     pub fn init(self, ids: &[ItemId], labels: &[u32]) -> Result<BatchSampler, DataError> {
-        let Self {
-            batch_size,
-            samples_per_class,
-            small_classes,
-            ..
-        } = self;
-        let refuse = |problem: String| Err(DataError::Sampler { problem });
-        if samples_per_class < 2 {
-            return refuse(format!(
-                "samples_per_class is {samples_per_class}, but an item finds another one of its \
-                 class only from 2 on"
-            ));
+        if self.super_classes_per_batch.is_some() {
+            return refuse(
+                "super_classes_per_batch is set, but labels alone tell no super-classes; use \
+                 init_for"
+                    .to_owned(),
+            );
         }
-        if !batch_size.is_multiple_of(samples_per_class) {
-            return refuse(format!(
-                "batch_size {batch_size} is not a multiple of samples_per_class \
-                 {samples_per_class}; {} is",
-                (batch_size / samples_per_class).max(2) * samples_per_class
-            ));
-        }
-        if batch_size / samples_per_class < 2 {
-            return refuse(format!(
-                "batch_size {batch_size} has room for fewer than two classes of {samples_per_class} \
-                 items; use at least {}",
-                samples_per_class.saturating_mul(2)
-            ));
-        }
+        self.build(ids, labels, &HashMap::new())
+    }
+
+    fn build(
+        self,
+        ids: &[ItemId],
+        labels: &[u32],
+        super_classes: &HashMap<u32, u32>,
+    ) -> Result<BatchSampler, DataError> {
+        self.check()?;
         if ids.len() != labels.len() {
             return refuse(format!(
                 "there are {} ids but {} labels",
@@ -137,80 +178,107 @@ impl BatchSamplerConfig {
         for (&id, &label) in ids.iter().zip(labels) {
             by_class.entry(label).or_default().push(id);
         }
-        let mut sampler = BatchSampler {
-            config: self,
-            large: Vec::new(),
-            small: Vec::new(),
-            left_out: LeftOut::default(),
-            steps: 0,
-        };
         let classes = by_class.len();
-        for mut class in by_class.into_values() {
+        let (mut left_out, mut filled_up) = (ClassCount::default(), ClassCount::default());
+        let mut families: BTreeMap<u32, Family> = BTreeMap::new();
+        for (label, mut class) in by_class {
             // The order in which the ids were given does not matter.
             class.sort_unstable();
-            if class.len() >= samples_per_class {
-                sampler.large.push(class);
-            } else if small_classes == SmallClasses::TakeAll && class.len() >= 2 {
-                sampler.small.push(class);
+            let family = || super_classes.get(&label).copied().unwrap_or_default();
+            if class.len() >= self.samples_per_class {
+                families.entry(family()).or_default().large.push(class);
+            } else if self.small_classes != SmallClasses::LeaveOut && class.len() >= 2 {
+                filled_up.add(&class);
+                families.entry(family()).or_default().small.push(class);
             } else {
-                sampler.left_out.classes += 1;
-                sampler.left_out.images += class.len();
+                left_out.add(&class);
             }
         }
-        // Largest first, for packing. The sort is stable, so the order stays that of the labels.
-        sampler
-            .small
-            .sort_by_key(|class| std::cmp::Reverse(class.len()));
+        let mut sampler = BatchSampler {
+            config: self,
+            families: families.into_values().collect(),
+            left_out,
+            small: filled_up,
+            steps: 0,
+        };
+        for family in &mut sampler.families {
+            // Largest first, for packing. The sort is stable, so the order stays that of the labels.
+            family
+                .small
+                .sort_by_key(|class| std::cmp::Reverse(class.len()));
+            family.portions = longest_epoch(&family.groups(&self), self.places_in_portion());
+            if family.portions == 0 && self.super_classes_per_batch.is_some() {
+                let never = family.large.iter().chain(&family.small);
+                never.for_each(|class| sampler.left_out.add(class));
+            }
+        }
+        let portions: Vec<usize> = sampler.families.iter().map(|of| of.portions).collect();
+        sampler.steps = longest_epoch(&portions, self.portions_in_batch());
+        match sampler.steps {
+            0 => refuse(sampler.why_no_batch(classes)),
+            _ => Ok(sampler),
+        }
+    }
 
-        let packed = sampler
-            .pack(&(0..sampler.small.len()).collect::<Vec<_>>())
-            .len();
-        let mut groups: Vec<usize> = vec![1; packed];
-        groups.extend(
-            sampler
-                .large
-                .iter()
-                .map(|class| class.len() / samples_per_class),
-        );
-        let places = batch_size / samples_per_class;
-        sampler.steps = longest_epoch(&groups, places);
-        if sampler.steps == 0 {
-            let usable = sampler.large.len() + sampler.small.len();
-            let hint = match small_classes {
-                SmallClasses::LeaveOut => "; a smaller batch_size or samples_per_class would do",
-                SmallClasses::TakeAll => "; a smaller batch_size would do",
-            };
+    /// What can be said without the items.
+    fn check(&self) -> Result<(), DataError> {
+        let Self {
+            batch_size,
+            samples_per_class,
+            ..
+        } = *self;
+        if samples_per_class < 2 {
             return refuse(format!(
-                "batch_size {batch_size} with {samples_per_class} of each class needs {places} \
-                 classes, but {usable} of the {classes} classes have enough images{}{hint}",
-                match packed == sampler.small.len() {
-                    true => String::new(),
-                    false => format!(" (they fill {} places)", groups.len()),
-                }
+                "samples_per_class is {samples_per_class}, but an item finds another one of its \
+                 class only from 2 on"
             ));
         }
-        Ok(sampler)
+        if !batch_size.is_multiple_of(samples_per_class) {
+            return refuse(format!(
+                "batch_size {batch_size} is not a multiple of samples_per_class \
+                 {samples_per_class}; {} is",
+                (batch_size / samples_per_class).max(2) * samples_per_class
+            ));
+        }
+        let places = batch_size / samples_per_class;
+        if places < 2 {
+            return refuse(format!(
+                "batch_size {batch_size} has room for fewer than two classes of {samples_per_class} \
+                 items; use at least {}",
+                samples_per_class.saturating_mul(2)
+            ));
+        }
+        match self.super_classes_per_batch {
+            Some(count) if count == 0 || !places.is_multiple_of(count) => refuse(format!(
+                "super_classes_per_batch is {count}, but the {places} classes of a batch have to be \
+                 the same number from each super-class"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn portions_in_batch(&self) -> usize {
+        self.super_classes_per_batch.unwrap_or(1)
+    }
+
+    fn places_in_portion(&self) -> usize {
+        self.batch_size / self.samples_per_class / self.portions_in_batch()
     }
 }
 
-/// The most batches of `places` groups of different classes that `groups` (a number for each class)
-/// can fill.
-fn longest_epoch(groups: &[usize], places: usize) -> usize {
-    let enough = |steps: usize| {
-        let usable: usize = groups.iter().map(|&count| count.min(steps)).sum();
-        usable >= steps.saturating_mul(places)
-    };
-    // Σ min(g, T) − T·P is concave in T and 0 at T = 0: what is enough for T is enough below T.
-    let (mut low, mut high) = (0, groups.iter().sum::<usize>() / places);
-    while low < high {
-        let middle = high - (high - low) / 2;
-        if enough(middle) {
-            low = middle;
-        } else {
-            high = middle - 1;
-        }
-    }
-    low
+fn refuse<T>(problem: String) -> Result<T, DataError> {
+    Err(DataError::Sampler { problem })
+}
+
+/// Classes that are drawn from together: those of a super-class, or all of them.
+#[derive(Debug, Clone, Default)]
+struct Family {
+    /// Classes of at least `samples_per_class` images, by label.
+    large: Vec<Vec<ItemId>>,
+    /// Smaller classes that are drawn all the same, largest first.
+    small: Vec<Vec<ItemId>>,
+    /// How many portions of a batch they make in an epoch.
+    portions: usize,
 }
 
 /// Draws the batches of an epoch: class-balanced, no image twice in an epoch, no class twice in a
@@ -220,21 +288,28 @@ fn longest_epoch(groups: &[usize], places: usize) -> usize {
 /// of different classes, at random but such that the most batches come about. A class with many
 /// images is in several batches of an epoch, each time with other images. Images that fill no group, and
 /// groups that fill no batch, rest until the next epoch, which draws anew.
+///
+/// With [`SmallClasses::Repeat`] the images of a small class come several times, in one batch.
 #[derive(Debug, Clone)]
 pub struct BatchSampler {
     config: BatchSamplerConfig,
-    /// Classes of at least `samples_per_class` images, by label.
-    large: Vec<Vec<ItemId>>,
-    /// Smaller classes that are taken whole, largest first.
-    small: Vec<Vec<ItemId>>,
-    left_out: LeftOut,
+    families: Vec<Family>,
+    left_out: ClassCount,
+    small: ClassCount,
     steps: usize,
 }
 
 impl BatchSampler {
-    /// What is never drawn: classes with too few images.
-    pub fn left_out(&self) -> LeftOut {
+    /// What is never drawn: classes with too few images, and those of a super-class with too few
+    /// classes, where batches go by super-classes.
+    pub fn left_out(&self) -> ClassCount {
         self.left_out
+    }
+
+    /// Classes with fewer than `samples_per_class` images that are drawn all the same, as
+    /// [`SmallClasses`] says.
+    pub fn small(&self) -> ClassCount {
+        self.small
     }
 
     /// Number of batches of an epoch, at least 1. It is the same for each epoch.
@@ -256,14 +331,25 @@ impl BatchSampler {
             ..Key::default()
         };
         let mut rng = key.generator(Purpose::Batches);
-
-        // For each class, or for several small ones that stand for one, the groups of this epoch.
-        let mut units = self.units(&mut rng);
-        self.drop_surplus(&mut units, &mut rng);
-        (0..self.steps)
-            .rev()
-            .map(|later| self.draw_batch(&mut units, later, &mut rng))
-            .collect()
+        let mut portions: Vec<Vec<Vec<ItemId>>> = self
+            .families
+            .iter()
+            .map(|family| {
+                let mut groups = family.units(&self.config, &mut rng);
+                let places = self.config.places_in_portion();
+                draw(&mut groups, places, family.portions, &mut rng)
+            })
+            .collect();
+        match (self.config.super_classes_per_batch, portions.len()) {
+            // There is nothing left to choose.
+            (None, 1) => portions.swap_remove(0),
+            _ => draw(
+                &mut portions,
+                self.config.portions_in_batch(),
+                self.steps,
+                &mut rng,
+            ),
+        }
     }
 
     /// The requests for a [`Loader`](crate::Loader) that make up an epoch.
@@ -274,21 +360,82 @@ impl BatchSampler {
             .map(move |(step, ids)| BatchRequest { epoch, step, ids })
     }
 
-    fn units(&self, rng: &mut ChaCha8Rng) -> Vec<Vec<Vec<ItemId>>> {
+    fn why_no_batch(&self, classes: usize) -> String {
+        let BatchSamplerConfig {
+            batch_size,
+            samples_per_class,
+            small_classes,
+            super_classes_per_batch,
+            ..
+        } = self.config;
+        let hint = match small_classes {
+            SmallClasses::LeaveOut => "; a smaller batch_size or samples_per_class would do",
+            SmallClasses::TakeAll | SmallClasses::Repeat => "; a smaller batch_size would do",
+        };
+        let places = self.config.places_in_portion();
+        let enough = self.families.iter().filter(|of| of.portions > 0).count();
+        if let Some(count) = super_classes_per_batch {
+            return format!(
+                "batch_size {batch_size} with {samples_per_class} of each class from {count} \
+                 super-classes needs {places} classes from each, but {enough} super-classes have \
+                 so many with enough images{hint}"
+            );
+        }
+        let family = self.families.first().cloned().unwrap_or_default();
+        let usable = family.large.len() + family.small.len();
+        let filled = family.groups(&self.config).len();
+        let packed = match filled < usable {
+            true => format!(" (they fill {filled} places)"),
+            false => String::new(),
+        };
+        format!(
+            "batch_size {batch_size} with {samples_per_class} of each class needs {places} classes, \
+             but {usable} of the {classes} classes have enough images{packed}{hint}"
+        )
+    }
+}
+
+impl Family {
+    /// How many groups each unit has: a large class, or what stands for small ones.
+    fn groups(&self, config: &BatchSamplerConfig) -> Vec<usize> {
+        let small = match config.small_classes {
+            SmallClasses::TakeAll => {
+                let order: Vec<usize> = (0..self.small.len()).collect();
+                self.pack(&order, config.samples_per_class).len()
+            }
+            _ => self.small.len(),
+        };
+        let large = self.large.iter();
+        std::iter::repeat_n(1, small)
+            .chain(large.map(|class| class.len() / config.samples_per_class))
+            .collect()
+    }
+
+    /// For each class, or for several small ones that stand for one, the groups of this epoch.
+    fn units(&self, config: &BatchSamplerConfig, rng: &mut ChaCha8Rng) -> Vec<Vec<Vec<ItemId>>> {
+        let each = config.samples_per_class;
         let mut units = Vec::with_capacity(self.large.len() + self.small.len());
         for class in &self.large {
             let mut images = class.clone();
             images.shuffle(rng);
-            let groups = images.chunks_exact(self.config.samples_per_class);
+            let groups = images.chunks_exact(each);
             units.push(groups.map(<[ItemId]>::to_vec).collect());
+        }
+        if config.small_classes == SmallClasses::Repeat {
+            for class in &self.small {
+                let mut images = class.clone();
+                images.shuffle(rng);
+                units.push(vec![images.into_iter().cycle().take(each).collect()]);
+            }
+            return units;
         }
 
         // Within a size the order is random, so small classes meet others in each epoch.
         let mut order: Vec<usize> = (0..self.small.len()).collect();
         order.shuffle(rng);
         order.sort_by_key(|&class| std::cmp::Reverse(self.small[class].len()));
-        for packed in self.pack(&order) {
-            let mut images = Vec::with_capacity(self.config.samples_per_class);
+        for packed in self.pack(&order, each) {
+            let mut images = Vec::with_capacity(each);
             packed
                 .into_iter()
                 .for_each(|class| images.extend(&self.small[class]));
@@ -298,84 +445,24 @@ impl BatchSampler {
     }
 
     /// Packs small classes, given in the order of falling size, into groups of at most
-    /// `samples_per_class` images: each into the fullest group that has room. How many groups come
-    /// about depends on the sizes alone.
-    fn pack(&self, order: &[usize]) -> Vec<Vec<usize>> {
+    /// `each` images: each into the fullest group that has room. How many groups come about depends
+    /// on the sizes alone.
+    fn pack(&self, order: &[usize], each: usize) -> Vec<Vec<usize>> {
         let mut groups: Vec<Vec<usize>> = Vec::new();
         // Groups by the room that they have left.
-        let mut with_room: Vec<Vec<usize>> = vec![Vec::new(); self.config.samples_per_class];
+        let mut with_room: Vec<Vec<usize>> = vec![Vec::new(); each];
         for &class in order {
             let size = self.small[class].len();
             let found = (size..with_room.len())
                 .find_map(|room| with_room[room].pop().map(|group| (room, group)));
             let (room, group) = found.unwrap_or_else(|| {
                 groups.push(Vec::new());
-                (self.config.samples_per_class, groups.len() - 1)
+                (each, groups.len() - 1)
             });
             groups[group].push(class);
             with_room[room - size].push(group);
         }
         groups
-    }
-
-    /// Leaves as many groups as the epoch's batches have places, and of no unit more than batches.
-    fn drop_surplus(&self, units: &mut [Vec<Vec<ItemId>>], rng: &mut ChaCha8Rng) {
-        let places = self.config.batch_size / self.config.samples_per_class;
-        let mut used: Vec<usize> = units
-            .iter()
-            .map(|unit| unit.len().min(self.steps))
-            .collect();
-        let mut surplus = used.iter().sum::<usize>() - self.steps * places;
-
-        // First what goes beyond a unit's first group, then first groups.
-        let mut beyond: Vec<usize> = Vec::new();
-        for (unit, &count) in used.iter().enumerate() {
-            beyond.extend(std::iter::repeat_n(unit, count.saturating_sub(1)));
-        }
-        let mut firsts: Vec<usize> = (0..units.len()).collect();
-        for droppable in [&mut beyond, &mut firsts] {
-            let count = surplus.min(droppable.len());
-            let (dropped, _) = droppable.partial_shuffle(rng, count);
-            dropped.iter().for_each(|&unit| used[unit] -= 1);
-            surplus -= count;
-        }
-        units
-            .iter_mut()
-            .zip(used)
-            .for_each(|(unit, count)| unit.truncate(count));
-    }
-
-    /// Draws a batch, with `later` batches to come after it.
-    fn draw_batch(
-        &self,
-        units: &mut [Vec<Vec<ItemId>>],
-        later: usize,
-        rng: &mut ChaCha8Rng,
-    ) -> Vec<ItemId> {
-        let places = self.config.batch_size / self.config.samples_per_class;
-        // The smallest of waiting times with rates w are a draw without replacement in proportion
-        // to w. Who must be in does not wait.
-        let mut waiting: Vec<(f64, usize)> = units
-            .iter()
-            .enumerate()
-            .filter(|(_, groups)| !groups.is_empty())
-            .map(|(unit, groups)| {
-                let uniform: f64 = rng.random();
-                let time = -(1.0 - uniform).ln() / groups.len() as f64;
-                (if groups.len() > later { -1.0 } else { time }, unit)
-            })
-            .collect();
-        if places < waiting.len() {
-            waiting.select_nth_unstable_by(places, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            waiting.truncate(places);
-        }
-        waiting.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-
-        let mut batch = Vec::with_capacity(self.config.batch_size);
-        for (_, unit) in waiting {
-            batch.extend(units[unit].pop().into_iter().flatten());
-        }
-        batch
     }
 }
 

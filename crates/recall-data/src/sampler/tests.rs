@@ -26,6 +26,14 @@ fn config(batch: usize, each: usize, small: SmallClasses, seed: u64) -> BatchSam
     }
 }
 
+fn policies() -> impl Strategy<Value = SmallClasses> {
+    prop::sample::select(vec![
+        SmallClasses::LeaveOut,
+        SmallClasses::TakeAll,
+        SmallClasses::Repeat,
+    ])
+}
+
 fn refusal(config: BatchSamplerConfig, sizes: &[usize]) -> String {
     let (ids, labels) = classes(sizes);
     config.init(&ids, &labels).unwrap_err().to_string()
@@ -81,7 +89,7 @@ fn small_classes_are_left_out_aloud_or_taken_whole() {
         .unwrap();
     assert_eq!(
         out.left_out(),
-        LeftOut {
+        ClassCount {
             classes: 4,
             images: 9
         }
@@ -93,13 +101,24 @@ fn small_classes_are_left_out_aloud_or_taken_whole() {
         .unwrap();
     assert_eq!(
         all.left_out(),
-        LeftOut {
+        ClassCount {
             classes: 1,
             images: 1
         }
     );
     // Groups: one of 4, one of 4 of the 5, two of the 8, and 3, 3, 2 on their own.
     assert_eq!(all.steps_per_epoch(), 3);
+    let small = ClassCount {
+        classes: 3,
+        images: 8,
+    };
+    assert_eq!((out.small(), all.small()), (ClassCount::default(), small));
+
+    let repeat = config(8, 4, SmallClasses::Repeat, 0)
+        .init(&ids, &labels)
+        .unwrap();
+    assert_eq!((repeat.left_out(), repeat.small()), (all.left_out(), small));
+    assert!(repeat.epoch(0).iter().all(|batch| batch.len() == 8));
 }
 
 #[test]
@@ -207,17 +226,137 @@ fn greedy_steps(groups: &[usize], places: usize) -> usize {
     }
 }
 
+/// A data set with a super-class for each class.
+fn families(sizes: &[(usize, u32)]) -> Dataset {
+    let mut items = Vec::new();
+    for (class, &(size, family)) in (0..).zip(sizes) {
+        for _ in 0..size {
+            let source = crate::ImageSource::Embedded(b"");
+            let mut item = crate::Item::new("x", source, class, crate::Split::Train);
+            item.super_class = Some(family);
+            items.push(item);
+        }
+    }
+    let names = |count: usize| (0..count).map(|name| name.to_string()).collect();
+    Dataset::from_items("families", items, names(sizes.len()))
+        .unwrap()
+        .with_super_class_names(names(8))
+        .unwrap()
+}
+
+#[test]
+fn super_classes_that_cannot_be_used_are_refused() {
+    let config = |count| BatchSamplerConfig {
+        super_classes_per_batch: Some(count),
+        ..BatchSamplerConfig::new(16, 4)
+    };
+    let dataset = families(&[(4, 0), (4, 0), (4, 1), (4, 2), (9, 2)]);
+    let ids: Vec<ItemId> = (0..dataset.items().len()).collect();
+    let refusal = |count| {
+        let refused = config(count).init_for(&dataset, &ids);
+        refused.unwrap_err().to_string()
+    };
+    assert!(refusal(0).contains("super_classes_per_batch is 0"));
+    assert!(refusal(3).contains("super_classes_per_batch is 3"));
+    // One super-class has classes enough for two places, one for four places of none.
+    assert!(refusal(1).contains("0 super-classes"), "{}", refusal(1));
+    let sampler = config(2).init_for(&dataset, &ids).unwrap();
+    assert_eq!(sampler.steps_per_epoch(), 1);
+    let expected = ClassCount {
+        classes: 1,
+        images: 4,
+    };
+    assert_eq!(sampler.left_out(), expected, "the only class of super-class 1");
+
+    let message = config(2).init(&[0, 1], &[0, 0]).unwrap_err().to_string();
+    assert!(message.contains("init_for"), "{message}");
+    let plain = crate::DataSpec::Emoji.open().unwrap();
+    let bare = Dataset::from_items(
+        "bare",
+        plain.items()[..8]
+            .iter()
+            .cloned()
+            .map(|mut item| {
+                item.super_class = None;
+                item
+            })
+            .collect(),
+        plain.class_names().to_vec(),
+    )
+    .unwrap();
+    let message = config(2).init_for(&bare, &[0, 1]).unwrap_err().to_string();
+    assert!(message.contains("has no super-class"), "{message}");
+}
+
+#[test]
+fn the_batches_of_a_seed_stay_what_they_were() {
+    // A run that is resumed by a later version has to meet the same batches.
+    let (ids, labels) = classes(&[4, 5, 9, 3, 6]);
+    let sampler = config(8, 4, SmallClasses::LeaveOut, 7)
+        .init(&ids, &labels)
+        .unwrap();
+    assert_eq!(sampler.epoch(3), EPOCH_3_OF_SEED_7);
+}
+
 proptest! {
+    #[test]
+    fn batches_by_super_classes_are_balanced_fresh_and_as_many_as_can_be(
+        sizes in prop::collection::vec((2_usize..20, 0_u32..5), 4..50),
+        each in 2_usize..5,
+        count in 1_usize..4,
+        of_each in 1_usize..4,
+        small in policies(),
+        seed: u64,
+    ) {
+        prop_assume!(count * of_each >= 2);
+        let dataset = families(&sizes);
+        let ids: Vec<ItemId> = (0..dataset.items().len()).collect();
+        let config = BatchSamplerConfig {
+            super_classes_per_batch: Some(count),
+            ..config(count * of_each * each, each, small, seed)
+        };
+        let Ok(sampler) = config.init_for(&dataset, &ids) else { return Ok(()) };
+        let batches = sampler.epoch(1);
+        prop_assert_eq!(batches.len(), sampler.steps_per_epoch());
+        prop_assert_eq!(&batches, &config.init_for(&dataset, &ids).unwrap().epoch(1));
+        let mut seen = HashSet::new();
+        for batch in &batches {
+            let mut families: HashMap<u32, HashSet<u32>> = HashMap::new();
+            let mut once = HashSet::new();
+            for &id in batch {
+                let item = &dataset.items()[id];
+                families.entry(item.super_class.unwrap()).or_default().insert(item.class);
+                prop_assert!(once.insert(id) || small == SmallClasses::Repeat);
+            }
+            prop_assert!(once.into_iter().all(|id| seen.insert(id)), "an image comes twice");
+            prop_assert_eq!(families.len(), count);
+            if small != SmallClasses::TakeAll {
+                prop_assert!(families.values().all(|classes| classes.len() == of_each));
+                prop_assert_eq!(batch.len(), count * of_each * each);
+            }
+        }
+        if small == SmallClasses::LeaveOut {
+            let portions: Vec<usize> = (0..5)
+                .map(|family| {
+                    let of_family = sizes.iter().filter(|(_, of)| *of == family);
+                    let groups: Vec<usize> = of_family.map(|(size, _)| size / each).collect();
+                    greedy_steps(&groups, of_each)
+                })
+                .collect();
+            prop_assert_eq!(batches.len(), greedy_steps(&portions, count));
+        }
+    }
+
     #[test]
     fn batches_are_balanced_fresh_and_as_many_as_can_be(
         sizes in prop::collection::vec(0_usize..30, 1..40),
         each in 2_usize..6,
         places in 2_usize..8,
-        take_all: bool,
+        small in policies(),
         seed: u64,
         epoch in 0_u64..3,
     ) {
-        let small = if take_all { SmallClasses::TakeAll } else { SmallClasses::LeaveOut };
+        let (take_all, repeat) = (small == SmallClasses::TakeAll, small == SmallClasses::Repeat);
         let (ids, labels) = classes(&sizes);
         let config = config(places * each, each, small, seed);
         let Ok(sampler) = config.init(&ids, &labels) else {
@@ -233,19 +372,25 @@ proptest! {
         let mut seen = HashSet::new();
         let mut classes_seen = HashSet::new();
         for batch in &batches {
-            prop_assert!(batch.iter().all(|&id| seen.insert(id)), "an image comes twice");
-            let mut of_class: HashMap<u32, usize> = HashMap::new();
-            batch.iter().for_each(|id| *of_class.entry(label_of[id]).or_default() += 1);
-            for (class, count) in &of_class {
+            let mut of_class: HashMap<u32, HashMap<ItemId, usize>> = HashMap::new();
+            for id in batch {
+                *of_class.entry(label_of[id]).or_default().entry(*id).or_default() += 1;
+            }
+            for (class, images) in &of_class {
                 let size = sizes[*class as usize];
-                let expected = if size >= each { each } else { size };
-                prop_assert_eq!(*count, expected);
-                prop_assert!(size >= each || take_all);
+                let expected = if size >= each || repeat { each } else { size };
+                prop_assert_eq!(images.values().sum::<usize>(), expected);
+                prop_assert!(size >= each || take_all || repeat);
                 prop_assert!(size >= 2);
+                prop_assert!(images.keys().all(|&id| seen.insert(id)), "an image comes twice");
+                // As evenly as can be: once each, but for classes that are filled up.
+                let times = if size >= each { 1 } else { expected.div_ceil(size) };
+                prop_assert!(images.values().all(|&count| count == times || count + 1 == times));
             }
             prop_assert!(batch.len() <= places * each);
             if !take_all {
                 prop_assert_eq!(of_class.len(), places);
+                prop_assert_eq!(batch.len(), places * each);
             }
             // A place holds one class of `each`, or small ones of more than half as many; only one
             // place in the whole epoch can be emptier.
@@ -253,12 +398,14 @@ proptest! {
             classes_seen.extend(of_class.into_keys());
         }
 
-        let enough = |size: &&usize| **size >= each || (take_all && **size >= 2);
+        let enough = |size: &&usize| **size >= each || ((take_all || repeat) && **size >= 2);
         let drawable = sizes.iter().filter(enough).count();
         let out = sampler.left_out();
         prop_assert_eq!(out.classes, sizes.iter().filter(|&&size| size > 0).count() - drawable);
         if !take_all {
-            let groups: Vec<usize> = sizes.iter().map(|size| size / each).collect();
+            let of_small = |size: usize| usize::from(repeat && size >= 2);
+            let groups: Vec<usize> =
+                sizes.iter().map(|&size| (size / each).max(of_small(size))).collect();
             prop_assert_eq!(batches.len(), greedy_steps(&groups, places), "a longer epoch exists");
             // Every class is seen if there is room.
             let room = batches.len() * places;
