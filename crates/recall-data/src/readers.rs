@@ -50,6 +50,16 @@ fn name_hash(name: &str) -> u64 {
     hash ^ (hash >> 31)
 }
 
+/// Text of a file as a message can show it: in one line, and not all of a long one.
+fn excerpt(text: &str) -> String {
+    const LONGEST: usize = 80;
+    let mut shown: String = text.chars().take(LONGEST).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown.escape_debug().to_string()
+}
+
 /// `1 file is`, `2 files are`.
 fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })

@@ -74,6 +74,35 @@ fn requests(steps: u64, count: usize) -> Vec<BatchRequest> {
 }
 
 #[test]
+fn copies_of_an_image_in_a_batch_are_augmented_each_in_its_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let loader = Loader::new(
+        dataset(dir.path(), 3, &[]),
+        train(),
+        LoaderConfig::default(),
+    )
+    .unwrap();
+    let load = |ids: &[ItemId]| {
+        let request = BatchRequest {
+            epoch: 1,
+            step: 2,
+            ids: ids.to_vec(),
+        };
+        loader.load(request).unwrap().pixels
+    };
+    let pixels = load(&[1, 0, 1, 1]);
+    let images: Vec<&[u8]> = pixels.chunks(pixels.len() / 4).collect();
+    assert_ne!(images[0], images[2]);
+    assert_ne!(images[2], images[3]);
+    // What the first copy looks like does not depend on there being others.
+    assert_eq!(images[0], load(&[1]));
+    assert_eq!(
+        images[1],
+        load(&[2, 0, 1])[pixels.len() / 4..][..pixels.len() / 4].to_vec()
+    );
+}
+
+#[test]
 fn the_number_of_threads_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let dataset = dataset(dir.path(), 23, &[]);

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
-use super::split_classes_in_half;
+use super::{excerpt, split_classes_in_half};
 use crate::{BoundingBox, DataError, Dataset, ImageSource, Item, Role, Split};
 
 const EXPECTED: &str = "expected is a CSV file with a header and the columns path,label and, if \
@@ -31,7 +31,7 @@ impl Columns {
         let find = |wanted: &str| names.iter().position(|name| *name == wanted);
         let need = |wanted: &str| {
             find(wanted).ok_or_else(|| {
-                let found = names.join(",");
+                let found = excerpt(&names.join(","));
                 let problem = format!("has no column `{wanted}` but `{found}`: {EXPECTED}");
                 DataError::layout(file, problem)
             })
@@ -103,7 +103,7 @@ pub(crate) fn read(file: &Path, require_files: bool) -> Result<Dataset, DataErro
             } else {
                 Err(format!(
                     "there is no file {} (paths start at the folder of the table)",
-                    path.display()
+                    path.display().to_string().escape_debug()
                 ))
             }
         });
@@ -193,7 +193,8 @@ fn read_row(record: &StringRecord, columns: &Columns) -> Result<Row, String> {
         Some("test" | "validation") => Some(Split::Test),
         Some(other) => {
             return Err(format!(
-                "the split is `{other}`: use train, test or validation"
+                "the split is `{}`: use train, test or validation",
+                excerpt(other)
             ));
         }
     };
@@ -202,7 +203,7 @@ fn read_row(record: &StringRecord, columns: &Columns) -> Result<Row, String> {
         Some(text) => match text.to_ascii_lowercase().as_str() {
             "true" | "1" | "1.0" => Ok(Some(true)),
             "false" | "0" | "0.0" => Ok(Some(false)),
-            _ => Err(format!("{name} is `{text}`: use true or false")),
+            _ => Err(format!("{name} is `{}`: use true or false", excerpt(text))),
         },
     };
     let role = match (
@@ -237,8 +238,10 @@ fn read_box(corners: [&str; 4]) -> Result<BoundingBox, String> {
     for ((name, text), pixel) in BOX_COLUMNS.iter().zip(corners).zip(&mut pixels) {
         // Written by way of a column with gaps, whole numbers come as 12.0.
         let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
-        let number = number
-            .ok_or_else(|| format!("{name} is `{text}`: give pixels, or leave all four out"))?;
+        let number = number.ok_or_else(|| {
+            let text = excerpt(text);
+            format!("{name} is `{text}`: give pixels, or leave all four out")
+        })?;
         if number < 0.0 || number > f64::from(u32::MAX) {
             return Err(format!("{name} is {text}: pixels are counted from 0"));
         }

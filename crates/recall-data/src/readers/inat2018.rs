@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use super::excerpt;
 use super::lines::{Lines, root};
 use super::named::Named;
 use crate::{DataError, Dataset, ImageSource, Item, Part, PublishedCount, Split};
@@ -41,7 +42,7 @@ pub(crate) fn read(dir: &Path) -> Result<Dataset, DataError> {
             let (Some(class), Some(super_class)) = (folders.next(), folders.next()) else {
                 return Err(line.error(format!(
                     "the path is `{}`, expected is …/super-class/class/image",
-                    line.text
+                    excerpt(line.text)
                 )));
             };
             let class = format!("{super_class}/{class}");

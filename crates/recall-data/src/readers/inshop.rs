@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::count;
 use super::lines::{Lines, root};
 use super::named::Named;
+use super::{count, excerpt};
 use crate::{
     BoundingBox, DataError, Dataset, ImageSource, Item, Part, PublishedCount, Role, Split,
 };
@@ -52,7 +52,8 @@ pub(crate) fn read(dir: &Path) -> Result<Dataset, DataError> {
             "gallery" => (Split::Test, Role::Gallery),
             other => {
                 return Err(line.error(format!(
-                    "the evaluation_status is `{other}`, expected is train, query or gallery"
+                    "the evaluation_status is `{}`, expected is train, query or gallery",
+                    excerpt(other)
                 )));
             }
         };

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::excerpt;
 use crate::{BoundingBox, DataError};
 
 /// The folder that `marker` is in: `dir`, or the folder that the archive makes in it.
@@ -114,9 +115,12 @@ impl<'a> Line<'a> {
         name: &str,
         field: &str,
     ) -> Result<T, DataError> {
-        field
-            .parse()
-            .map_err(|_| self.error(format!("{name} is `{field}`, expected is a number")))
+        field.parse().map_err(|_| {
+            self.error(format!(
+                "{name} is `{}`, expected is a number",
+                excerpt(field)
+            ))
+        })
     }
 
     /// A box from the fields of its upper left corner and its size, in pixels that may be fractions.

@@ -63,12 +63,7 @@ pub(super) fn draw(
 }
 
 /// Leaves as many groups as the batches have places, and of no unit more than batches.
-fn drop_surplus(
-    units: &mut [Vec<Vec<ItemId>>],
-    places: usize,
-    steps: usize,
-    rng: &mut ChaCha8Rng,
-) {
+fn drop_surplus(units: &mut [Vec<Vec<ItemId>>], places: usize, steps: usize, rng: &mut ChaCha8Rng) {
     let mut used: Vec<usize> = units.iter().map(|unit| unit.len().min(steps)).collect();
     let mut surplus = used.iter().sum::<usize>() - steps * places;
 
