@@ -5,7 +5,7 @@ use image::{Rgb, RgbImage};
 use tempfile::{TempDir, tempdir};
 
 use super::*;
-use crate::{BoundingBox, DataSpec, GroundTruth, ImageSource, Item, Role, SmallClasses, Subset};
+use crate::{DataSpec, SmallClasses};
 
 /// An image that no other number has.
 fn picture(path: &Path, number: u32) {
@@ -351,71 +351,4 @@ fn what_the_reader_left_aside() {
     fs::write(dir.path().join("train/a/notes.txt"), "x").unwrap();
     let report = check_tree(&dir);
     only(&report, Severity::Note, FindingKind::LeftAside);
-}
-
-/// A gallery of six images and two queries, of which the second finds nothing.
-fn with_ground_truth() -> Dataset {
-    let images: Vec<&'static [u8]> = (0..8)
-        .map(|number| {
-            let mut file = std::io::Cursor::new(Vec::new());
-            RgbImage::from_pixel(5, 5, Rgb([number, 0, 0]))
-                .write_to(&mut file, image::ImageFormat::Png)
-                .unwrap();
-            &*file.into_inner().leak()
-        })
-        .collect();
-    let items = (0..8).map(|id| {
-        let source = ImageSource::Embedded(images[id]);
-        Item {
-            role: if id < 2 { Role::Query } else { Role::Gallery },
-            bbox: BoundingBox::new(0, 0, 5, 5).ok().filter(|_| id < 2),
-            ..Item::new(format!("image {id}"), source, 0, Split::Test)
-        }
-    });
-    let truth = |query, easy: &[usize], hard: &[usize]| GroundTruth {
-        query,
-        easy: easy.to_vec(),
-        hard: hard.to_vec(),
-        junk: vec![7],
-    };
-    let subset = Subset {
-        name: "some".into(),
-        ids: vec![2, 3],
-    };
-    Dataset::from_items("own", items.collect(), vec!["any".into()])
-        .unwrap()
-        .with_subsets(vec![subset])
-        .unwrap()
-        .with_ground_truth(vec![truth(0, &[2, 3, 4], &[]), truth(1, &[], &[])])
-        .unwrap()
-}
-
-#[test]
-fn lists_take_the_place_of_classes() {
-    let report = config().run(&with_ground_truth(), |_| ()).unwrap();
-    let truth = report.ground_truth.as_ref().unwrap();
-    assert_eq!(truth.queries, 2);
-    assert_eq!(
-        (truth.easy.min, truth.easy.median, truth.easy.max),
-        (0, 1.5, 3)
-    );
-    let without = truth.without_positives;
-    assert_eq!((without.easy, without.medium, without.hard), (1, 1, 2));
-    assert!(report.class_sizes.is_empty() && report.sampling.is_none());
-    assert_eq!(report.classes, None);
-
-    let [nowhere, hard] = &report.findings[..] else {
-        panic!("{:#?}", report.findings);
-    };
-    assert_eq!(nowhere.severity, Severity::Warning);
-    assert_says(
-        nowhere,
-        &["1 query has nothing to find in any setup: image 1;"],
-    );
-    assert_eq!(hard.severity, Severity::Note);
-    assert_says(hard, &["in the hard setup: image 0;"]);
-    let text = report.to_string();
-    assert!(text.contains("ground truth of 2 queries"), "{text}");
-    assert!(text.contains("some"), "{text}");
-    assert!(!text.contains("class"), "{text}");
 }

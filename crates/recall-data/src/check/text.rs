@@ -105,13 +105,11 @@ impl CheckReport {
 
 fn write_sizes(f: &mut Formatter<'_>, sizes: &ClassSizes) -> fmt::Result {
     let Spread { min, median, max } = sizes.images;
-    writeln!(
-        f,
-        "\nimages in a {} class: {} to {}, median {median}",
-        sizes.split,
-        number(min),
-        number(max)
-    )?;
+    write!(f, "\nimages in a {} class: ", sizes.split)?;
+    match min == max {
+        true => writeln!(f, "{} in each", number(min))?,
+        false => writeln!(f, "{} to {}, median {median}", number(min), number(max))?,
+    }
     let rows: Vec<[String; 2]> = sizes
         .histogram
         .iter()
@@ -190,7 +188,7 @@ fn write_sampling(f: &mut Formatter<'_>, sampling: &Sampling) -> fmt::Result {
         SmallClasses::TakeAll => "smaller classes are taken whole",
     };
     match sampling.left_out.filter(|left_out| left_out.classes > 0) {
-        None => writeln!(f, "{policy}: no class is without a place"),
+        None => writeln!(f, "no class is left out"),
         Some(left_out) => writeln!(
             f,
             "{policy}: {} of {} with {} of {} never drawn",
