@@ -1,5 +1,6 @@
 //! Behaviour across the crates of recall.
 
+mod check;
 mod command_line;
 mod data_sets;
 mod reproducible;

@@ -34,6 +34,7 @@
 //!
 //! The crate knows files and pixels, no tensors and no model.
 
+pub mod check;
 pub mod random;
 
 mod dataset;

@@ -1,5 +1,6 @@
-//! The command line: train, judge a trained model, embed images with it.
+//! The command line: train, judge a trained model, embed images with it, check a data set.
 
+mod check;
 mod embed;
 mod eval;
 mod terminal;
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use recall_data::{CorruptPolicy, DataSpec};
+use recall_data::{Benchmark, CorruptPolicy, DataSpec};
 
 use crate::{BackendName, Loading};
 
@@ -33,6 +34,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Write the embeddings of a data set's images to a file.
     Embed(embed::EmbedArgs),
+    /// Look at a data set: what is missing, broken, twice there or not as published.
+    Check(check::CheckArgs),
 }
 
 /// What every command takes.
@@ -41,8 +44,7 @@ struct CommonArgs {
     /// Where to compute: auto, cuda, wgpu, flex (CPU) or ndarray (CPU, slow reference).
     #[arg(long, value_name = "NAME", default_value = "auto")]
     backend: BackendName,
-    /// The images: emoji, folder:DIR or csv:FILE.
-    #[arg(long, value_name = "SPEC", default_value = "emoji")]
+    #[arg(long, value_name = "SPEC", default_value = "emoji", help = data_help())]
     data: DataSpec,
     /// Threads that decode images; 0 takes one for each core. Results do not depend on it.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -53,6 +55,15 @@ struct CommonArgs {
     /// Print results only, no progress.
     #[arg(long)]
     quiet: bool,
+}
+
+/// What names a data set, in the help of whatever takes one.
+fn data_help() -> String {
+    format!(
+        "The images: emoji, folder:DIR, csv:FILE, or a benchmark in the folder DIR, one of {} \
+         followed by :DIR",
+        Benchmark::ALL.map(Benchmark::name).join(", ")
+    )
 }
 
 impl CommonArgs {
@@ -78,14 +89,16 @@ pub fn main() -> ExitCode {
         Ok(line) => line,
         Err(error) => return refuse(&error),
     };
+    let done = |()| ExitCode::SUCCESS;
     let result = match line.command {
-        None => line.train.run(),
-        Some(Command::Train(args)) => args.run(),
-        Some(Command::Eval(args)) => args.run(),
-        Some(Command::Embed(args)) => args.run(),
+        None => line.train.run().map(done),
+        Some(Command::Train(args)) => args.run().map(done),
+        Some(Command::Eval(args)) => args.run().map(done),
+        Some(Command::Embed(args)) => args.run().map(done),
+        Some(Command::Check(args)) => args.run(),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Messages name their cause themselves; `{error:#}` would repeat it.
             eprintln!("error: {error}");

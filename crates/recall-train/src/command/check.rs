@@ -1,0 +1,92 @@
+use std::io::{ErrorKind, Write, stdout};
+use std::process::ExitCode;
+
+use clap::Args;
+use recall_data::check::CheckConfig;
+use recall_data::{BatchSamplerConfig, DataSpec, SmallClasses};
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+
+use super::terminal::Terminal;
+use crate::RunConfig;
+
+/// Options of a look at a data set.
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    #[arg(value_name = "SPEC", help = super::data_help())]
+    data: DataSpec,
+    /// Print one JSON object, with all cases of each finding.
+    #[arg(long)]
+    json: bool,
+    /// Read the images, but do not decode them: quicker, and damage is not found.
+    #[arg(long)]
+    no_decode: bool,
+    /// Images in a batch.
+    #[arg(long, value_name = "N", default_value_t = RunConfig::default().batch.size)]
+    batch_size: usize,
+    /// Images of each class in a batch.
+    #[arg(long, value_name = "K", default_value_t = RunConfig::default().batch.samples_per_class)]
+    samples_per_class: usize,
+    /// What becomes of classes with fewer images: leave-out or take-all. Without it: as in a run
+    /// without settings.
+    #[arg(long, value_name = "POLICY", value_parser = small_classes)]
+    small_classes: Option<SmallClasses>,
+    /// Threads that read and decode images; 0 takes one for each core.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    /// Print results only, no progress.
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// The names that a configuration has for them.
+fn small_classes(name: &str) -> Result<SmallClasses, serde::de::value::Error> {
+    SmallClasses::deserialize(name.into_deserializer())
+}
+
+/// Exit code of a data set with errors.
+const DATA_ERRORS: u8 = 1;
+
+impl CheckArgs {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let config = CheckConfig {
+            decode: !self.no_decode,
+            threads: self.threads,
+            ..CheckConfig::new(self.sampler())
+        };
+        // What is not there is for the report to tell.
+        let dataset = self.data.index()?;
+        let mut terminal = Terminal::new(self.quiet || self.json);
+        terminal.count("checking", dataset.items().len());
+        let report = config.run(&dataset, |done| terminal.counted(done));
+        terminal.counting_done();
+        let report = report?;
+        print(&match self.json {
+            true => serde_json::to_string(&report)?,
+            false => report.to_string(),
+        })?;
+        Ok(match report.errors {
+            0 => ExitCode::SUCCESS,
+            _ => ExitCode::from(DATA_ERRORS),
+        })
+    }
+
+    fn sampler(&self) -> BatchSamplerConfig {
+        let mut config = RunConfig::default();
+        config.batch.size = self.batch_size;
+        config.batch.samples_per_class = self.samples_per_class;
+        if let Some(policy) = self.small_classes {
+            config.batch.small_classes = policy;
+        }
+        config.sampler()
+    }
+}
+
+/// The exit code tells what was found, even to someone who reads the first lines only (`| head`).
+fn print(text: &str) -> std::io::Result<()> {
+    let mut out = stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
+}
