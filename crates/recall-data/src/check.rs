@@ -24,7 +24,7 @@ use crate::{BatchSamplerConfig, DataError, Dataset, Split};
 pub use counts::PartCount;
 pub use files::FilesRead;
 pub use finding::{Case, Finding, FindingKind, Severity};
-pub use sampling::{Sampling, Share};
+pub use sampling::Sampling;
 pub use sizes::{ClassSizes, SizeBin, Spread};
 pub use truth::{SetupCounts, TruthSizes};
 

@@ -221,7 +221,7 @@ impl BatchSamplerConfig {
     }
 
     /// What can be said without the items.
-    fn check(&self) -> Result<(), DataError> {
+    pub(crate) fn check(&self) -> Result<(), DataError> {
         let Self {
             batch_size,
             samples_per_class,

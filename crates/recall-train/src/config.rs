@@ -1,8 +1,8 @@
 //! Everything that determines a run, as one TOML document.
 
 use recall_data::{
-    BatchSamplerConfig, ColourJitter, EvalTransform, RandomResizedCrop, SmallClasses,
-    TrainTransform, TransformConfig,
+    BatchSamplerConfig, ColourJitter, DataError, DataSpec, Dataset, EvalTransform,
+    RandomResizedCrop, SmallClasses, TrainTransform, TransformConfig,
 };
 use recall_loss::{LossError, RecallAtKLossConfig};
 use serde::{Deserialize, Serialize};
@@ -67,8 +67,11 @@ pub struct BatchConfig {
     pub samples_per_class: usize,
     /// Images that are embedded with a graph at once: memory grows with this, not with `size`.
     pub chunk: usize,
-    /// What becomes of classes with fewer images: `leave-out` or `take-all`.
+    /// What becomes of classes with fewer images: `leave-out`, `take-all` or `repeat`.
     pub small_classes: SmallClasses,
+    /// Super-classes that the classes of a batch come from, as many from each; without it, all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub super_classes: Option<usize>,
 }
 
 /// The Recall@k surrogate; see `recall_loss::RecallAtKLossConfig`.
@@ -95,12 +98,43 @@ pub struct LossConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImageConfig {
+    /// Whether images are cut to their boxes.
+    pub boxes: Boxes,
     /// What happens to images that are trained on.
     pub train: TrainTransform,
     /// What happens to images that are evaluated.
     pub eval: EvalTransform,
     /// Mean and deviation that the model expects.
     pub standardise: Standardisation,
+}
+
+/// What becomes of the boxes of a data set that has some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Boxes {
+    /// What publications do with the benchmark; images of one's own are cut to them.
+    #[default]
+    AsPublished,
+    /// Images are cut to them.
+    Crop,
+    /// Images stay whole.
+    Ignore,
+}
+
+impl ImageConfig {
+    /// Opens a data set, to be read as these settings say.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`DataSpec::open`].
+    pub fn open(&self, data: &DataSpec) -> Result<Dataset, DataError> {
+        let dataset = data.open()?;
+        Ok(match self.boxes {
+            Boxes::AsPublished => dataset,
+            Boxes::Crop => dataset.with_crops_to_boxes(true),
+            Boxes::Ignore => dataset.with_crops_to_boxes(false),
+        })
+    }
 }
 
 /// Evaluation on the classes that are not trained on.
@@ -139,6 +173,7 @@ impl Default for BatchConfig {
             samples_per_class: 4,
             chunk: 256,
             small_classes: SmallClasses::LeaveOut,
+            super_classes: None,
         }
     }
 }
@@ -168,6 +203,7 @@ impl Default for LossConfig {
 impl Default for ImageConfig {
     fn default() -> Self {
         Self {
+            boxes: Boxes::AsPublished,
             train: TrainTransform {
                 size: [32, 32],
                 random_resized_crop: Some(RandomResizedCrop {
@@ -298,6 +334,7 @@ impl RunConfig {
     pub(crate) fn sampler(&self) -> BatchSamplerConfig {
         BatchSamplerConfig {
             small_classes: self.batch.small_classes,
+            super_classes_per_batch: self.batch.super_classes,
             seed: self.seed,
             ..BatchSamplerConfig::new(self.batch.size, self.batch.samples_per_class)
         }

@@ -22,7 +22,9 @@ mod run;
 mod step;
 
 pub use backend::{BackendError, BackendName, OnBackend};
-pub use config::{BatchConfig, ConfigError, EvaluationConfig, ImageConfig, LossConfig, RunConfig};
+pub use config::{
+    BatchConfig, Boxes, ConfigError, EvaluationConfig, ImageConfig, LossConfig, RunConfig,
+};
 pub use error::RunError;
 pub use model::*;
 pub use optimiser::{Optimiser, OptimiserConfig, OptimiserKind};

@@ -20,7 +20,8 @@ use burn::tensor::{Int, Tensor, TensorData};
 use rand::RngExt;
 use recall_data::random::{Key, Purpose};
 use recall_data::{
-    Batch, BatchSampler, CorruptPolicy, DataSpec, Dataset, Loader, LoaderConfig, Split, Transform,
+    Batch, BatchSampler, CorruptPolicy, DataSpec, Dataset, Loader, LoaderConfig, SmallClasses,
+    Split, Transform,
 };
 use recall_eval::Evaluation;
 use recall_loss::{Mixup, RecallAtKLoss, RecallBackend};
@@ -95,16 +96,27 @@ impl TrainingRun {
     ) -> Result<Finished, RunError> {
         let config = &self.config;
         config.check()?;
-        let dataset = Arc::new(self.data.open()?);
+        let dataset = Arc::new(config.image.open(&self.data)?);
         dataset.notes().iter().for_each(|note| progress.note(note));
         let train = items_of(&dataset, Split::Train)?;
         let test = items_of(&dataset, Split::Test)?;
-        let sampler = config.sampler().init(train, &dataset.labels(train))?;
+        let sampler = config.sampler().init_for(&dataset, train)?;
         let left_out = sampler.left_out();
         if left_out.classes > 0 {
             progress.note(&format!(
                 "{} classes with too few images are left out of training ({} images)",
                 left_out.classes, left_out.images
+            ));
+        }
+        let small = sampler.small();
+        if small.classes > 0 {
+            let what = match config.batch.small_classes {
+                SmallClasses::Repeat => "filled up with copies of their images",
+                _ => "taken whole",
+            };
+            progress.note(&format!(
+                "{} classes with fewer than {} images are {what} ({} images)",
+                small.classes, config.batch.samples_per_class, small.images
             ));
         }
         let loaders = Loaders {

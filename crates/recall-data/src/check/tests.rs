@@ -297,7 +297,7 @@ fn classes_of_a_single_image() {
     assert_says(finding, &["1 train class has a single image: e;"]);
     assert_eq!(report.class_sizes[0].single, 1);
     let sampling = report.sampling.as_ref().unwrap();
-    let left_out = Share {
+    let left_out = crate::ClassCount {
         classes: 1,
         images: 1,
     };

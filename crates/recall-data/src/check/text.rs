@@ -176,22 +176,26 @@ fn write_sampling(f: &mut Formatter<'_>, sampling: &Sampling) -> fmt::Result {
     write!(
         f,
         "\nbatches of {}, {} of each class: ",
-        images(sampling.batch_size),
-        number(sampling.samples_per_class)
+        images(sampling.config.batch_size),
+        number(sampling.config.samples_per_class)
     )?;
     let Some(steps) = sampling.steps_per_epoch else {
         return writeln!(f, "not one can be drawn");
     };
     writeln!(f, "{} an epoch", counted(steps, "step", "steps"))?;
-    let policy = match sampling.small_classes {
-        SmallClasses::LeaveOut => "smaller classes are left out",
-        SmallClasses::TakeAll => "smaller classes are taken whole",
-    };
+    if let Some(small) = sampling.small.filter(|small| small.classes > 0) {
+        let policy = match sampling.config.small_classes {
+            SmallClasses::Repeat => "filled up with copies",
+            _ => "taken whole",
+        };
+        let (of, images) = (classes(small.classes), images(small.images));
+        writeln!(f, "smaller classes are {policy}: {of} with {images}")?;
+    }
     match sampling.left_out.filter(|left_out| left_out.classes > 0) {
         None => writeln!(f, "no class is left out"),
         Some(left_out) => writeln!(
             f,
-            "{policy}: {} of {} with {} of {} never drawn",
+            "left out: {} of {} with {} of {} never drawn",
             number(left_out.classes),
             classes(sampling.of.classes),
             number(left_out.images),

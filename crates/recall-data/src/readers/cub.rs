@@ -35,7 +35,7 @@ pub(crate) fn read(dir: &Path) -> Result<Dataset, DataError> {
 
     let mut class_names = Vec::new();
     let lines = open("classes.txt")?;
-    for line in lines.skip(0) {
+    for line in lines.after_header(0) {
         let [number, name] = line.fields(["class_id", "class_name"])?;
         let number: usize = line.number("class_id", number)?;
         if number != class_names.len() + 1 {
@@ -48,7 +48,7 @@ pub(crate) fn read(dir: &Path) -> Result<Dataset, DataError> {
 
     let lines = open("image_class_labels.txt")?;
     let mut classes: HashMap<u32, u32> = HashMap::new();
-    for line in lines.skip(0) {
+    for line in lines.after_header(0) {
         let [image, class] = line.fields(["image_id", "class_id"])?;
         let number: u32 = line.number("class_id", class)?;
         if number == 0 || number as usize > class_names.len() {
@@ -62,7 +62,7 @@ pub(crate) fn read(dir: &Path) -> Result<Dataset, DataError> {
 
     let mut boxes: HashMap<u32, BoundingBox> = HashMap::new();
     if let Some(lines) = Lines::open_optional(dir.join("bounding_boxes.txt"))? {
-        for line in lines.skip(0) {
+        for line in lines.after_header(0) {
             let [image, left, top, width, height] =
                 line.fields(["image_id", "x", "y", "width", "height"])?;
             let bbox = line.bounding_box([left, top], [width, height])?;
@@ -72,7 +72,7 @@ pub(crate) fn read(dir: &Path) -> Result<Dataset, DataError> {
 
     let mut items = Vec::new();
     let lines = open("images.txt")?;
-    for line in lines.skip(0) {
+    for line in lines.after_header(0) {
         let [image, path] = line.fields(["image_id", "image_name"])?;
         let image: u32 = line.number("image_id", image)?;
         let class = *classes.get(&image).ok_or_else(|| {

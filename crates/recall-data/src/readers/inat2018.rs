@@ -37,8 +37,8 @@ pub(crate) fn read(dir: &Path) -> Result<Dataset, DataError> {
         ("Inaturalist_test_set1.txt", Split::Test),
     ] {
         let lines = Lines::open(lists.join(list), EXPECTED)?;
-        for line in lines.skip(0) {
-            let mut folders = line.text.rsplit('/').skip(1);
+        for line in lines.after_header(0) {
+            let mut folders = line.text.rsplit('/').after_header(1);
             let (Some(class), Some(super_class)) = (folders.next(), folders.next()) else {
                 return Err(line.error(format!(
                     "the path is `{}`, expected is …/super-class/class/image",

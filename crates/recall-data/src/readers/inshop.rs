@@ -44,7 +44,7 @@ pub(crate) fn read(dir: &Path) -> Result<Dataset, DataError> {
     let boxes = read_boxes(dir, &mut notes)?;
     let mut items = Vec::new();
     let mut classes = Named::default();
-    for line in lines.skip(2) {
+    for line in lines.after_header(2) {
         let [path, class, status] = line.fields(["image_name", "item_id", "evaluation_status"])?;
         let (split, role) = match status {
             "train" => (Split::Train, Role::Both),
@@ -84,7 +84,7 @@ fn read_boxes(
         return Ok(boxes);
     };
     let (mut found, mut without_area) = (0, 0);
-    for line in lines.skip(2) {
+    for line in lines.after_header(2) {
         let [path, _, _, left, top, right, bottom] = line.fields([
             "image_name",
             "clothes_type",

@@ -61,7 +61,7 @@ impl Lines {
 
     /// Checks the number of items that the first line of the file promises.
     pub(super) fn expect_count(&self, found: usize) -> Result<(), DataError> {
-        let Some(first) = self.skip(0).next() else {
+        let Some(first) = self.after_header(0).next() else {
             return Ok(());
         };
         let promised: usize = first.number("the number of lines", first.text)?;
@@ -74,7 +74,7 @@ impl Lines {
     }
 
     /// The lines that are not empty, after the first `header` ones.
-    pub(super) fn skip(&self, header: usize) -> impl Iterator<Item = Line<'_>> {
+    pub(super) fn after_header(&self, header: usize) -> impl Iterator<Item = Line<'_>> {
         let lines = (1..).zip(self.text.lines()).skip(header);
         lines
             .map(|(number, text)| Line {

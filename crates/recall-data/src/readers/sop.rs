@@ -35,7 +35,7 @@ pub(crate) fn read(dir: &Path) -> Result<Dataset, DataError> {
         ("Ebay_test.txt", Split::Test),
     ] {
         let lines = Lines::open(dir.join(list), EXPECTED)?;
-        for line in lines.skip(1) {
+        for line in lines.after_header(1) {
             let [_, class, super_class, path] =
                 line.fields(["image_id", "class_id", "super_class_id", "path"])?;
             let _: u32 = line.number("class_id", class)?;

@@ -59,7 +59,7 @@ pub(crate) fn read(dir: &Path) -> Result<Dataset, DataError> {
         };
         let mut ids = Vec::new();
         let lines = Lines::open(dir.join("train_test_split").join(list), EXPECTED)?;
-        for line in lines.skip(0) {
+        for line in lines.after_header(0) {
             let [image, vehicle] = line.fields(["image", "vehicle"])?;
             let image: u64 = line.number("the image", image)?;
             let _: u64 = line.number("the vehicle", vehicle)?;
@@ -104,7 +104,7 @@ fn read_models(dir: &Path) -> Result<HashMap<String, String>, DataError> {
     let mut models = HashMap::new();
     let path = dir.join("attribute").join("model_attr.txt");
     if let Some(lines) = Lines::open_optional(path)? {
-        for line in lines.skip(0) {
+        for line in lines.after_header(0) {
             let [vehicle, model] = line.fields(["vehicle", "model"])?;
             models.insert(vehicle.to_owned(), model.to_owned());
         }

@@ -34,7 +34,7 @@ pub(super) struct EvalArgs {
 impl EvalArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let checkpoint = Checkpoint::open(&self.checkpoint.checkpoint)?;
-        let dataset = Arc::new(self.common.data.open()?);
+        let dataset = Arc::new(checkpoint.config.image.open(&self.common.data)?);
         let metrics = match self.metrics.is_empty() {
             true => metrics(&checkpoint.config.evaluation.ks),
             false => self.metrics,
