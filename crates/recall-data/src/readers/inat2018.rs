@@ -38,7 +38,7 @@ pub(crate) fn read(dir: &Path) -> Result<Dataset, DataError> {
     ] {
         let lines = Lines::open(lists.join(list), EXPECTED)?;
         for line in lines.after_header(0) {
-            let mut folders = line.text.rsplit('/').after_header(1);
+            let mut folders = line.text.rsplit('/').skip(1);
             let (Some(class), Some(super_class)) = (folders.next(), folders.next()) else {
                 return Err(line.error(format!(
                     "the path is `{}`, expected is …/super-class/class/image",
