@@ -8,11 +8,13 @@
 use std::path::Path;
 
 use super::count;
-use crate::formats::mat::{self, Value};
+use crate::formats::mat::{self, Value, Variables};
 use crate::{BoundingBox, DataError, Dataset, ImageSource, Item, Part, PublishedCount, Split};
 
 const EXPECTED: &str = "expected is the folder of Cars196 with cars_annos.mat and the folder \
                         car_ims";
+
+const FILE: &str = "cars_annos.mat";
 
 const CLASSES: usize = 196;
 
@@ -33,9 +35,16 @@ const PUBLISHED: &[PublishedCount] = &[
 ];
 
 pub(crate) fn read(dir: &Path) -> Result<Dataset, DataError> {
-    let file = dir.join("cars_annos.mat");
+    let file = dir.join(FILE);
     let bytes = crate::formats::load(&file, EXPECTED)?;
-    let variables = mat::read(&file, &bytes, &["annotations", "class_names"])?;
+    dataset(
+        dir,
+        mat::read(&file, &bytes, &["annotations", "class_names"])?,
+    )
+}
+
+fn dataset(dir: &Path, variables: Variables) -> Result<Dataset, DataError> {
+    let file = dir.join(FILE);
     let refuse = |problem: String| DataError::layout(&file, problem);
     let variable = |name: &str| {
         let missing = || refuse(format!("has no variable `{name}`: {EXPECTED}"));
