@@ -94,34 +94,28 @@ fn variables(bytes: &[u8], wanted: &[&str]) -> Result<Variables, Problem> {
     let mut rest = Bytes::new(bytes);
     let order = header(&mut rest)?;
     let mut found = Variables::new();
-    let mut budget = unpack::MAX_UNPACKED;
-    while rest.left() > 0 && found.len() < wanted.len() {
+    let mut keep = |mut body: Bytes<'_>| {
+        let head = head(&mut body, order)?;
+        if wanted.contains(&head.name.as_str()) {
+            let value = value(&mut body, &head, order, 0)?;
+            found.insert(head.name, value);
+        }
+        Ok(found.len() < wanted.len())
+    };
+    let is_wanted = |start: &[u8]| {
+        // An error comes again, and is told, when all of it is read.
+        let head = variable_of(start, order).and_then(|mut body| head(&mut body, order));
+        head.map_or(true, |head| wanted.contains(&head.name.as_str()))
+    };
+    let (mut budget, mut more) = (unpack::MAX_UNPACKED, true);
+    while more && rest.left() > 0 {
         let element = Element::read(&mut rest, order, "a variable")?;
         match element.kind {
+            element::MATRIX => more = keep(element.data)?,
             element::COMPRESSED => {
-                let is_wanted = |start: &[u8]| {
-                    // An error comes again, and is told, when all of it is read.
-                    let head =
-                        variable_of(start, order).and_then(|mut body| head(&mut body, order));
-                    head.map_or(true, |head| wanted.contains(&head.name.as_str()))
-                };
-                let Some(unpacked) = unpack::unpack(&element.data, order, &mut budget, is_wanted)?
-                else {
-                    continue;
-                };
-                let mut body = variable_of(&unpacked, order)?;
-                let head = head(&mut body, order)?;
-                if wanted.contains(&head.name.as_str()) {
-                    let value = value(&mut body, &head, order, 0)?;
-                    found.insert(head.name, value);
-                }
-            }
-            element::MATRIX => {
-                let mut body = element.data;
-                let head = head(&mut body, order)?;
-                if wanted.contains(&head.name.as_str()) {
-                    let value = value(&mut body, &head, order, 0)?;
-                    found.insert(head.name, value);
+                let unpacked = unpack::unpack(&element.data, order, &mut budget, is_wanted)?;
+                if let Some(unpacked) = unpacked {
+                    more = keep(variable_of(&unpacked, order)?)?;
                 }
             }
             _ => {}

@@ -1,10 +1,10 @@
 use std::io::Write;
 
+use super::*;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
-use proptest::prelude::*;
 
-use super::*;
+mod damaged;
 
 /// Writes what MATLAB would, in either order of bytes.
 #[derive(Clone, Copy)]
@@ -264,18 +264,18 @@ fn damage_is_named_by_its_place() {
     let element = |kind, data: &[u8]| LITTLE.element(kind, data);
     let array = |class, dims: &[u32], values: &[u8]| LITTLE.array("x", class, dims, values);
     let flags = LITTLE.words(6, &[6, 0]);
-    let fields =
-        |length: u8, names: &[u8]| [LITTLE.small(5, &[length]), element(1, names)].concat();
-    let fields = |length, names| {
-        let mut fields = fields(length, names);
-        fields[..4].copy_from_slice(&(4_u32 << 16 | 5).to_le_bytes());
-        array(2, &[1, 1], &fields)
+    let fields = |length: u8, names: &[u8]| {
+        let length = LITTLE.small(5, &[length, 0, 0, 0]);
+        array(2, &[1, 1], &[length, element(1, names)].concat())
     };
     let mut tag = array(6, &[1, 1], &[0; 8]);
     let end = tag.len() - 8;
     tag[end..end + 4].copy_from_slice(&(5_u32 << 16 | 1).to_le_bytes());
     for (variable, word) in [
-        (element(14, &[1; 8]), "byte 136: a tag"),
+        (
+            element(14, &[1; 8]),
+            "byte 136: the tag of the flags of an array is damaged",
+        ),
         (
             element(14, &element(9, &[0; 8])),
             "byte 136: an array does not start with its flags",
@@ -337,14 +337,14 @@ fn damage_is_named_by_its_place() {
             Err(message) => message,
         };
         assert!(message.contains(word), "{message}\n{word}");
-        assert!(message.starts_with("lists.mat at byte 1"), "{message}");
+        assert!(message.starts_with("lists.mat at byte "), "{message}");
     }
 }
 
 #[test]
 fn a_struct_of_many_fields_and_values_is_counted_before_it_is_made() {
     let names = [LITTLE.small(5, &[1, 0, 0, 0]), LITTLE.element(1, b"abcd")].concat();
-    let value = LITTLE.array("x", 2, &[(1 << 31) - 1, (1 << 31) - 1], &names);
+    let value = LITTLE.array("x", 2, &[(1 << 31) - 1, (1 << 31) - 1, 2], &names);
     assert!(
         x(&value)
             .unwrap_err()
@@ -413,71 +413,4 @@ fn a_stream_whose_check_sum_is_wrong_is_damaged() {
     *stream.last_mut().unwrap() ^= 1;
     let message = x(&stream).unwrap_err();
     assert!(message.contains("cannot be unpacked"), "{message}");
-}
-
-fn fixture(name: &str) -> Vec<u8> {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    std::fs::read(fixtures.join(name)).unwrap()
-}
-
-const FIXTURES: [&str; 3] = [
-    "cars196/cars_annos.mat",
-    "cars196/unpacked.mat",
-    "roxford5k/gnd.mat",
-];
-
-const WANTED: [&str; 4] = ["annotations", "class_names", "gnd", "imlist"];
-
-#[test]
-fn every_beginning_of_a_file_is_read_or_refused() {
-    for name in FIXTURES {
-        let bytes = fixture(name);
-        let whole = read(Path::new(name), &bytes, &WANTED).unwrap();
-        assert_eq!(whole.len(), 2);
-        for length in 0..bytes.len() {
-            let _ = read(Path::new(name), &bytes[..length], &WANTED);
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
-
-    #[test]
-    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        let _ = read(Path::new(""), &bytes, &WANTED);
-        // With a header, and as a variable that is wanted.
-        let _ = read(Path::new(""), &LITTLE.file(&bytes), &WANTED);
-        let _ = read_x(&LITTLE.file(&LITTLE.packed(&bytes)));
-        for class in [1, 2, 4, 6] {
-            let _ = read_x(&LITTLE.file(&LITTLE.array("x", class, &[1, 2], &bytes)));
-        }
-    }
-
-    #[test]
-    fn damaged_files_are_read_or_refused(
-        name in prop::sample::select(FIXTURES.to_vec()),
-        changes in prop::collection::vec((0_usize..1 << 20, any::<u8>()), 1..4),
-        // Most of what matters is where numbers are small.
-        small: bool,
-    ) {
-        let mut bytes = fixture(name);
-        let length = bytes.len();
-        for (at, byte) in changes {
-            bytes[at % length] = if small { byte % 20 } else { byte };
-        }
-        let _ = read(Path::new(name), &bytes, &WANTED);
-    }
-
-    #[test]
-    fn damage_inside_a_stream_is_read_or_refused(
-        changes in prop::collection::vec((0_usize..1 << 20, 0_u8..20), 1..4),
-    ) {
-        let mut variable = fixture(FIXTURES[1])[128..].to_vec();
-        let length = variable.len();
-        for (at, byte) in changes {
-            variable[at % length] = byte;
-        }
-        let _ = read(Path::new(""), &LITTLE.file(&LITTLE.packed(&variable)), &WANTED);
-    }
 }

@@ -267,7 +267,7 @@ fn what_is_small_in_the_file_and_large_in_memory_is_an_error() {
     // Many queries with the same long list.
     let many = |count: usize, what: &str| what.repeat(count);
     let zeros = format!("(l({}e", many(5_000, "I0\n"));
-    let mut pickle = format!("(d(S'imlist'\n(l(S'a'\neS'qimlist'\n(l(");
+    let mut pickle = "(d(S'imlist'\n(l(S'a'\neS'qimlist'\n(l(".to_owned();
     for query in 0..1_000 {
         pickle += &format!("S'q{query}'\n");
     }
