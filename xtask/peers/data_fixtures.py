@@ -1,4 +1,4 @@
-"""The small files that the tests of recall-data read: lists of images as the benchmarks publish them.
+"""The small files that the tests of recall-data read: lists as the benchmarks publish them.
 
 What is in them is made up; how it is stored is what scipy, Python and numpy make of it, not what
 this project believes of the formats.
@@ -122,11 +122,14 @@ def python2(lists):
 
     def string(data):
         data = data.encode() if isinstance(data, str) else data
-        return b"U" + bytes([len(data)]) + data if len(data) < 8 else b"T" + struct.pack("<i", len(data)) + data
+        if len(data) < 8:
+            return b"U" + bytes([len(data)]) + data
+        return b"T" + struct.pack("<i", len(data)) + data
 
     def array(values, kind):
         values = np.array(values, kind)
-        made = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85" + string("b") + b"\x87R"
+        made = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n"
+        made += b"K\x00\x85" + string("b") + b"\x87R"
         dtype = b"cnumpy\ndtype\n" + string(kind[1:]) + b"K\x00K\x01\x87R"
         dtype += b"(K\x03" + string("<") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
         shape = b"\x8a\x01" + bytes([len(values)]) + b"\x85"
@@ -139,7 +142,10 @@ def python2(lists):
         return b"](" + b"".join(values) + b"e"
 
     kinds = {"bbx": "<f8", "easy": "<i8", "hard": "<i4", "junk": "<i8"}
-    gnd = [dictionary((key, array(of[key], kind)) for key, kind in kinds.items()) for of in lists["gnd"]]
+    gnd = [
+        dictionary((key, array(of[key], kind)) for key, kind in kinds.items())
+        for of in lists["gnd"]
+    ]
     names = {key: sequence(string(name) for name in lists[key]) for key in ("imlist", "qimlist")}
     return b"\x80\x02" + dictionary([("gnd", sequence(gnd)), *names.items()]) + b"."
 

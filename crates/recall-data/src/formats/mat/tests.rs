@@ -1,8 +1,9 @@
 use std::io::Write;
 
-use super::*;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
+
+use super::*;
 
 mod damaged;
 
