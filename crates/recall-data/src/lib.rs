@@ -40,6 +40,7 @@ pub mod random;
 mod dataset;
 mod decode;
 mod error;
+mod formats;
 mod loader;
 mod readers;
 mod sampler;
