@@ -7,7 +7,7 @@ use recall_eval::{Embeddings, EmptyQueries, Metric, Retrieval, evaluate, read_la
 use serde_json::Value;
 use tempfile::tempdir;
 
-use crate::support::{class_folders, command, metrics, picture, succeed, tiny};
+use crate::support::{class_folders, command, metrics, picture, refuse, succeed, tiny};
 
 fn eval(dir: &Path, data: &str) -> Value {
     let arguments = [
@@ -53,6 +53,71 @@ fn a_folder_without_splits_is_halved_by_class() {
     let (_, stderr) = succeed(&mut tiny(dir.path(), &arguments));
     let counts = "16 training images of 4 classes, 16 test images";
     assert!(stderr.contains(counts), "{stderr}");
+}
+
+#[test]
+fn a_benchmark_in_its_published_layout() {
+    let dir = tempdir().unwrap();
+    // Eight classes of 4, 3 or 2 images in two super-classes; half of them train.
+    for (list, classes) in [("Ebay_train.txt", 0..8), ("Ebay_test.txt", 8..16)] {
+        let mut text = "image_id class_id super_class_id path\n".to_owned();
+        for class in classes {
+            for image in 0..4 - class % 3 {
+                let path = format!("kind-{}_final/{class}_{image}.JPG", class % 2);
+                picture(&dir.path().join("sop").join(&path), class * 10 + image);
+                text += &format!("{class}{image} {class} {} {path}\n", class % 2 + 1);
+            }
+        }
+        fs::write(dir.path().join("sop").join(list), text).unwrap();
+    }
+    let run = |out: &str, settings: &[&str]| {
+        let mut command = tiny(dir.path(), &["--data", "sop:sop", "--out", out]);
+        command.args([
+            "--set",
+            "batch.samples_per_class=4",
+            "--set",
+            "batch.size=16",
+        ]);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        succeed(&mut command).1
+    };
+    let said = run(
+        "run",
+        &["batch.small_classes=repeat", "batch.super_classes=2"],
+    );
+    let counts = "25 training images of 8 classes, 23 test images";
+    assert!(said.contains(counts), "{said}");
+    assert!(
+        said.contains("5 classes with fewer than 4 images are filled up"),
+        "{said}"
+    );
+    assert_eq!(eval(dir.path(), "sop:sop")["queries"], 23);
+
+    let said = run("whole", &["batch.small_classes=take-all"]);
+    assert!(said.contains("are taken whole (13 images)"), "{said}");
+}
+
+#[test]
+fn a_data_set_that_is_judged_by_lists_is_refused() {
+    let dir = tempdir().unwrap();
+    class_folders(&dir.path().join("images/train"), 0..4, 4);
+    class_folders(&dir.path().join("images/test"), 4..7, 3);
+    let train = ["--data", "folder:images", "--out", "run"];
+    succeed(&mut tiny(dir.path(), &train));
+
+    // Pickled by hand: {'imlist': ['a'], 'qimlist': ['q'], 'gnd': [{'bbx': …, 'easy': [0], …}]}
+    let gnd = "(dVimlist\np0\n(lp1\nVa\np2\nasVqimlist\np3\n(lp4\nVq\np5\nasVgnd\np6\n(lp7\n\
+               (dVbbx\np8\n(lp9\nF0\naF0\naF8\naF8\nasVeasy\np10\n(lp11\nI0\nasVhard\np12\n\
+               (lp13\nsVjunk\np14\n(lp15\nsas.";
+    fs::create_dir_all(dir.path().join("oxford/jpg")).unwrap();
+    fs::write(dir.path().join("oxford/gnd_roxford5k.pkl"), gnd).unwrap();
+    picture(&dir.path().join("oxford/jpg/a.jpg"), 1);
+    picture(&dir.path().join("oxford/jpg/q.jpg"), 2);
+    let eval = ["eval", "--checkpoint", "run", "--data", "roxford5k:oxford"];
+    let message = refuse(&mut command(dir.path(), &eval));
+    assert!(message.contains("roxford5k says by lists"), "{message}");
 }
 
 /// A table whose test images are queries, gallery or both, as `role` says.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 use recall_data::{Dataset, Split};
@@ -35,6 +35,10 @@ impl EvalArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let checkpoint = Checkpoint::open(&self.checkpoint.checkpoint)?;
         let dataset = Arc::new(checkpoint.config.image.open(&self.common.data)?);
+        if !dataset.ground_truth().is_empty() {
+            let dataset = dataset.name().to_owned();
+            bail!(RunError::JudgedByLists { dataset });
+        }
         let metrics = match self.metrics.is_empty() {
             true => metrics(&checkpoint.config.evaluation.ks),
             false => self.metrics,
