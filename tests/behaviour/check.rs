@@ -131,6 +131,8 @@ fn json_has_the_same_keys_whatever_was_found() {
                 "left_out",
                 "of",
                 "samples_per_class",
+                "seed",
+                "small",
                 "small_classes",
                 "steps_per_epoch"
             ]
