@@ -11,8 +11,8 @@
 //! decoder, which the caller asks when this one returns [`Unfit`].
 
 mod bits;
-mod colour;
 mod blocks;
+mod colour;
 mod header;
 mod huffman;
 mod idct;
@@ -21,17 +21,14 @@ mod progressive;
 mod scan;
 mod upsample;
 
-#[cfg(test)]
-mod tests;
-
 use image::RgbImage;
 
 pub(crate) use header::Jpeg;
 
 use crate::transform::Region;
-use blocks::Coefficients;
 use bits::ScanBytes;
-use header::{Frame, Next};
+use blocks::Coefficients;
+use header::Next;
 use output::Planes;
 
 /// Why a file is not decoded here.
@@ -60,7 +57,7 @@ impl Jpeg<'_> {
             self.place += place;
             if !self.frame.progressive && stored.is_none() && scan.has_all(&self.frame) {
                 self.decode_rows(&scan, &bytes, &mut planes)?;
-                return planes.into_rgb(&self.frame, self.colours()?);
+                return planes.into_rgb(self.colours());
             }
             // A bound, as each scan costs time whatever it holds.
             scans += 1;
@@ -83,19 +80,6 @@ impl Jpeg<'_> {
                 planes.fill_all(number, stored, quant);
             }
         }
-        planes.into_rgb(&self.frame, self.colours()?)
-    }
-}
-
-impl Frame {
-    /// The part of the picture that there is: all of it.
-    #[cfg(test)]
-    fn region(&self) -> Region {
-        Region {
-            left: 0,
-            top: 0,
-            width: self.width,
-            height: self.height,
-        }
+        planes.into_rgb(self.colours())
     }
 }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::{Deserialize, Serialize};
 
-use crate::decode::read_rgb;
+use crate::decode::Picture;
 use crate::random::{Key, Purpose};
 use crate::{DataError, Dataset, ItemId, Transform};
 
@@ -37,6 +37,11 @@ pub struct LoaderConfig {
     pub corrupt: CorruptPolicy,
     /// Seed of the augmentation. Default: 0.
     pub seed: u64,
+    /// Whether a JPEG may be decoded at a half, a quarter or an eighth of its size, if what is used
+    /// of it is still at least twice as long as the result, across and down. Faster for photographs
+    /// of some megapixels; the pixels are others than those of a full decoding, see
+    /// `docs/benchmarks.md` for how far. Default: false.
+    pub reduced_jpeg: bool,
 }
 
 impl Default for LoaderConfig {
@@ -46,6 +51,7 @@ impl Default for LoaderConfig {
             prefetch: 2,
             corrupt: CorruptPolicy::Error,
             seed: 0,
+            reduced_jpeg: false,
         }
     }
 }
@@ -94,6 +100,7 @@ struct Inner {
     pool: ThreadPool,
     corrupt: CorruptPolicy,
     seed: u64,
+    reduced_jpeg: bool,
 }
 
 impl Loader {
@@ -115,6 +122,7 @@ impl Loader {
             prefetch,
             corrupt,
             seed,
+            reduced_jpeg,
         } = config;
         if prefetch == 0 {
             let problem = "prefetch is 0, but at least 1 batch has to be held".to_owned();
@@ -133,6 +141,7 @@ impl Loader {
             pool,
             corrupt,
             seed,
+            reduced_jpeg,
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -238,7 +247,7 @@ impl Inner {
                             step,
                             item: id as u64,
                         };
-                        place.copy_from_slice(&self.load_image(id, key)?);
+                        self.load_image(id, key, place)?;
                     }
                     Ok(())
                 })
@@ -276,10 +285,16 @@ impl Inner {
         }))
     }
 
-    fn load_image(&self, id: ItemId, key: Key) -> Result<Vec<u8>, DataError> {
-        let image = read_rgb(self.dataset.item(id)?, self.dataset.crops_to_boxes())?;
+    fn load_image(&self, id: ItemId, key: Key, place: &mut [u8]) -> Result<(), DataError> {
+        let item = self.dataset.item(id)?;
+        let (bytes, name) = (item.encoded_bytes()?, item.location());
+        let mut picture = Picture::open(&bytes, &name)?;
+        if let Some(bbox) = item.bbox.filter(|_| self.dataset.crops_to_boxes()) {
+            picture.crop_to(bbox)?;
+        }
+        let rng = || key.generator(Purpose::Augmentation);
         self.transform
-            .apply(&image, || key.generator(Purpose::Augmentation))
+            .apply_to(picture, rng, self.reduced_jpeg, place)
     }
 }
 

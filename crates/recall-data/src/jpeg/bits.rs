@@ -176,6 +176,6 @@ mod tests {
         assert_eq!(bits.take_signed(2), 2);
         assert_eq!(bits.take_signed(3), -6);
         assert_eq!(bits.take_signed(0), 0);
-        assert_eq!(bits.take_signed(2), 2);
+        assert_eq!(bits.take_signed(2), -2);
     }
 }

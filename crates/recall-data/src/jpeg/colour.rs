@@ -23,16 +23,18 @@ pub(super) fn convert(colours: Colours, parts: &[Row<'_>], out: &mut [u8]) {
             }
         }
         (Colours::Cmyk, [c, m, y, k]) => {
-            for ((((out, &c), &m), &y), &k) in out.chunks_exact_mut(3).zip(*c).zip(*m).zip(*y).zip(*k)
+            for ((((out, &c), &m), &y), &k) in
+                out.chunks_exact_mut(3).zip(*c).zip(*m).zip(*y).zip(*k)
             {
-                out.copy_from_slice(&[c, m, y].map(|ink| inked(ink, k)));
+                out.copy_from_slice(&[inked(c, k), inked(m, k), inked(y, k)]);
             }
         }
         (Colours::Ycck, [y, cb, cr, k]) => {
             for ((((out, &y), &cb), &cr), &k) in
                 out.chunks_exact_mut(3).zip(*y).zip(*cb).zip(*cr).zip(*k)
             {
-                out.copy_from_slice(&rgb(y, cb, cr).map(|ink| inked(255 - ink, k)));
+                let [r, g, b] = rgb(y, cb, cr);
+                out.copy_from_slice(&[inked(255 - r, k), inked(255 - g, k), inked(255 - b, k)]);
             }
         }
         (_, parts) => {
@@ -52,7 +54,12 @@ fn rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     let red = y + ((fixed(1.402) * cr + half) >> BITS);
     let green = y + ((half - fixed(0.344_14) * cb - fixed(0.714_14) * cr) >> BITS);
     let blue = y + ((fixed(1.772) * cb + half) >> BITS);
-    [red, green, blue].map(|value| value.clamp(0, 255) as u8)
+    [byte(red), byte(green), byte(blue)]
+}
+
+#[inline(always)]
+fn byte(value: i32) -> u8 {
+    value.clamp(0, 255) as u8
 }
 
 /// What an ink and the black leave of a colour. Files hold both inverted, as Adobe's programs write

@@ -234,7 +234,13 @@ impl<'a> Jpeg<'a> {
         if let [only] = components.as_mut_slice() {
             only.factors = [1; 2];
         }
-        let most = [0, 1].map(|axis| components.iter().map(|c| c.factors[axis]).max().unwrap_or(1));
+        let most = [0, 1].map(|axis| {
+            components
+                .iter()
+                .map(|c| c.factors[axis])
+                .max()
+                .unwrap_or(1)
+        });
         for component in &mut components {
             for (axis, side) in [width, height].into_iter().enumerate() {
                 let (side, factor) = (usize::from(side), component.factors[axis]);
@@ -257,7 +263,11 @@ impl<'a> Jpeg<'a> {
             let counts: &[u8; 16] = counts;
             let count = counts.iter().map(|&count| usize::from(count)).sum();
             let (values, rest) = rest.split_at_checked(count).ok_or(SHORT)?;
-            let tables = if kind >> 4 == 0 { &mut self.dc } else { &mut self.ac };
+            let tables = if kind >> 4 == 0 {
+                &mut self.dc
+            } else {
+                &mut self.ac
+            };
             let table = tables.get_mut(usize::from(kind & 15));
             *table.ok_or(Unfit::Damaged("a table has a wrong number"))? =
                 Some(Huffman::new(counts, values)?);
@@ -309,7 +319,9 @@ impl<'a> Jpeg<'a> {
         }
         let distinct = (1..count).all(|i| {
             let earlier = &scan.parts[..i];
-            earlier.iter().all(|part| part.component != scan.parts[i].component)
+            earlier
+                .iter()
+                .all(|part| part.component != scan.parts[i].component)
         });
         if count == 0 || !distinct || first > last || last > 63 || scan.after > 13 {
             return Err(Unfit::Damaged("a scan header makes no sense"));
@@ -323,15 +335,15 @@ impl<'a> Jpeg<'a> {
     }
 
     /// What the components mean, by the rules of the library: the markers, else the names.
-    pub(super) fn colours(&self) -> Result<Colours, Unfit> {
+    pub(super) fn colours(&self) -> Colours {
         let ids: Vec<u8> = self.frame.components.iter().map(|c| c.id).collect();
-        Ok(match (ids.as_slice(), self.adobe) {
+        match (ids.as_slice(), self.adobe) {
             ([_], _) => Colours::Grey,
             ([_, _, _], _) if self.jfif => Colours::YCbCr,
             ([_, _, _], Some(0)) | (b"RGB", None) => Colours::Rgb,
             ([_, _, _], _) => Colours::YCbCr,
             (_, None | Some(0)) => Colours::Cmyk,
             (_, Some(_)) => Colours::Ycck,
-        })
+        }
     }
 }

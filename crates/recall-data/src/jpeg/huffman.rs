@@ -99,7 +99,11 @@ impl Huffman {
             if size > 0 && size <= rest {
                 let bits = (tail >> (rest - size)) as i32;
                 let negative = bits >> (size - 1) == 0;
-                let value = if negative { bits - (1 << size) + 1 } else { bits };
+                let value = if negative {
+                    bits - (1 << size) + 1
+                } else {
+                    bits
+                };
                 entry |= Symbol::KNOWN | (value as u32) << 16;
             }
             self.lookup[(code << rest | tail) as usize] = entry;

@@ -124,7 +124,14 @@ pub(super) fn samples_8(coefficients: &[i16; 64], quant: &[i32; 64], last: u8) -
     }
     let columns = transposed(transform(rows, BITS - KEPT));
     let rows = transposed(transform(columns, BITS + KEPT + 3));
-    rows.map(|row| row.0.map(to_sample))
+    // Loops, as the closures of `map` on arrays are not always inlined, and are slow when not.
+    let mut samples = [[0; 8]; 8];
+    for (samples, row) in samples.iter_mut().zip(rows) {
+        for (sample, value) in samples.iter_mut().zip(row.0) {
+            *sample = to_sample(value);
+        }
+    }
+    samples
 }
 
 #[inline(always)]
@@ -155,7 +162,12 @@ impl Reduced {
 
     /// The samples of a block, row by row; beyond `size` they mean nothing.
     #[inline(always)]
-    pub fn samples(&self, coefficients: &[i16; 64], quant: &[i32; 64], size: usize) -> [[u8; 4]; 4] {
+    pub fn samples(
+        &self,
+        coefficients: &[i16; 64],
+        quant: &[i32; 64],
+        size: usize,
+    ) -> [[u8; 4]; 4] {
         let mut columns = [[0.0_f32; 4]; 4];
         for (y, row) in columns.iter_mut().enumerate().take(size) {
             for frequency in 0..size {
@@ -166,11 +178,16 @@ impl Reduced {
                 }
             }
         }
-        columns.map(|row| {
-            [0, 1, 2, 3].map(|x: usize| {
-                let value: f32 = (0..size).map(|f| row[f] * self.waves[x][f]).sum();
-                (value + 128.5) as u8
-            })
-        })
+        let mut samples = [[0; 4]; 4];
+        for (samples, row) in samples.iter_mut().zip(columns) {
+            for (sample, waves) in samples.iter_mut().zip(&self.waves) {
+                let mut value = 128.5;
+                for frequency in 0..size {
+                    value += row[frequency] * waves[frequency];
+                }
+                *sample = value as u8;
+            }
+        }
+        samples
     }
 }

@@ -1,11 +1,11 @@
 use image::RgbImage;
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use super::Unfit;
 use super::blocks::{Blocks, Coefficients};
 use super::header::{Colours, Component, Frame};
 use super::idct::Reduced;
-use super::upsample::{Row, Stretch};
+use super::upsample::Stretch;
 use crate::transform::Region;
 
 /// The samples of a region, one plane for each component.
@@ -33,7 +33,12 @@ pub(super) struct Plane {
 }
 
 impl Plane {
-    fn new(component: &Component, frame: &Frame, wanted: [[usize; 2]; 2], block: usize) -> Result<Self, Unfit> {
+    fn new(
+        component: &Component,
+        frame: &Frame,
+        wanted: [[usize; 2]; 2],
+        block: usize,
+    ) -> Result<Self, Unfit> {
         let mut size = block;
         let ratio = |axis: usize| frame.most[axis] / component.factors[axis];
         let mut stretch = [ratio(0), ratio(1)];
@@ -149,14 +154,19 @@ impl Planes {
     pub fn fill_row(&mut self, component: usize, first: usize, blocks: &Blocks, quant: &[i32; 64]) {
         let plane = &mut self.planes[component];
         let [top, bottom] = plane.blocks[1];
-        Arch::new().dispatch(|| {
-            let rows = blocks.values.chunks_exact(blocks.across).zip(blocks.last.chunks_exact(blocks.across));
-            for (row, (values, last)) in rows.enumerate() {
-                if (top..bottom).contains(&(first + row)) {
-                    plane.fill(first + row, values, last, quant);
-                }
+        let rows = blocks.values.chunks_exact(blocks.across);
+        let rows = rows.zip(blocks.last.chunks_exact(blocks.across));
+        for (row, (values, last)) in (first..).zip(rows) {
+            if (top..bottom).contains(&row) {
+                Arch::new().dispatch(Fill {
+                    plane,
+                    row,
+                    values,
+                    last,
+                    quant,
+                });
             }
-        });
+        }
     }
 
     /// Transforms all blocks of a component that are wanted.
@@ -164,33 +174,92 @@ impl Planes {
         let plane = &mut self.planes[component];
         let blocks = &stored.parts[component];
         let [[left, right], [top, bottom]] = plane.blocks;
-        Arch::new().dispatch(|| {
-            for row in top..bottom {
-                let range = row * blocks.across + left..row * blocks.across + right;
-                plane.fill(row, &blocks.values[range.clone()], &blocks.last[range], quant);
-            }
-        });
+        for row in top..bottom {
+            let range = row * blocks.across + left..row * blocks.across + right;
+            Arch::new().dispatch(Fill {
+                plane,
+                row,
+                values: &blocks.values[range.clone()],
+                last: &blocks.last[range],
+                quant,
+            });
+        }
     }
 
     /// The wanted pixels.
-    pub fn into_rgb(self, frame: &Frame, colours: Colours) -> Result<RgbImage, Unfit> {
+    pub fn into_rgb(self, colours: Colours) -> Result<RgbImage, Unfit> {
         let [[left, right], [top, bottom]] = self.wanted;
         let width = right - left;
         let mut pixels = vec![0; width * (bottom - top) * 3];
-        let mut stretches: Vec<Stretch> = (self.planes.iter())
-            .map(|plane| Stretch::new(plane, left, width))
-            .collect();
-        let _ = frame;
-        Arch::new().dispatch(|| {
-            for (row, out) in pixels.chunks_exact_mut(width * 3).enumerate() {
-                for (stretch, plane) in stretches.iter_mut().zip(&self.planes) {
-                    stretch.row(plane, top + row);
-                }
-                let parts: Vec<Row<'_>> = stretches.iter().map(Stretch::current).collect();
-                super::colour::convert(colours, &parts, out);
-            }
+        Arch::new().dispatch(Convert {
+            planes: &self.planes,
+            stretches: (self.planes.iter())
+                .map(|plane| Stretch::new(plane, left, width))
+                .collect(),
+            top,
+            width,
+            colours,
+            pixels: &mut pixels,
         });
         RgbImage::from_raw(width as u32, (bottom - top) as u32, pixels)
             .ok_or(Unfit::Damaged("it has no pixels"))
+    }
+}
+
+/// [`Plane::fill`] with what vector instructions the machine has. (A closure would not be compiled
+/// for them, as it is not always inlined.)
+struct Fill<'a> {
+    plane: &'a mut Plane,
+    row: usize,
+    values: &'a [[i16; 64]],
+    last: &'a [u8],
+    quant: &'a [i32; 64],
+}
+
+impl WithSimd for Fill<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.plane
+            .fill(self.row, self.values, self.last, self.quant);
+    }
+}
+
+/// Stretches planes and converts their colours.
+struct Convert<'a> {
+    planes: &'a [Plane],
+    stretches: Vec<Stretch>,
+    top: usize,
+    width: usize,
+    colours: Colours,
+    pixels: &'a mut [u8],
+}
+
+impl WithSimd for Convert<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, _: S) {
+        let rows = self.pixels.chunks_exact_mut(self.width * 3);
+        for (row, out) in (self.top..).zip(rows) {
+            for (stretch, plane) in self.stretches.iter_mut().zip(self.planes) {
+                stretch.row(plane, row);
+            }
+            match self.stretches.as_slice() {
+                [a, b, c, d] => {
+                    let parts = [a.current(), b.current(), c.current(), d.current()];
+                    super::colour::convert(self.colours, &parts, out);
+                }
+                [a, b, c] => {
+                    let parts = [a.current(), b.current(), c.current()];
+                    super::colour::convert(self.colours, &parts, out);
+                }
+                parts => {
+                    let parts = parts.first().map(Stretch::current);
+                    super::colour::convert(Colours::Grey, parts.as_slice(), out);
+                }
+            }
+        }
     }
 }

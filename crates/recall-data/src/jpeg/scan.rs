@@ -1,9 +1,9 @@
+use super::Unfit;
 use super::bits::{Bits, ScanBytes};
 use super::blocks::{Blocks, Coefficients};
 use super::header::{Jpeg, Scan, ZIGZAG};
 use super::huffman::Huffman;
 use super::output::Planes;
-use super::Unfit;
 
 const NO_TABLE: Unfit = Unfit::Damaged("a Huffman table is missing");
 const CUT: Unfit = Unfit::Damaged("its data ends too early");
@@ -24,8 +24,16 @@ impl Jpeg<'_> {
             Ok(Part {
                 component: part.component,
                 factors: self.frame.components[part.component].factors,
-                dc: self.dc.get(part.dc).and_then(Option::as_ref).ok_or(NO_TABLE)?,
-                ac: self.ac.get(part.ac).and_then(Option::as_ref).ok_or(NO_TABLE)?,
+                dc: self
+                    .dc
+                    .get(part.dc)
+                    .and_then(Option::as_ref)
+                    .ok_or(NO_TABLE)?,
+                ac: self
+                    .ac
+                    .get(part.ac)
+                    .and_then(Option::as_ref)
+                    .ok_or(NO_TABLE)?,
                 mean: 0,
             })
         };
@@ -44,7 +52,11 @@ impl Jpeg<'_> {
         let first = &self.frame.components[0];
         let units = [0, 1].map(|axis| first.padded[axis] / first.factors[axis]);
         // Without a marker behind it the data may be cut: then all of it has to be there.
-        let rows = if bytes.ended { planes.unit_rows() } else { units[1] };
+        let rows = if bytes.ended {
+            planes.unit_rows()
+        } else {
+            units[1]
+        };
         let mut buffers: Vec<Blocks> = (parts.iter())
             .map(|part| Blocks::new(planes.across(part.component), part.factors[1], 0))
             .collect();

@@ -105,7 +105,9 @@ impl Stretch {
                 }
             }
             Some(far) => {
-                let rows = near[from..from + count].iter().zip(&far[from..from + count]);
+                let rows = near[from..from + count]
+                    .iter()
+                    .zip(&far[from..from + count]);
                 for (sum, (&near, &far)) in middle.iter_mut().zip(rows) {
                     *sum = 3 * u16::from(near) + u16::from(far);
                 }
@@ -116,7 +118,11 @@ impl Stretch {
             Some(far) => 3 * u16::from(near[column]) + u16::from(far[column]),
         };
         // At the edge of the picture a sample is its own neighbour.
-        self.sums[0] = if self.first > 0 { outer(from - 1) } else { self.sums[1] };
+        self.sums[0] = if self.first > 0 {
+            outer(from - 1)
+        } else {
+            self.sums[1]
+        };
         self.sums[count + 1] = if self.first + count < plane.whole[0] {
             outer(from + count)
         } else {
