@@ -36,6 +36,7 @@
 
 pub mod random;
 
+mod cache;
 mod dataset;
 mod decode;
 mod error;
@@ -46,6 +47,7 @@ mod sampler;
 mod spec;
 mod transform;
 
+pub use cache::{CacheConfig, CacheStats, ImageCache};
 pub use dataset::{
     BoundingBox, Dataset, GroundTruth, ImageSource, Item, ItemId, Part, PublishedCount, Role,
     Split, Subset,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decode::Picture;
 use crate::random::{Key, Purpose};
-use crate::{DataError, Dataset, ItemId, Transform};
+use crate::{DataError, Dataset, ImageCache, ItemId, Transform};
 
 /// What becomes of an image that cannot be read or decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -90,6 +90,7 @@ pub struct Batch {
 #[derive(Debug, Clone)]
 pub struct Loader {
     inner: Arc<Inner>,
+    cache: Option<Arc<ImageCache>>,
     prefetch: usize,
 }
 
@@ -145,8 +146,16 @@ impl Loader {
         };
         Ok(Self {
             inner: Arc::new(inner),
+            cache: None,
             prefetch,
         })
+    }
+
+    /// Takes large images from `cache`, resized, and puts them there.
+    #[must_use]
+    pub fn with_cache(mut self, cache: Arc<ImageCache>) -> Self {
+        self.cache = Some(cache);
+        self
     }
 
     /// The data set that it loads from.
@@ -171,10 +180,11 @@ impl Loader {
         let (sender, receiver) = sync_channel(self.prefetch - 1);
         let stop = Arc::new(AtomicBool::new(false));
         let requests = requests.into_iter();
-        let (inner, stopped) = (Arc::clone(&self.inner), Arc::clone(&stop));
+        let (inner, cache) = (Arc::clone(&self.inner), self.cache.clone());
+        let stopped = Arc::clone(&stop);
         let work = move || {
             for request in requests {
-                let Some(batch) = inner.load(request, &stopped) else {
+                let Some(batch) = inner.load(request, cache.as_deref(), &stopped) else {
                     return;
                 };
                 let last = batch.is_err();
@@ -213,7 +223,8 @@ impl Loader {
     /// An id that the data set does not have; with [`CorruptPolicy::Error`], an image that cannot be read.
     pub fn load(&self, request: BatchRequest) -> Result<Batch, DataError> {
         let never = AtomicBool::new(false);
-        self.inner.load(request, &never).unwrap_or_else(|| {
+        let cache = self.cache.as_deref();
+        self.inner.load(request, cache, &never).unwrap_or_else(|| {
             Err(DataError::Loader {
                 problem: "the work was stopped".to_owned(),
             })
@@ -223,7 +234,12 @@ impl Loader {
 
 impl Inner {
     /// `None` if it was stopped.
-    fn load(&self, request: BatchRequest, stop: &AtomicBool) -> Option<Result<Batch, DataError>> {
+    fn load(
+        &self,
+        request: BatchRequest,
+        cache: Option<&ImageCache>,
+        stop: &AtomicBool,
+    ) -> Option<Result<Batch, DataError>> {
         let BatchRequest {
             epoch,
             step,
@@ -247,7 +263,7 @@ impl Inner {
                             step,
                             item: id as u64,
                         };
-                        self.load_image(id, key, place)?;
+                        self.load_image(id, key, cache, place)?;
                     }
                     Ok(())
                 })
@@ -285,16 +301,29 @@ impl Inner {
         }))
     }
 
-    fn load_image(&self, id: ItemId, key: Key, place: &mut [u8]) -> Result<(), DataError> {
+    fn load_image(
+        &self,
+        id: ItemId,
+        key: Key,
+        cache: Option<&ImageCache>,
+        place: &mut [u8],
+    ) -> Result<(), DataError> {
         let item = self.dataset.item(id)?;
+        let bbox = item.bbox.filter(|_| self.dataset.crops_to_boxes());
+        let mut apply = |picture: Picture<'_>| {
+            let rng = || key.generator(Purpose::Augmentation);
+            self.transform
+                .apply_to(picture, rng, self.reduced_jpeg, place)
+        };
+        if let Some(image) = cache.map_or(Ok(None), |cache| cache.image(item, bbox))? {
+            return apply(Picture::of(&image)?);
+        }
         let (bytes, name) = (item.encoded_bytes()?, item.location());
         let mut picture = Picture::open(&bytes, &name)?;
-        if let Some(bbox) = item.bbox.filter(|_| self.dataset.crops_to_boxes()) {
+        if let Some(bbox) = bbox {
             picture.crop_to(bbox)?;
         }
-        let rng = || key.generator(Purpose::Augmentation);
-        self.transform
-            .apply_to(picture, rng, self.reduced_jpeg, place)
+        apply(picture)
     }
 }
 

@@ -17,8 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::DataError;
 use crate::decode::Picture;
-pub(crate) use resize::Region;
-use resize::resize_rgb;
+pub(crate) use resize::{Region, resize_rgb};
 
 /// The largest side of an output image, in pixels.
 const MAX_SIDE: usize = 16_384;
@@ -259,7 +258,7 @@ impl Transform {
     }
 }
 
-fn check_side(field: &'static str, side: usize) -> Result<(), DataError> {
+pub(crate) fn check_side(field: &'static str, side: usize) -> Result<(), DataError> {
     if (1..=MAX_SIDE).contains(&side) {
         return Ok(());
     }

@@ -71,7 +71,7 @@ fn resize(
 
 /// `region` of `picture`, resized to interleaved RGB. Pixels outside of the region have no
 /// influence, as if it had been cut out first.
-pub(super) fn resize_rgb(
+pub(crate) fn resize_rgb(
     picture: Picture<'_>,
     region: Region,
     width: u32,
