@@ -2,6 +2,7 @@
 
 mod emoji;
 mod gpu;
+mod images;
 mod loss;
 mod machine;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
@@ -43,6 +44,11 @@ enum Bench {
     /// Time and peak memory of the loss and its gradient, beside PyTorch and beside the two matrix
     /// products that no implementation avoids
     Loss(loss::Args),
+    /// Images a second from JPEG files to batches, beside torchvision with Pillow
+    Images(images::Args),
+    /// One case of `images`, in this process
+    #[command(hide = true)]
+    ImagesCase(images::CaseArgs),
     /// One case of `loss`, in this process
     #[command(hide = true)]
     LossCase(loss::CaseArgs),
@@ -54,6 +60,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Gpu(args) => return gpu::run(&args),
         Command::Bench(Bench::Step(args)) => step::run(&args)?,
         Command::Bench(Bench::Loss(args)) => loss::run(&args)?,
+        Command::Bench(Bench::Images(args)) => images::run(&args)?,
+        Command::Bench(Bench::ImagesCase(args)) => images::run_case(&args)?,
         Command::Bench(Bench::LossCase(args)) => loss::run_case(&args)?,
     }
     Ok(ExitCode::SUCCESS)

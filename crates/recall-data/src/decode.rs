@@ -1,26 +1,203 @@
+use std::borrow::Cow;
 use std::io::Cursor;
 
-use image::{DynamicImage, ImageReader, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
-use crate::dataset::Item;
+use crate::jpeg::Jpeg;
+use crate::transform::Region;
 use crate::{BoundingBox, DataError};
+
+/// Pixels of the largest image that is decoded: 2 ^ 27, 0.4 GB of RGB.
+pub const MAX_PIXELS: u64 = 1 << 27;
+
+/// How many times larger than the result a reduced JPEG still has to be, across and down.
+const REDUCED_MARGIN: u32 = 2;
 
 /// Decodes a PNG, JPEG or WebP file to 8-bit RGB, with what `convert("RGB")` of Pillow makes of the
 /// other kinds: grey is repeated, palettes are resolved, alpha is dropped (not composited), of 16
-/// bits the upper 8 stay. An orientation in the metadata is not applied. Of an animation the first
-/// frame is taken.
+/// bits the upper 8 stay, CMYK is taken for inverted, as Adobe's programs write it. An orientation
+/// in the metadata is not applied, as Pillow and torchvision do not. Of an animation the first frame
+/// is taken.
+///
+/// JPEG pixels are those of libjpeg-turbo, bit for bit, for all but rare kinds (arithmetic codes,
+/// odd sampling factors) and damaged files, which another decoder is asked about: it may differ by
+/// 4 of 255.
 ///
 /// # Errors
 ///
-/// [`DataError::Decode`] with `name` in it.
+/// [`DataError::Decode`] with `name` in it: bytes that are no image or are cut short, an image of
+/// more than 134 million pixels or 512 MiB.
 pub fn decode_rgb(bytes: &[u8], name: &str) -> Result<RgbImage, DataError> {
-    let fail = |problem: String| DataError::Decode {
-        image: name.to_owned(),
-        problem,
-    };
-    if bytes.is_empty() {
-        return Err(fail("it is empty".into()));
+    let picture = Picture::open(bytes, name)?;
+    let whole = picture.region();
+    picture
+        .part(whole, None)
+        .map(|part| part.image.into_owned())
+}
+
+/// An image whose size is known, and whose pixels are decoded once it is known which are wanted.
+pub(crate) struct Picture<'a> {
+    name: &'a str,
+    source: Source<'a>,
+    /// The part that counts.
+    bounds: Region,
+}
+
+enum Source<'a> {
+    /// The file again, for another decoder.
+    Jpeg(Box<Jpeg<'a>>, &'a [u8]),
+    Pixels(Cow<'a, RgbImage>),
+}
+
+/// Decoded pixels.
+pub(crate) struct Part<'a> {
+    pub image: Cow<'a, RgbImage>,
+    /// Where in `image` the region is that was asked for.
+    pub left: f64,
+    pub top: f64,
+    /// Its pixels are `1 / reduction` as long as those that were asked for.
+    pub reduction: u32,
+}
+
+impl<'a> Picture<'a> {
+    /// Looks at an encoded image. What is no JPEG is decoded.
+    pub fn open(bytes: &'a [u8], name: &'a str) -> Result<Self, DataError> {
+        let fail = |problem: String| DataError::Decode {
+            image: name.to_owned(),
+            problem,
+        };
+        if bytes.is_empty() {
+            return Err(fail("it is empty".into()));
+        }
+        let jpeg = Jpeg::is_one(bytes)
+            .then(|| Jpeg::open(bytes).ok())
+            .flatten();
+        let source = match jpeg {
+            Some(jpeg) => {
+                let (width, height) = jpeg.dimensions();
+                check_size(width, height).map_err(fail)?;
+                Source::Jpeg(Box::new(jpeg), bytes)
+            }
+            None => Source::Pixels(Cow::Owned(decode_whole(bytes).map_err(fail)?)),
+        };
+        let (width, height) = match &source {
+            Source::Jpeg(jpeg, _) => jpeg.dimensions(),
+            Source::Pixels(image) => image.dimensions(),
+        };
+        Ok(Self {
+            name,
+            source,
+            bounds: Region {
+                left: 0,
+                top: 0,
+                width,
+                height,
+            },
+        })
     }
+
+    /// Pixels that are there already.
+    pub fn of(image: &'a RgbImage) -> Result<Self, DataError> {
+        Ok(Self {
+            name: "",
+            bounds: Region::of(image)?,
+            source: Source::Pixels(Cow::Borrowed(image)),
+        })
+    }
+
+    /// Cuts the picture to a box, as far as that lies within.
+    pub fn crop_to(&mut self, bbox: BoundingBox) -> Result<(), DataError> {
+        let Region { width, height, .. } = self.bounds;
+        let (right, bottom) = (bbox.right().min(width), bbox.bottom().min(height));
+        if bbox.left() >= right || bbox.top() >= bottom {
+            return Err(DataError::Decode {
+                image: self.name.to_owned(),
+                problem: format!(
+                    "its box from ({}, {}) to ({}, {}) lies outside of the {width} x {height} pixels",
+                    bbox.left(),
+                    bbox.top(),
+                    bbox.right(),
+                    bbox.bottom(),
+                ),
+            });
+        }
+        self.bounds = Region {
+            left: bbox.left(),
+            top: bbox.top(),
+            width: right - bbox.left(),
+            height: bottom - bbox.top(),
+        };
+        Ok(())
+    }
+
+    /// All of it.
+    pub fn region(&self) -> Region {
+        Region {
+            left: 0,
+            top: 0,
+            ..self.bounds
+        }
+    }
+
+    /// The pixels of a region. With `reduce_to`, the width and height that the region will be
+    /// resized to, a JPEG that is much larger may come reduced.
+    pub fn part(self, region: Region, reduce_to: Option<[u32; 2]>) -> Result<Part<'a>, DataError> {
+        let region = Region {
+            left: self.bounds.left + region.left,
+            top: self.bounds.top + region.top,
+            ..region
+        };
+        let cut = |image: Cow<'a, RgbImage>| Part {
+            image,
+            left: region.left.into(),
+            top: region.top.into(),
+            reduction: 1,
+        };
+        let (jpeg, bytes) = match self.source {
+            Source::Pixels(image) => return Ok(cut(image)),
+            Source::Jpeg(jpeg, bytes) => (jpeg, bytes),
+        };
+        let reduction = reduce_to.map_or(1, |to| reduction(region, to));
+        if let Ok(image) = jpeg.decode(region, reduction) {
+            let within = |start: u32| f64::from(start % reduction) / f64::from(reduction);
+            return Ok(Part {
+                image: Cow::Owned(image),
+                left: within(region.left),
+                top: within(region.top),
+                reduction,
+            });
+        }
+        match decode_whole(bytes) {
+            Ok(image) => Ok(cut(Cow::Owned(image))),
+            Err(problem) => Err(DataError::Decode {
+                image: self.name.to_owned(),
+                problem,
+            }),
+        }
+    }
+}
+
+/// The strongest reduction that leaves the region large enough for what it is resized to.
+fn reduction(region: Region, [width, height]: [u32; 2]) -> u32 {
+    let enough = |reduction: &u32| {
+        region.width / reduction >= width * REDUCED_MARGIN
+            && region.height / reduction >= height * REDUCED_MARGIN
+    };
+    [8, 4, 2].into_iter().find(enough).unwrap_or(1)
+}
+
+fn check_size(width: u32, height: u32) -> Result<(), String> {
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(format!(
+            "it has {width} x {height} pixels, more than the {MAX_PIXELS} that are decoded: make it \
+             smaller"
+        ));
+    }
+    Ok(())
+}
+
+/// Decodes all of an image.
+fn decode_whole(bytes: &[u8]) -> Result<RgbImage, String> {
     let decode = || {
         let reader = ImageReader::new(Cursor::new(bytes))
             .with_guessed_format()
@@ -28,14 +205,22 @@ pub fn decode_rgb(bytes: &[u8], name: &str) -> Result<RgbImage, DataError> {
         if reader.format().is_none() {
             return Err("it is none of PNG, JPEG and WebP".to_owned());
         }
-        reader.decode().map_err(|error| error.to_string())
+        let mut decoder = reader.into_decoder().map_err(|error| error.to_string())?;
+        let (width, height) = decoder.dimensions();
+        check_size(width, height)?;
+        // The limits count what the decoder takes beside the pixels.
+        let mut limits = Limits::default();
+        limits
+            .reserve(decoder.total_bytes())
+            .and_then(|()| decoder.set_limits(limits))
+            .and_then(|()| DynamicImage::from_decoder(decoder))
+            .map_err(|error| error.to_string())
     };
     // A decoder that panics on a malformed file is a decoder's bug, but one file must not take a
     // training run down with it.
-    let decoded = std::panic::catch_unwind(decode)
+    std::panic::catch_unwind(decode)
         .unwrap_or_else(|_| Err("the decoder gave up on it".to_owned()))
-        .map_err(fail)?;
-    Ok(to_rgb8(decoded))
+        .map(to_rgb8)
 }
 
 fn to_rgb8(image: DynamicImage) -> RgbImage {
@@ -58,42 +243,11 @@ fn to_rgb8(image: DynamicImage) -> RgbImage {
     }
 }
 
-/// Reads the image of an item, cut to its box.
-pub(crate) fn read_rgb(item: &Item, crop: bool) -> Result<RgbImage, DataError> {
-    let image = decode_rgb(&item.encoded_bytes()?, &item.location())?;
-    match item.bbox.filter(|_| crop) {
-        None => Ok(image),
-        Some(bbox) => crop_to_box(&image, bbox).ok_or_else(|| DataError::Decode {
-            image: item.location(),
-            problem: format!(
-                "its box from ({}, {}) to ({}, {}) lies outside of the {} x {} pixels",
-                bbox.left(),
-                bbox.top(),
-                bbox.right(),
-                bbox.bottom(),
-                image.width(),
-                image.height()
-            ),
-        }),
-    }
-}
-
-fn crop_to_box(image: &RgbImage, bbox: BoundingBox) -> Option<RgbImage> {
-    let right = bbox.right().min(image.width());
-    let bottom = bbox.bottom().min(image.height());
-    let width = right.checked_sub(bbox.left()).filter(|&width| width > 0)?;
-    let height = bottom
-        .checked_sub(bbox.top())
-        .filter(|&height| height > 0)?;
-    Some(image::imageops::crop_imm(image, bbox.left(), bbox.top(), width, height).to_image())
-}
-
 #[cfg(test)]
 mod tests {
     use image::{ExtendedColorType, ImageEncoder, ImageFormat};
 
     use super::*;
-    use crate::{ImageSource, Split};
 
     fn png(bytes: &[u8], width: u32, height: u32, kind: ExtendedColorType) -> Vec<u8> {
         let mut file = Vec::new();
@@ -146,14 +300,17 @@ mod tests {
     fn a_box_is_cut_to_the_image_and_refused_outside() {
         let pixels: Vec<u8> = (0..4 * 3).flat_map(|value| [value, 0, 0]).collect();
         let bytes: &'static [u8] = png(&pixels, 4, 3, ExtendedColorType::Rgb8).leak();
-        let mut item = Item::new("x", ImageSource::Embedded(bytes), 0, Split::Test);
-        item.bbox = Some(BoundingBox::new(2, 1, 9, 9).unwrap());
-        let cut = read_rgb(&item, true).unwrap();
-        assert_eq!(cut.dimensions(), (2, 2));
-        assert_eq!(cut.get_pixel(0, 0).0[0], 6);
-        item.bbox = Some(BoundingBox::new(4, 0, 9, 9).unwrap());
-        let message = read_rgb(&item, true).unwrap_err().to_string();
-        assert!(message.contains("4 x 3"), "{message}");
+        let cut = |bbox| {
+            let mut picture = Picture::open(bytes, "x")?;
+            picture.crop_to(bbox)?;
+            let region = picture.region();
+            Ok::<_, DataError>((region, picture.part(region, None)?))
+        };
+        let (region, part) = cut(BoundingBox::new(2, 1, 9, 9).unwrap()).unwrap();
+        assert_eq!((region.width, region.height), (2, 2));
+        assert_eq!((part.left, part.top), (2.0, 1.0));
+        let error = cut(BoundingBox::new(4, 0, 9, 9).unwrap()).err().unwrap();
+        assert!(error.to_string().contains("4 x 3"), "{error}");
         assert!(BoundingBox::new(3, 0, 3, 9).is_err());
     }
 }

@@ -37,26 +37,30 @@
 pub mod check;
 pub mod random;
 
+mod cache;
 mod dataset;
 mod decode;
 mod error;
 mod formats;
+mod jpeg;
 mod loader;
 mod readers;
 mod sampler;
 mod spec;
 mod transform;
 
+pub use cache::{CacheConfig, CacheStats, ImageCache};
 pub use dataset::{
     BoundingBox, Dataset, GroundTruth, ImageSource, Item, ItemId, Part, PublishedCount, Role,
     Split, Subset,
 };
-pub use decode::decode_rgb;
+pub use decode::{MAX_PIXELS, decode_rgb};
 pub use error::DataError;
 pub use loader::{Batch, BatchRequest, Batches, CorruptPolicy, Loader, LoaderConfig};
 pub use readers::split_classes_in_half;
 pub use sampler::{BatchSampler, BatchSamplerConfig, ClassCount, SmallClasses};
 pub use spec::{Benchmark, DataSpec};
 pub use transform::{
-    ColourJitter, EvalTransform, RandomResizedCrop, TrainTransform, Transform, TransformConfig,
+    ColourJitter, EvalTransform, RandomAffine, RandomResizedCrop, TrainTransform, Transform,
+    TransformConfig,
 };

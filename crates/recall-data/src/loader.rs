@@ -8,9 +8,9 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::{Deserialize, Serialize};
 
-use crate::decode::read_rgb;
+use crate::decode::Picture;
 use crate::random::{Key, Purpose};
-use crate::{DataError, Dataset, ItemId, Transform};
+use crate::{DataError, Dataset, ImageCache, ItemId, Transform};
 
 /// What becomes of an image that cannot be read or decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -38,6 +38,11 @@ pub struct LoaderConfig {
     pub corrupt: CorruptPolicy,
     /// Seed of the augmentation. Default: 0.
     pub seed: u64,
+    /// Whether a JPEG may be decoded at a half, a quarter or an eighth of its size, if what is used
+    /// of it is still at least twice as long as the result, across and down. Faster for photographs
+    /// of some megapixels; the pixels are others than those of a full decoding, see
+    /// `docs/benchmarks.md` for how far. Default: false.
+    pub reduced_jpeg: bool,
 }
 
 impl Default for LoaderConfig {
@@ -47,6 +52,7 @@ impl Default for LoaderConfig {
             prefetch: 2,
             corrupt: CorruptPolicy::Error,
             seed: 0,
+            reduced_jpeg: false,
         }
     }
 }
@@ -85,6 +91,7 @@ pub struct Batch {
 #[derive(Debug, Clone)]
 pub struct Loader {
     inner: Arc<Inner>,
+    cache: Option<Arc<ImageCache>>,
     prefetch: usize,
 }
 
@@ -95,6 +102,7 @@ struct Inner {
     pool: ThreadPool,
     corrupt: CorruptPolicy,
     seed: u64,
+    reduced_jpeg: bool,
 }
 
 impl Loader {
@@ -116,6 +124,7 @@ impl Loader {
             prefetch,
             corrupt,
             seed,
+            reduced_jpeg,
         } = config;
         if prefetch == 0 {
             let problem = "prefetch is 0, but at least 1 batch has to be held".to_owned();
@@ -134,11 +143,20 @@ impl Loader {
             pool,
             corrupt,
             seed,
+            reduced_jpeg,
         };
         Ok(Self {
             inner: Arc::new(inner),
+            cache: None,
             prefetch,
         })
+    }
+
+    /// Takes large images from `cache`, resized, and puts them there.
+    #[must_use]
+    pub fn with_cache(mut self, cache: Arc<ImageCache>) -> Self {
+        self.cache = Some(cache);
+        self
     }
 
     /// The data set that it loads from.
@@ -163,10 +181,11 @@ impl Loader {
         let (sender, receiver) = sync_channel(self.prefetch - 1);
         let stop = Arc::new(AtomicBool::new(false));
         let requests = requests.into_iter();
-        let (inner, stopped) = (Arc::clone(&self.inner), Arc::clone(&stop));
+        let (inner, cache) = (Arc::clone(&self.inner), self.cache.clone());
+        let stopped = Arc::clone(&stop);
         let work = move || {
             for request in requests {
-                let Some(batch) = inner.load(request, &stopped) else {
+                let Some(batch) = inner.load(request, cache.as_deref(), &stopped) else {
                     return;
                 };
                 let last = batch.is_err();
@@ -205,7 +224,8 @@ impl Loader {
     /// An id that the data set does not have; with [`CorruptPolicy::Error`], an image that cannot be read.
     pub fn load(&self, request: BatchRequest) -> Result<Batch, DataError> {
         let never = AtomicBool::new(false);
-        self.inner.load(request, &never).unwrap_or_else(|| {
+        let cache = self.cache.as_deref();
+        self.inner.load(request, cache, &never).unwrap_or_else(|| {
             Err(DataError::Loader {
                 problem: "the work was stopped".to_owned(),
             })
@@ -215,7 +235,12 @@ impl Loader {
 
 impl Inner {
     /// `None` if it was stopped.
-    fn load(&self, request: BatchRequest, stop: &AtomicBool) -> Option<Result<Batch, DataError>> {
+    fn load(
+        &self,
+        request: BatchRequest,
+        cache: Option<&ImageCache>,
+        stop: &AtomicBool,
+    ) -> Option<Result<Batch, DataError>> {
         let BatchRequest {
             epoch,
             step,
@@ -241,7 +266,7 @@ impl Inner {
                             step,
                             item: copy << 40 | id as u64,
                         };
-                        place.copy_from_slice(&self.load_image(id, key)?);
+                        self.load_image(id, key, cache, place)?;
                     }
                     Ok(())
                 })
@@ -279,10 +304,29 @@ impl Inner {
         }))
     }
 
-    fn load_image(&self, id: ItemId, key: Key) -> Result<Vec<u8>, DataError> {
-        let image = read_rgb(self.dataset.item(id)?, self.dataset.crops_to_boxes())?;
-        self.transform
-            .apply(&image, || key.generator(Purpose::Augmentation))
+    fn load_image(
+        &self,
+        id: ItemId,
+        key: Key,
+        cache: Option<&ImageCache>,
+        place: &mut [u8],
+    ) -> Result<(), DataError> {
+        let item = self.dataset.item(id)?;
+        let bbox = item.bbox.filter(|_| self.dataset.crops_to_boxes());
+        let mut apply = |picture: Picture<'_>| {
+            let rng = || key.generator(Purpose::Augmentation);
+            self.transform
+                .apply_to(picture, rng, self.reduced_jpeg, place)
+        };
+        if let Some(image) = cache.map_or(Ok(None), |cache| cache.image(item, bbox))? {
+            return apply(Picture::of(&image)?);
+        }
+        let (bytes, name) = (item.encoded_bytes()?, item.location());
+        let mut picture = Picture::open(&bytes, &name)?;
+        if let Some(bbox) = bbox {
+            picture.crop_to(bbox)?;
+        }
+        apply(picture)
     }
 }
 

@@ -1,10 +1,12 @@
 //! From a decoded image to the pixels of a batch, with the semantics of torchvision on Pillow
 //! images, so that a recipe written for those means the same here.
 
+mod affine;
 mod colour;
 mod crop;
 mod resize;
 
+pub use affine::RandomAffine;
 pub use colour::ColourJitter;
 pub use crop::RandomResizedCrop;
 
@@ -14,7 +16,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
-use resize::{Region, resize_rgb};
+use crate::decode::Picture;
+pub(crate) use resize::{Region, resize_rgb};
 
 /// The largest side of an output image, in pixels.
 const MAX_SIDE: usize = 16_384;
@@ -30,7 +33,7 @@ pub struct TransformConfig {
     pub eval: EvalTransform,
 }
 
-/// Random augmentation: crop, resize, mirror, colours, in this order.
+/// Random augmentation: crop, resize, mirror, affine map, colours, in this order.
 ///
 /// The default is the common recipe of metric learning: a random resized crop to 224 x 224 and a
 /// flip of every other image.
@@ -46,6 +49,9 @@ pub struct TrainTransform {
     /// Probability of mirroring left and right, 0 to 1. Default: 0.5.
     #[serde(default)]
     pub horizontal_flip: f32,
+    /// A random rotation, shift, scaling and shear. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_affine: Option<RandomAffine>,
     /// Random changes of the colours. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub colour_jitter: Option<ColourJitter>,
@@ -57,6 +63,7 @@ impl Default for TrainTransform {
             size: [224, 224],
             random_resized_crop: Some(RandomResizedCrop::default()),
             horizontal_flip: 0.5,
+            random_affine: None,
             colour_jitter: None,
         }
     }
@@ -82,6 +89,9 @@ impl TrainTransform {
         self.random_resized_crop
             .as_ref()
             .map_or(Ok(()), RandomResizedCrop::validate)?;
+        self.random_affine
+            .as_ref()
+            .map_or(Ok(()), RandomAffine::validate)?;
         self.colour_jitter
             .as_ref()
             .map_or(Ok(()), ColourJitter::validate)
@@ -94,20 +104,37 @@ impl TrainTransform {
     /// A field out of its range, an image without pixels.
     pub fn apply(&self, image: &RgbImage, rng: &mut impl Rng) -> Result<Vec<u8>, DataError> {
         self.validate()?;
-        let whole = Region::of(image)?;
+        let [height, width] = self.size;
+        let mut pixels = vec![0; 3 * height * width];
+        self.apply_to(Picture::of(image)?, rng, false, &mut pixels)?;
+        Ok(pixels)
+    }
+
+    fn apply_to(
+        &self,
+        picture: Picture<'_>,
+        rng: &mut impl Rng,
+        reduce: bool,
+        out: &mut [u8],
+    ) -> Result<(), DataError> {
+        let whole = picture.region();
         let region = match &self.random_resized_crop {
             Some(crop) => crop.draw(whole.width, whole.height, rng),
             None => whole,
         };
         let [height, width] = self.size;
-        let mut pixels = resize_rgb(image, region, width as u32, height as u32)?;
+        let mut pixels = resize_rgb(picture, region, width as u32, height as u32, reduce)?;
         if self.horizontal_flip > 0.0 && rng.random::<f32>() < self.horizontal_flip {
             mirror(&mut pixels, width);
+        }
+        if let Some(affine) = &self.random_affine {
+            pixels = affine.apply(&pixels, width, height, rng);
         }
         if let Some(jitter) = &self.colour_jitter {
             jitter.apply(&mut pixels, rng);
         }
-        Ok(planar(&pixels))
+        planar(&pixels, out);
+        Ok(())
     }
 }
 
@@ -156,9 +183,20 @@ impl EvalTransform {
     /// A field out of its range, an image without pixels.
     pub fn apply(&self, image: &RgbImage) -> Result<Vec<u8>, DataError> {
         self.validate()?;
-        let whole = Region::of(image)?;
-        let pixels = resize::resize_and_crop_middle(image, whole, self.resize, self.crop)?;
-        Ok(planar(&pixels))
+        let mut pixels = vec![0; 3 * self.crop * self.crop];
+        self.apply_to(Picture::of(image)?, false, &mut pixels)?;
+        Ok(pixels)
+    }
+
+    fn apply_to(
+        &self,
+        picture: Picture<'_>,
+        reduce: bool,
+        out: &mut [u8],
+    ) -> Result<(), DataError> {
+        let pixels = resize::resize_and_crop_middle(picture, self.resize, self.crop, reduce)?;
+        planar(&pixels, out);
+        Ok(())
     }
 }
 
@@ -204,19 +242,23 @@ impl Transform {
         }
     }
 
-    pub(crate) fn apply(
+    /// Writes the planar pixels of `picture` to `out`. `reduce` allows a JPEG to be decoded at a
+    /// reduced size. The fields are valid.
+    pub(crate) fn apply_to(
         &self,
-        image: &RgbImage,
+        picture: Picture<'_>,
         rng: impl FnOnce() -> ChaCha8Rng,
-    ) -> Result<Vec<u8>, DataError> {
+        reduce: bool,
+        out: &mut [u8],
+    ) -> Result<(), DataError> {
         match self {
-            Self::Train(transform) => transform.apply(image, &mut rng()),
-            Self::Eval(transform) => transform.apply(image),
+            Self::Train(transform) => transform.apply_to(picture, &mut rng(), reduce, out),
+            Self::Eval(transform) => transform.apply_to(picture, reduce, out),
         }
     }
 }
 
-fn check_side(field: &'static str, side: usize) -> Result<(), DataError> {
+pub(crate) fn check_side(field: &'static str, side: usize) -> Result<(), DataError> {
     if (1..=MAX_SIDE).contains(&side) {
         return Ok(());
     }
@@ -239,12 +281,13 @@ fn mirror(pixels: &mut [u8], width: usize) {
 }
 
 /// Interleaved RGB to planes.
-fn planar(pixels: &[u8]) -> Vec<u8> {
-    let mut planes = Vec::with_capacity(pixels.len());
-    for channel in 0..3 {
-        planes.extend(pixels.chunks_exact(3).map(|pixel| pixel[channel]));
+fn planar(pixels: &[u8], out: &mut [u8]) {
+    let (red, rest) = out.split_at_mut(pixels.len() / 3);
+    let (green, blue) = rest.split_at_mut(pixels.len() / 3);
+    let planes = red.iter_mut().zip(green).zip(blue);
+    for (pixel, ((red, green), blue)) in pixels.chunks_exact(3).zip(planes) {
+        (*red, *green, *blue) = (pixel[0], pixel[1], pixel[2]);
     }
-    planes
 }
 
 #[cfg(test)]

@@ -212,10 +212,12 @@ impl Default for ImageConfig {
                 }),
                 // A mirrored arrow is another emoji.
                 horizontal_flip: 0.0,
+                random_affine: None,
                 colour_jitter: Some(ColourJitter {
                     brightness: 0.4,
                     contrast: 0.4,
                     saturation: 0.5,
+                    hue: 0.0,
                 }),
             },
             eval: EvalTransform {

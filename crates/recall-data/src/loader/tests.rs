@@ -52,7 +52,9 @@ fn train() -> TrainTransform {
             brightness: 0.4,
             contrast: 0.4,
             saturation: 0.4,
+            ..ColourJitter::default()
         }),
+        ..TrainTransform::default()
     }
 }
 

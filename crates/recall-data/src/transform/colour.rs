@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::DataError;
 
-/// Random changes of brightness, contrast and saturation, in a random order. A strength `s` draws a
-/// factor uniformly from `[max(0, 1 - s), 1 + s]`; at 0 the step is left out.
+/// Random changes of brightness, contrast, saturation and hue, in a random order. A strength `s`
+/// draws a factor uniformly from `[max(0, 1 - s), 1 + s]`, and for the hue a part of the circle of
+/// colours from `[-s, s]`; at 0 the step is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ColourJitter {
@@ -18,6 +19,9 @@ pub struct ColourJitter {
     /// Strength for the saturation, at least 0. Default: 0.
     #[serde(default)]
     pub saturation: f32,
+    /// Strength for the hue, 0 to 0.5. Default: 0.
+    #[serde(default)]
+    pub hue: f32,
 }
 
 #[derive(Clone, Copy)]
@@ -25,6 +29,7 @@ enum Step {
     Brightness,
     Contrast,
     Saturation,
+    Hue,
 }
 
 impl ColourJitter {
@@ -42,6 +47,13 @@ impl ColourJitter {
                 });
             }
         }
+        if !(0.0..=0.5).contains(&self.hue) {
+            return Err(DataError::Transform {
+                field: "colour_jitter.hue",
+                value: self.hue.to_string(),
+                expected: "it is a part of the circle of colours, from 0 to 0.5",
+            });
+        }
         Ok(())
     }
 
@@ -51,12 +63,22 @@ impl ColourJitter {
             (Step::Brightness, self.brightness),
             (Step::Contrast, self.contrast),
             (Step::Saturation, self.saturation),
+            (Step::Hue, self.hue),
         ];
-        steps.shuffle(rng);
+        if self.hue == 0.0 {
+            // Without the hue three steps are put in order: as it was before there was one, so that
+            // older runs can be repeated.
+            steps[..3].shuffle(rng);
+        } else {
+            steps.shuffle(rng);
+        }
         for (step, strength) in steps {
             if strength > 0.0 {
-                let low = (1.0 - strength).max(0.0);
-                let factor = low + (1.0 + strength - low) * rng.random::<f32>();
+                let (low, high) = match step {
+                    Step::Hue => (-strength, strength),
+                    _ => ((1.0 - strength).max(0.0), 1.0 + strength),
+                };
+                let factor = low + (high - low) * rng.random::<f32>();
                 step.apply(pixels, factor);
             }
         }
@@ -85,6 +107,15 @@ impl Step {
                         .for_each(|value| *value = blend(grey, *value, factor));
                 }
             }
+            Self::Hue => {
+                // The circle has 255 steps, and a shift that is cut to one of them.
+                let shift = (factor * 255.0) as i32;
+                for pixel in pixels.chunks_exact_mut(3) {
+                    let [hue, saturation, value] = to_hsv([pixel[0], pixel[1], pixel[2]]);
+                    let hue = (i32::from(hue) + shift) as u8;
+                    pixel.copy_from_slice(&from_hsv([hue, saturation, value]));
+                }
+            }
         }
     }
 }
@@ -102,6 +133,46 @@ fn luma(pixel: &[u8]) -> u8 {
         + 7_471 * u32::from(pixel[2])
         + 0x8000;
     (sum >> 16) as u8
+}
+
+/// Hue, saturation and value as bytes, cut as Pillow cuts them.
+fn to_hsv([red, green, blue]: [u8; 3]) -> [u8; 3] {
+    let most = red.max(green).max(blue);
+    let range = most - red.min(green).min(blue);
+    if range == 0 {
+        return [0, 0, most];
+    }
+    let part = |colour: u8| f32::from(most - colour) / f32::from(range);
+    let sixth = if red == most {
+        part(blue) - part(green)
+    } else if green == most {
+        2.0 + part(red) - part(blue)
+    } else {
+        4.0 + part(green) - part(red)
+    };
+    let hue = ((f64::from(sixth) / 6.0 + 1.0) % 1.0) as f32;
+    let saturation = f32::from(range) / f32::from(most);
+    let cut = |value: f32| (f64::from(value) * 255.0) as u8;
+    [cut(hue), cut(saturation), most]
+}
+
+/// The way back.
+fn from_hsv([hue, saturation, value]: [u8; 3]) -> [u8; 3] {
+    let sixth = f64::from(hue) * 6.0 / 255.0;
+    let within = (sixth - sixth.floor()) as f32;
+    let saturation = f32::from(saturation) / 255.0;
+    let shade = |part: f64| (f64::from(value) * (1.0 - part)).round() as u8;
+    let low = shade(saturation.into());
+    let falling = shade((saturation * within).into());
+    let rising = shade(f64::from(saturation) * (1.0 - f64::from(within)));
+    match sixth as u8 % 6 {
+        0 => [value, rising, low],
+        1 => [falling, value, low],
+        2 => [low, value, rising],
+        3 => [low, falling, value],
+        4 => [rising, low, value],
+        _ => [value, low, falling],
+    }
 }
 
 fn mean_luma(pixels: &[u8]) -> u8 {
@@ -156,6 +227,7 @@ mod tests {
             brightness: 0.5,
             contrast: 0.5,
             saturation: 0.5,
+            hue: 0.1,
         };
         strong.apply(&mut pixels, &mut rng);
         assert_ne!(pixels, interleaved(PLANES));

@@ -36,7 +36,14 @@ fn assert_near(found: &[u8], expected: &[u8], tolerance: u8) {
 }
 
 fn resized(image: &RgbImage, region: Region, width: u32, height: u32) -> Vec<u8> {
-    planar(&resize_rgb(image, region, width, height).unwrap())
+    let picture = Picture::of(image).unwrap();
+    planes(&resize_rgb(picture, region, width, height, false).unwrap())
+}
+
+fn planes(pixels: &[u8]) -> Vec<u8> {
+    let mut planes = vec![0; pixels.len()];
+    planar(pixels, &mut planes);
+    planes
 }
 
 #[test]
@@ -100,7 +107,7 @@ fn evaluation_resizes_the_shorter_side_and_cuts_the_middle() {
     let same = EvalTransform { resize: 8, crop: 8 }
         .apply(&pattern(8, 8))
         .unwrap();
-    assert_eq!(same, planar(pattern(8, 8).as_raw()), "nothing to do");
+    assert_eq!(same, planes(pattern(8, 8).as_raw()), "nothing to do");
 }
 
 #[test]
@@ -243,6 +250,7 @@ fn a_configuration_survives_toml_and_unknown_keys_do_not() {
         size: [32, 48],
         random_resized_crop: None,
         horizontal_flip: 0.0,
+        random_affine: None,
         colour_jitter: None,
     };
     for train in [TrainTransform::default(), off.clone()] {
