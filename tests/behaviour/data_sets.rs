@@ -97,6 +97,16 @@ fn a_benchmark_in_its_published_layout() {
 
     let said = run("whole", &["batch.small_classes=take-all"]);
     assert!(said.contains("are taken whole (13 images)"), "{said}");
+
+    // What was kept by one run is what the next one would have made.
+    let kept = "image.cache={folder=\"cache\",shorter_side=24}";
+    for out in ["cold", "warm"] {
+        run(out, &["batch.small_classes=take-all", kept]);
+    }
+    let of = |out| metrics(&dir.path().join(out));
+    assert_eq!(of("cold"), of("warm"));
+    assert_ne!(of("cold"), of("whole"));
+    assert!(fs::read_dir(dir.path().join("cache")).unwrap().count() > 0);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use image::RgbImage;
+use serde::{Deserialize, Serialize};
 
 use crate::decode::Picture;
 use crate::transform::resize_rgb;
@@ -22,7 +23,8 @@ mod tests;
 const ABANDONED: Duration = Duration::from_secs(24 * 3_600);
 
 /// Where resized images are kept, and how large.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CacheConfig {
     /// A folder of its own. It is made if it is not there; deleting it is safe at any time.
     pub folder: PathBuf,

@@ -1,7 +1,7 @@
 //! Everything that determines a run, as one TOML document.
 
 use recall_data::{
-    BatchSamplerConfig, ColourJitter, DataError, DataSpec, Dataset, EvalTransform,
+    BatchSamplerConfig, CacheConfig, ColourJitter, DataError, DataSpec, Dataset, EvalTransform,
     RandomResizedCrop, SmallClasses, TrainTransform, TransformConfig,
 };
 use recall_loss::{LossError, RecallAtKLossConfig};
@@ -100,6 +100,13 @@ pub struct LossConfig {
 pub struct ImageConfig {
     /// Whether images are cut to their boxes.
     pub boxes: Boxes,
+    /// Whether large JPEGs may be decoded at a part of their size: faster, and other pixels; see
+    /// `recall_data::LoaderConfig`.
+    pub reduced_jpeg: bool,
+    /// Where large images are kept resized, so that only the first epoch decodes them; see
+    /// `recall_data::ImageCache`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheConfig>,
     /// What happens to images that are trained on.
     pub train: TrainTransform,
     /// What happens to images that are evaluated.
@@ -204,6 +211,8 @@ impl Default for ImageConfig {
     fn default() -> Self {
         Self {
             boxes: Boxes::AsPublished,
+            reduced_jpeg: false,
+            cache: None,
             train: TrainTransform {
                 size: [32, 32],
                 random_resized_crop: Some(RandomResizedCrop {

@@ -20,14 +20,14 @@ use burn::tensor::{Int, Tensor, TensorData};
 use rand::RngExt;
 use recall_data::random::{Key, Purpose};
 use recall_data::{
-    Batch, BatchSampler, CorruptPolicy, DataSpec, Dataset, Loader, LoaderConfig, SmallClasses,
-    Split, Transform,
+    Batch, BatchSampler, CorruptPolicy, DataSpec, Dataset, ImageCache, Loader, LoaderConfig,
+    SmallClasses, Split, Transform,
 };
 use recall_eval::Evaluation;
 use recall_loss::{Mixup, RecallAtKLoss, RecallBackend};
 
 use crate::embed::{Gallery, embed_items, items_of, metrics};
-use crate::{ConvNet, Optimiser, RunConfig, RunError, StepOutput, TwoPass};
+use crate::{ConvNet, ImageConfig, Optimiser, RunConfig, RunError, StepOutput, TwoPass};
 use gallery::Outcome;
 use records::Records;
 
@@ -70,6 +70,7 @@ impl Loading {
     pub(crate) fn loader(
         &self,
         dataset: &Arc<Dataset>,
+        images: &ImageConfig,
         transform: impl Into<Transform>,
         seed: u64,
     ) -> Result<Loader, RunError> {
@@ -77,9 +78,14 @@ impl Loading {
             threads: self.threads,
             corrupt: self.corrupt,
             seed,
+            reduced_jpeg: images.reduced_jpeg,
             ..LoaderConfig::default()
         };
-        Ok(Loader::new(Arc::clone(dataset), transform, config)?)
+        let loader = Loader::new(Arc::clone(dataset), transform, config)?;
+        Ok(match &images.cache {
+            None => loader,
+            Some(cache) => loader.with_cache(Arc::new(ImageCache::open(cache.clone())?)),
+        })
     }
 }
 
@@ -120,12 +126,15 @@ impl TrainingRun {
             ));
         }
         let loaders = Loaders {
-            train: self
-                .loading
-                .loader(&dataset, config.image.train.clone(), config.seed)?,
+            train: self.loading.loader(
+                &dataset,
+                &config.image,
+                config.image.train.clone(),
+                config.seed,
+            )?,
             test: self
                 .loading
-                .loader(&dataset, config.image.eval, config.seed)?,
+                .loader(&dataset, &config.image, config.image.eval, config.seed)?,
         };
         let folder = RunFolder::create(self.out.as_deref(), dataset.name())?;
         folder.write("config.toml", config.to_toml().as_bytes())?;

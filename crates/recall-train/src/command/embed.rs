@@ -113,9 +113,9 @@ impl OnBackend for EmbedJob<'_> {
     ) -> Self::Output {
         let config = &self.checkpoint.config;
         let model = self.checkpoint.load::<B::InnerBackend>(device)?;
-        let loader = self
-            .loading
-            .loader(self.dataset, config.image.eval, config.seed)?;
+        let loader =
+            self.loading
+                .loader(self.dataset, &config.image, config.image.eval, config.seed)?;
         self.terminal.count("embedding", self.ids.len());
         let embedded = embed_items(
             &model,

@@ -84,9 +84,9 @@ impl OnBackend for EvalJob<'_> {
     ) -> Self::Output {
         let config = &self.checkpoint.config;
         let model = self.checkpoint.load::<B::InnerBackend>(device)?;
-        let loader = self
-            .loading
-            .loader(self.dataset, config.image.eval, config.seed)?;
+        let loader =
+            self.loading
+                .loader(self.dataset, &config.image, config.image.eval, config.seed)?;
         let ids = items_of(self.dataset, Split::Test)?;
         self.terminal.count("embedding", ids.len());
         let (embeddings, kept) = embed_items(
