@@ -11,99 +11,53 @@ const fn fixed(value: f64) -> i32 {
     (value * (1 << BITS) as f64 + 0.5) as i32
 }
 
-/// Eight numbers that go through the same arithmetic: what the compiler makes a vector of.
-#[derive(Clone, Copy)]
-struct Eight([i32; 8]);
-
-impl Eight {
-    #[inline(always)]
-    fn each(self, other: Self, op: impl Fn(i32, i32) -> i32) -> Self {
-        let mut result = [0; 8];
-        for lane in 0..8 {
-            result[lane] = op(self.0[lane], other.0[lane]);
-        }
-        Self(result)
-    }
-
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        // Damaged files may hold any number.
-        self.each(other, i32::wrapping_add)
-    }
-
-    #[inline(always)]
-    fn minus(self, other: Self) -> Self {
-        self.each(other, i32::wrapping_sub)
-    }
-
-    #[inline(always)]
-    fn times(self, factor: i32) -> Self {
-        self.each(self, |value, _| value.wrapping_mul(factor))
-    }
-
-    #[inline(always)]
-    fn shifted(self, bits: u32) -> Self {
-        self.each(self, |value, _| value.wrapping_shl(bits))
-    }
-
-    /// Divided by a power of two and rounded.
-    #[inline(always)]
-    fn rounded(self, bits: u32) -> Self {
-        self.each(self, |value, _| value.wrapping_add(1 << (bits - 1)) >> bits)
-    }
+/// Divided by a power of two and rounded.
+#[inline(always)]
+fn rounded(value: i32, bits: u32) -> i32 {
+    value.wrapping_add(1 << (bits - 1)) >> bits
 }
 
-/// One-dimensional transforms of eight columns (or rows) at once.
+/// One-dimensional transforms of the eight columns of a block. All go through the same arithmetic,
+/// so the compiler makes vectors of them. Additions wrap, as damaged files may hold any number.
 #[inline(always)]
-fn transform(input: [Eight; 8], drop: u32) -> [Eight; 8] {
-    let [x0, x1, x2, x3, x4, x5, x6, x7] = input;
-    // The even half: a rotation by 3π/8 and two butterflies.
-    let common = x2.plus(x6).times(fixed(0.541_196_100));
-    let low = common.plus(x6.times(-fixed(1.847_759_065)));
-    let high = common.plus(x2.times(fixed(0.765_366_865)));
-    let sum = x0.plus(x4).shifted(BITS);
-    let difference = x0.minus(x4).shifted(BITS);
-    let even = [
-        sum.plus(high),
-        difference.plus(low),
-        difference.minus(low),
-        sum.minus(high),
-    ];
+fn transform(block: &mut [i32; 64], drop: u32) {
+    let ([r0, r1, r2, r3, r4, r5, r6, r7], _) = block.as_chunks_mut::<8>() else {
+        return;
+    };
+    for lane in 0..8 {
+        let times = |value: i32, factor: f64| value.wrapping_mul(fixed(factor));
+        let (x0, x1, x2, x3) = (r0[lane], r1[lane], r2[lane], r3[lane]);
+        let (x4, x5, x6, x7) = (r4[lane], r5[lane], r6[lane], r7[lane]);
+        // The even half: a rotation by 3π/8 and two butterflies.
+        let common = times(x2.wrapping_add(x6), 0.541_196_100);
+        let low = common.wrapping_sub(times(x6, 1.847_759_065));
+        let high = common.wrapping_add(times(x2, 0.765_366_865));
+        let sum = x0.wrapping_add(x4).wrapping_shl(BITS);
+        let difference = x0.wrapping_sub(x4).wrapping_shl(BITS);
+        let (e0, e3) = (sum.wrapping_add(high), sum.wrapping_sub(high));
+        let (e1, e2) = (difference.wrapping_add(low), difference.wrapping_sub(low));
 
-    // The odd half.
-    let (a, b, c, d) = (x7.plus(x1), x5.plus(x3), x7.plus(x3), x5.plus(x1));
-    let common = c.plus(d).times(fixed(1.175_875_602));
-    let a = a.times(-fixed(0.899_976_223));
-    let b = b.times(-fixed(2.562_915_447));
-    let c = c.times(-fixed(1.961_570_560)).plus(common);
-    let d = d.times(-fixed(0.390_180_644)).plus(common);
-    let odd = [
-        x1.times(fixed(1.501_321_110)).plus(a).plus(d),
-        x3.times(fixed(3.072_711_026)).plus(b).plus(c),
-        x5.times(fixed(2.053_119_869)).plus(b).plus(d),
-        x7.times(fixed(0.298_631_336)).plus(a).plus(c),
-    ];
-    [
-        even[0].plus(odd[0]).rounded(drop),
-        even[1].plus(odd[1]).rounded(drop),
-        even[2].plus(odd[2]).rounded(drop),
-        even[3].plus(odd[3]).rounded(drop),
-        even[3].minus(odd[3]).rounded(drop),
-        even[2].minus(odd[2]).rounded(drop),
-        even[1].minus(odd[1]).rounded(drop),
-        even[0].minus(odd[0]).rounded(drop),
-    ]
-}
+        // The odd half.
+        let (c, d) = (x7.wrapping_add(x3), x5.wrapping_add(x1));
+        let common = times(c.wrapping_add(d), 1.175_875_602);
+        let a = times(x7.wrapping_add(x1), 0.899_976_223);
+        let b = times(x5.wrapping_add(x3), 2.562_915_447);
+        let c = common.wrapping_sub(times(c, 1.961_570_560));
+        let d = common.wrapping_sub(times(d, 0.390_180_644));
+        let o0 = times(x1, 1.501_321_110).wrapping_sub(a).wrapping_add(d);
+        let o1 = times(x3, 3.072_711_026).wrapping_sub(b).wrapping_add(c);
+        let o2 = times(x5, 2.053_119_869).wrapping_sub(b).wrapping_add(d);
+        let o3 = times(x7, 0.298_631_336).wrapping_sub(a).wrapping_add(c);
 
-#[inline(always)]
-fn transposed(rows: [Eight; 8]) -> [Eight; 8] {
-    let mut columns = [Eight([0; 8]); 8];
-    for (row, values) in rows.iter().enumerate() {
-        for (column, value) in values.0.iter().enumerate() {
-            columns[column].0[row] = *value;
-        }
+        r0[lane] = rounded(e0.wrapping_add(o0), drop);
+        r1[lane] = rounded(e1.wrapping_add(o1), drop);
+        r2[lane] = rounded(e2.wrapping_add(o2), drop);
+        r3[lane] = rounded(e3.wrapping_add(o3), drop);
+        r4[lane] = rounded(e3.wrapping_sub(o3), drop);
+        r5[lane] = rounded(e2.wrapping_sub(o2), drop);
+        r6[lane] = rounded(e1.wrapping_sub(o1), drop);
+        r7[lane] = rounded(e0.wrapping_sub(o0), drop);
     }
-    columns
 }
 
 /// The samples of a block, row by row. `last` is the last coefficient in zigzag order that may not
@@ -115,23 +69,33 @@ pub(super) fn samples_8(coefficients: &[i16; 64], quant: &[i32; 64], last: u8) -
         let sample = to_sample(dc.wrapping_shl(KEPT).wrapping_add(16) >> (KEPT + 3));
         return [[sample; 8]; 8];
     }
-    let mut rows = [Eight([0; 8]); 8];
-    for row in 0..8 {
-        for column in 0..8 {
-            let place = row * 8 + column;
-            rows[row].0[column] = i32::from(coefficients[place]).wrapping_mul(quant[place]);
-        }
+    let mut block = [0; 64];
+    for ((value, &coefficient), quant) in block.iter_mut().zip(coefficients).zip(quant) {
+        *value = i32::from(coefficient).wrapping_mul(*quant);
     }
-    let columns = transposed(transform(rows, BITS - KEPT));
-    let rows = transposed(transform(columns, BITS + KEPT + 3));
-    // Loops, as the closures of `map` on arrays are not always inlined, and are slow when not.
+    transform(&mut block, BITS - KEPT);
+    let mut block = transposed(&block);
+    transform(&mut block, BITS + KEPT + 3);
+    let block = transposed(&block);
     let mut samples = [[0; 8]; 8];
-    for (samples, row) in samples.iter_mut().zip(rows) {
-        for (sample, value) in samples.iter_mut().zip(row.0) {
-            *sample = to_sample(value);
+    for (samples, row) in samples.iter_mut().zip(block.chunks_exact(8)) {
+        // Loops, as the closures of `map` on arrays are not always inlined, and are slow when not.
+        for (sample, value) in samples.iter_mut().zip(row) {
+            *sample = to_sample(*value);
         }
     }
     samples
+}
+
+#[inline(always)]
+fn transposed(block: &[i32; 64]) -> [i32; 64] {
+    let mut result = [0; 64];
+    for (row, values) in block.chunks_exact(8).enumerate() {
+        for (column, value) in values.iter().enumerate() {
+            result[column * 8 + row] = *value;
+        }
+    }
+    result
 }
 
 #[inline(always)]
