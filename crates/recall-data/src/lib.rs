@@ -32,6 +32,8 @@
 //! Everything random is a pure function of `(seed, epoch, step, item)`, see [`random`]: nothing
 //! depends on the number of threads, and no generator state has to be kept to resume a run.
 //!
+//! An [`ImageCache`] keeps large images resized on disk, for the epochs after the first.
+//!
 //! The crate knows files and pixels, no tensors and no model.
 
 pub mod check;

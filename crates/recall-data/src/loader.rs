@@ -38,10 +38,11 @@ pub struct LoaderConfig {
     pub corrupt: CorruptPolicy,
     /// Seed of the augmentation. Default: 0.
     pub seed: u64,
-    /// Whether a JPEG may be decoded at a half, a quarter or an eighth of its size, if what is used
-    /// of it is still at least twice as long as the result, across and down. Faster for photographs
-    /// of some megapixels; the pixels are others than those of a full decoding, see
-    /// `docs/benchmarks.md` for how far. Default: false.
+    /// Whether a JPEG may be decoded at a half or a quarter of its size, where what is used of it is
+    /// then still at least twice as long as the result, across and down. Pixels differ from those
+    /// of a full decoding by 4 of 255 at most and 0.3 on average in made-up photographs. It saves
+    /// a tenth of the time for crops of photographs of three megapixels, and nothing for small
+    /// images. Default: false.
     pub reduced_jpeg: bool,
 }
 

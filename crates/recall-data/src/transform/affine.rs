@@ -148,3 +148,87 @@ fn sample(pixels: &[u8], sides: [usize; 2], place: [f64; 2], out: &mut [u8]) {
         *out = (upper + (lower - upper) * down) as u8;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Key, Purpose};
+
+    /// The green of the image in `transform/tests.rs`, 11 x 7.
+    fn image() -> Vec<u8> {
+        let green = |x: usize, y: usize| ((x * x + 3 * y) % 256) as u8;
+        (0..77)
+            .flat_map(|place| [9, green(place % 11, place / 11), 9])
+            .collect()
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn a_map_is_torchvisions() {
+        let cases = [
+            (Drawn { degrees: 20.0, translate: [2.0, -1.0], scale: 1.2, shear: 10.0 }, [
+                0, 9, 9, 9, 10, 13, 17, 21, 27, 34, 42, 0, 11, 11, 13, 15, 18, 22, 27, 34, 41, 50, 14, 14, 15, 16,
+                19, 23, 28, 34, 41, 49, 58, 17, 17, 18, 21, 24, 28, 34, 41, 48, 57, 67, 0, 20, 22, 25, 29, 34, 40, 48,
+                56, 65, 75, 0, 0, 0, 29, 34, 40, 47, 55, 64, 74, 85, 0, 0, 0, 0, 0, 0, 53, 63, 72, 83, 94,
+            ]),
+            (Drawn { degrees: -35.0, translate: [0.0, 0.0], scale: 0.8, shear: 0.0 }, [
+                0, 0, 0, 0, 0, 51, 68, 88, 106, 0, 0, 0, 0, 0, 19, 30, 44, 60, 79, 99, 0, 0, 0, 0, 7, 15, 26, 38, 53,
+                70, 89, 110, 0, 0, 1, 6, 13, 22, 34, 47, 63, 80, 100, 0, 0, 3, 7, 12, 20, 30, 42, 56, 72, 0, 0, 0, 0, 9,
+                13, 19, 28, 38, 49, 0, 0, 0, 0, 0, 11, 14, 19, 26, 0, 0, 0, 0, 0,
+            ]),
+        ];
+        for (drawn, expected) in cases {
+            let found = drawn.apply(&image(), 11, 7);
+            for (place, (pixel, expected)) in found.chunks_exact(3).zip(expected).enumerate() {
+                assert!(pixel[1].abs_diff(expected) <= 1, "{pixel:?}, not {expected}, at {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_off_moves_a_pixel() {
+        let mut rng = Key::default().generator(Purpose::Augmentation);
+        let off = RandomAffine::default();
+        assert_eq!(off.apply(&image(), 11, 7, &mut rng), image());
+        let on = RandomAffine {
+            degrees: 10.0,
+            translate: (0.1, 0.1),
+            scale: Some((0.9, 1.1)),
+            shear: 5.0,
+        };
+        assert_ne!(on.apply(&image(), 11, 7, &mut rng), image());
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_name() {
+        let off = RandomAffine::default();
+        for (affine, field) in [
+            (
+                RandomAffine {
+                    degrees: -1.0,
+                    ..off
+                },
+                "degrees",
+            ),
+            (
+                RandomAffine {
+                    translate: (0.0, 1.5),
+                    ..off
+                },
+                "translate",
+            ),
+            (
+                RandomAffine {
+                    scale: Some((0.0, 1.0)),
+                    ..off
+                },
+                "scale",
+            ),
+            (RandomAffine { shear: 90.0, ..off }, "shear"),
+        ] {
+            let message = affine.validate().unwrap_err().to_string();
+            assert!(message.contains(field), "{message}");
+        }
+        assert!(off.validate().is_ok());
+    }
+}
