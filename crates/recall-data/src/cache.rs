@@ -40,9 +40,9 @@ pub struct CacheConfig {
 /// what the cache holds. They are others than without a cache, as a crop is then resized twice;
 /// choose `shorter_side` well above what comes out of the transform.
 ///
-/// An entry is the image's bytes as they are, with a header and a checksum: reading it costs a
-/// fifth of decoding a JPEG, where a PNG would cost several times as much. It takes
-/// `3 * shorter_side² * aspect ratio` bytes: 0.26 MB for a photograph at 256.
+/// An entry is the image's bytes as they are, with a header and a checksum. At 341 x 256 it is read
+/// in 0.05 ms from the system's memory of files, where a PNG takes 1 ms, as much as the JPEG that
+/// the cache is to spare; and it has 0.26 MB, where the PNG has 0.19.
 ///
 /// An entry belongs to a path, its size and time of change, the box and `shorter_side`. A changed
 /// file is noticed, and so is an entry that is damaged or was cut short: it is made again. Any

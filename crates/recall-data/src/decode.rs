@@ -15,8 +15,8 @@ const REDUCED_MARGIN: u32 = 2;
 
 /// Decodes a PNG, JPEG or WebP file to 8-bit RGB, with what `convert("RGB")` of Pillow makes of the
 /// other kinds: grey is repeated, palettes are resolved, alpha is dropped (not composited), of 16
-/// bits the upper 8 stay, CMYK is taken for inverted, as Adobe's programs write it. An orientation
-/// in the metadata is not applied, as Pillow and torchvision do not. Of an animation the first frame
+/// bits the upper 8 stay (also of 16-bit grey, which Pillow turns white), CMYK is taken for inverted,
+/// as Adobe's programs write it. An orientation in the metadata is not applied, as Pillow and torchvision do not. Of an animation the first frame
 /// is taken.
 ///
 /// JPEG pixels are those of libjpeg-turbo, bit for bit, for all but rare kinds (arithmetic codes,
