@@ -1,8 +1,9 @@
 use std::cell::RefCell;
 
 use fast_image_resize as fir;
-use fir::images::{CroppedImage, Image, ImageRef};
-use fir::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fir::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fir::pixels::U8x3;
+use fir::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 
 use crate::DataError;
@@ -52,21 +53,29 @@ fn bilinear() -> ResizeOptions {
         .use_alpha(false)
 }
 
+/// The part of `image` that begins at `left` and `top`, resized; what lies outside has no influence.
+/// (Of one type of pixels: the resizing of all types takes half a minute to compile.)
 fn resize(
-    source: &impl fir::IntoImageView,
-    width: u32,
-    height: u32,
+    image: &RgbImage,
+    [left, top]: [u32; 2],
+    [part_width, part_height]: [u32; 2],
+    [width, height]: [u32; 2],
     options: &ResizeOptions,
 ) -> Result<Vec<u8>, DataError> {
     thread_local! {
         // Its buffers are as large as an image, and are used again.
         static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
     }
-    let mut resized = Image::new(width, height, PixelType::U8x3);
-    RESIZER
-        .with_borrow_mut(|resizer| resizer.resize(source, &mut resized, options))
+    let whole = TypedImageRef::<U8x3>::from_buffer(image.width(), image.height(), image.as_raw())
         .map_err(failed)?;
-    Ok(resized.into_vec())
+    let part =
+        TypedCroppedImage::from_ref(&whole, left, top, part_width, part_height).map_err(failed)?;
+    let mut pixels = vec![0; width as usize * height as usize * 3];
+    let mut resized = TypedImage::from_buffer(width, height, &mut pixels).map_err(failed)?;
+    RESIZER
+        .with_borrow_mut(|resizer| resizer.resize_typed(&part, &mut resized, options))
+        .map_err(failed)?;
+    Ok(pixels)
 }
 
 /// `region` of `picture`, resized to interleaved RGB. Pixels outside of the region have no
@@ -81,8 +90,6 @@ pub(crate) fn resize_rgb(
     let part = picture.part(region, reduce.then_some([width, height]))?;
     let image = &part.image;
     let (whole_width, whole_height) = image.dimensions();
-    let source = ImageRef::new(whole_width, whole_height, image.as_raw(), PixelType::U8x3)
-        .map_err(failed)?;
     if part.reduction > 1 {
         // The region may begin within a reduced pixel.
         let scale = f64::from(part.reduction);
@@ -92,11 +99,12 @@ pub(crate) fn resize_rgb(
         ]
         .map(|(side, whole, start)| (f64::from(side) / scale).min(f64::from(whole) - start));
         let options = bilinear().crop(part.left, part.top, box_width, box_height);
-        return resize(&source, width, height, &options);
+        let whole = [whole_width, whole_height];
+        return resize(image, [0, 0], whole, [width, height], &options);
     }
-    let (left, top) = (part.left as u32, part.top as u32);
-    let cut = CroppedImage::new(&source, left, top, region.width, region.height).map_err(failed)?;
-    resize(&cut, width, height, &bilinear())
+    let start = [part.left as u32, part.top as u32];
+    let sides = [region.width, region.height];
+    resize(image, start, sides, [width, height], &bilinear())
 }
 
 /// Where the square that is cut from the middle lies along one side of the image.
@@ -160,8 +168,6 @@ pub(super) fn resize_and_crop_middle(
     let part = picture.part(region, reduce.then_some(reduce_to))?;
     let image = &part.image;
     let (whole_width, whole_height) = image.dimensions();
-    let source = ImageRef::new(whole_width, whole_height, image.as_raw(), PixelType::U8x3)
-        .map_err(failed)?;
     let scale = f64::from(part.reduction);
     let within = |place: &Place, origin: f64, side: u32| {
         let start = origin + (place.start - f64::from(place.needed[0])) / scale;
@@ -172,13 +178,14 @@ pub(super) fn resize_and_crop_middle(
         let (left, box_width) = within(&across, part.left, whole_width);
         let (top, box_height) = within(&down, part.top, whole_height);
         let options = bilinear().crop(left, top, box_width, box_height);
-        return resize(&source, crop, crop, &options);
+        let whole = [whole_width, whole_height];
+        return resize(image, [0, 0], whole, [crop, crop], &options);
     }
     // Cut out, lest what lies outside of a box has an influence.
-    let (left, top) = (part.left as u32, part.top as u32);
-    let cut = CroppedImage::new(&source, left, top, region.width, region.height).map_err(failed)?;
+    let start = [part.left as u32, part.top as u32];
+    let sides = [region.width, region.height];
     let (left, box_width) = within(&across, 0.0, region.width);
     let (top, box_height) = within(&down, 0.0, region.height);
     let options = bilinear().crop(left, top, box_width, box_height);
-    resize(&cut, crop, crop, &options)
+    resize(image, start, sides, [crop, crop], &options)
 }
