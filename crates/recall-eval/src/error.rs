@@ -68,6 +68,24 @@ pub enum EvalError {
         rows: usize,
     },
 
+    /// Groups and embeddings differ in number.
+    #[error("{groups} groups for {rows} {what}: each row needs one group")]
+    GroupCount {
+        /// `queries` or `gallery items`.
+        what: &'static str,
+        /// Number of groups.
+        groups: usize,
+        /// Number of rows.
+        rows: usize,
+    },
+
+    /// Classes are needed and there are only lists of positives.
+    #[error(
+        "positives are given as lists, so there are no classes: \
+         items of the query's group can only be ignored whatever their class"
+    )]
+    NoClasses,
+
     /// Queries and gallery come from different spaces.
     #[error("queries have {queries} dimensions and gallery items {gallery}: they must agree")]
     DimensionMismatch {

@@ -8,16 +8,19 @@
 //! The similarity is the dot product. Embeddings are taken as they are: bring them to unit length
 //! ([`Embeddings::normalised`]) for the cosine, or leave them for inner-product search.
 
-use std::collections::HashMap;
+mod members;
+
+use std::ops::Range;
 
 use crate::{Embeddings, EvalError};
+use members::Members;
 
 /// Queries, the gallery each is ranked against, and its positives.
 ///
-/// A ranking holds every gallery item but two kinds, which leave it before ranks are counted and
-/// are never positives: the query itself where queries and gallery are one set (by identity: a
-/// duplicate of the query stays), and its
-/// [`junk`](Self::junk). Items are ordered by descending similarity, equal ones by ascending id.
+/// A ranking holds every gallery item but those that leave it before ranks are counted, and are
+/// never positives: the query itself where queries and gallery are one set (by identity: a duplicate
+/// of the query stays), its [`junk`](Self::junk), and items of its group, if they are to be
+/// [ignored](Self::ignore_group). Items are ordered by descending similarity, equal ones by ascending id.
 ///
 /// ```
 /// use recall_eval::{Embeddings, Retrieval};
@@ -38,19 +41,26 @@ pub struct Retrieval<'a> {
     relevance: Relevance,
     /// Sorted, without repetitions; empty when there is none for any query.
     junk: Vec<Vec<u32>>,
+    /// Items to ignore because of their group.
+    ignored: Option<Members>,
 }
 
 #[derive(Clone, Debug)]
 enum Relevance {
     /// The items of a query's class.
-    Classes {
-        /// Where the class of each query lies in `members`; empty if the gallery has none of it.
-        of_query: Vec<(usize, usize)>,
-        /// Gallery ids, class by class, ascending within a class.
-        members: Vec<u32>,
-    },
+    Classes(Members),
     /// Sorted, without repetitions.
     Lists(Vec<Vec<u32>>),
+}
+
+/// Which items of a query's group leave its ranking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IgnoreGroup {
+    /// All of them: frames of the query's own sequence.
+    All,
+    /// Those of the query's class: in the re-identification of persons and vehicles, pictures of
+    /// the same one by the same camera. Others of that camera stay, and distract.
+    SameClass,
 }
 
 impl<'a> Retrieval<'a> {
@@ -65,7 +75,7 @@ impl<'a> Retrieval<'a> {
         labels: &[i64],
     ) -> Result<Self, EvalError> {
         check_labels("embeddings", labels, embeddings)?;
-        let relevance = Relevance::classes(labels, labels);
+        let relevance = Relevance::Classes(Members::by_key(labels, labels));
         Self::build(embeddings, embeddings, true, relevance)
     }
 
@@ -83,7 +93,7 @@ impl<'a> Retrieval<'a> {
     ) -> Result<Self, EvalError> {
         check_labels("queries", query_labels, queries)?;
         check_labels("gallery items", gallery_labels, gallery)?;
-        let relevance = Relevance::classes(query_labels, gallery_labels);
+        let relevance = Relevance::Classes(Members::by_key(query_labels, gallery_labels));
         Self::build(queries, gallery, false, relevance)
     }
 
@@ -140,6 +150,7 @@ impl<'a> Retrieval<'a> {
             one_set,
             relevance,
             junk: Vec::new(),
+            ignored: None,
         })
     }
 
@@ -162,6 +173,63 @@ impl<'a> Retrieval<'a> {
     /// If there is not one list for each query, or if an id is not in the gallery.
     pub fn junk(mut self, junk: Vec<Vec<u32>>) -> Result<Self, EvalError> {
         self.junk = self.check_lists("junk", junk)?;
+        Ok(self)
+    }
+
+    /// Items that leave the ranking of a query because they are of its group (equal number), such as
+    /// a camera or a sequence. Replaces groups given before.
+    ///
+    /// Where queries and gallery are one set, both lists are the same.
+    ///
+    /// ```
+    /// use recall_eval::{Embeddings, IgnoreGroup, Retrieval};
+    ///
+    /// let embeddings = Embeddings::new(vec![1.0, 0.0, 0.9, 0.1, 0.8, 0.2, 0.7, 0.3], 2)?;
+    /// let (labels, cameras) = ([5, 5, 6, 5], [1, 1, 1, 2]);
+    /// let retrieval = Retrieval::each_against_rest(&embeddings, &labels)?;
+    /// // Item 1 is of the same class and camera; items 2 and 3 are left for item 0.
+    /// let retrieval = retrieval.ignore_group(&cameras, &cameras, IgnoreGroup::SameClass)?;
+    /// assert_eq!(retrieval.ranks()?.of(0), [2]);
+    /// # Ok::<(), recall_eval::EvalError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If there is not one group for each query and each gallery item, or if positives are lists, so
+    /// that there are no classes, with [`IgnoreGroup::SameClass`].
+    pub fn ignore_group(
+        mut self,
+        query_groups: &[i64],
+        gallery_groups: &[i64],
+        which: IgnoreGroup,
+    ) -> Result<Self, EvalError> {
+        let sides = [
+            ("queries", query_groups, self.queries),
+            ("gallery items", gallery_groups, self.gallery),
+        ];
+        for (what, groups, embeddings) in sides {
+            if groups.len() != embeddings.rows() {
+                return Err(EvalError::GroupCount {
+                    what,
+                    groups: groups.len(),
+                    rows: embeddings.rows(),
+                });
+            }
+        }
+        self.ignored = Some(match (which, &self.relevance) {
+            (IgnoreGroup::All, _) => Members::by_key(query_groups, gallery_groups),
+            (IgnoreGroup::SameClass, Relevance::Lists(_)) => return Err(EvalError::NoClasses),
+            (IgnoreGroup::SameClass, Relevance::Classes(classes)) => {
+                let (of_queries, of_items) = classes.numbers();
+                let pairs = |classes: Vec<usize>, groups: &[i64]| -> Vec<(usize, i64)> {
+                    classes.into_iter().zip(groups.iter().copied()).collect()
+                };
+                Members::by_key(
+                    &pairs(of_queries, query_groups),
+                    &pairs(of_items, gallery_groups),
+                )
+            }
+        });
         Ok(self)
     }
 
@@ -201,10 +269,7 @@ impl<'a> Retrieval<'a> {
     /// The positives in the ranking of query `q`, ascending.
     pub(crate) fn positives_of(&self, q: usize) -> impl Iterator<Item = u32> {
         let listed = match &self.relevance {
-            Relevance::Classes { of_query, members } => {
-                let (start, end) = of_query[q];
-                &members[start..end]
-            }
+            Relevance::Classes(members) => members.of(q),
             Relevance::Lists(lists) => &lists[q],
         };
         listed
@@ -213,24 +278,13 @@ impl<'a> Retrieval<'a> {
             .filter(move |&id| !self.leaves(q, id))
     }
 
-    /// The items which leave the ranking of query `q`: its junk, ascending, and after it the query
-    /// itself.
-    pub(crate) fn leaving(&self, q: usize) -> impl Iterator<Item = u32> {
-        let own = self.own_id(q);
-        let junk = self
-            .junk_of(q)
-            .iter()
-            .copied()
-            .filter(move |&id| Some(id) != own);
-        junk.chain(own)
-    }
-
-    /// The junk of query `q` whose ids are in `start..end`.
-    pub(crate) fn junk_between(&self, q: usize, start: usize, end: usize) -> &[u32] {
-        let junk = self.junk_of(q);
-        let first = junk.partition_point(|&id| (id as usize) < start);
-        let rest = &junk[first..];
-        &rest[..rest.partition_point(|&id| (id as usize) < end)]
+    /// The junk and the group of query `q` with ids in `range`. An item may be in both, and the query
+    /// itself too.
+    pub(crate) fn ignored_between(&self, q: usize, range: &Range<usize>) -> [&[u32]; 2] {
+        self.ignored(q).map(|ids| {
+            let rest = &ids[ids.partition_point(|&id| (id as usize) < range.start)..];
+            &rest[..rest.partition_point(|&id| (id as usize) < range.end)]
+        })
     }
 
     /// The id of query `q` in the gallery, if it is there.
@@ -240,45 +294,27 @@ impl<'a> Retrieval<'a> {
 
     /// Number of items in the ranking of query `q`.
     pub(crate) fn candidates(&self, q: usize) -> u32 {
-        (self.gallery.rows() - self.leaving(q).count()) as u32
+        let [junk, group] = self.ignored(q);
+        let is_own = |id: &u32| self.own_id(q) == Some(*id);
+        let others = group.iter().filter(|id| !is_own(id)).count();
+        let more = (junk.iter())
+            .filter(|id| !is_own(id) && group.binary_search(id).is_err())
+            .count();
+        let own = usize::from(self.one_set);
+        (self.gallery.rows() - own - others - more) as u32
     }
 
-    fn junk_of(&self, q: usize) -> &[u32] {
-        self.junk.get(q).map_or(&[], Vec::as_slice)
+    /// The junk and the group of query `q`, each ascending.
+    fn ignored(&self, q: usize) -> [&[u32]; 2] {
+        [
+            self.junk.get(q).map_or(&[], Vec::as_slice),
+            self.ignored.as_ref().map_or(&[], |groups| groups.of(q)),
+        ]
     }
 
     fn leaves(&self, q: usize, id: u32) -> bool {
-        self.own_id(q) == Some(id) || self.junk_of(q).binary_search(&id).is_ok()
-    }
-}
-
-impl Relevance {
-    fn classes(query_labels: &[i64], gallery_labels: &[i64]) -> Self {
-        let mut by_label: HashMap<i64, (usize, usize)> = HashMap::new();
-        for &label in gallery_labels {
-            by_label.entry(label).or_default().1 += 1;
-        }
-        // Counts become ranges that are empty at first and grow as their members come.
-        let mut start = 0;
-        for range in by_label.values_mut() {
-            let count = range.1;
-            *range = (start, start);
-            start += count;
-        }
-        let mut members = vec![0; gallery_labels.len()];
-        for (id, label) in (0u32..).zip(gallery_labels) {
-            if let Some((_, end)) = by_label.get_mut(label) {
-                members[*end] = id;
-                *end += 1;
-            }
-        }
-        let of_query = query_labels
-            .iter()
-            .map(|label| by_label.get(label).copied());
-        Self::Classes {
-            of_query: of_query.map(Option::unwrap_or_default).collect(),
-            members,
-        }
+        let ignored = self.ignored(q);
+        self.own_id(q) == Some(id) || ignored.iter().any(|ids| ids.binary_search(&id).is_ok())
     }
 }
 

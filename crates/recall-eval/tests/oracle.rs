@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use recall_eval::{
-    Embeddings, EmptyQueries, EvalError, Metric, PositiveRanks, Retrieval, evaluate, nearest,
+    Embeddings, EmptyQueries, EvalError, IgnoreGroup, Metric, PositiveRanks, Retrieval, Ties,
+    evaluate, nearest,
 };
 
 /// Queries and gallery whose values are multiples of 1/64 up to 2, in at most 8 dimensions: dot
@@ -21,6 +22,15 @@ struct Case {
     gallery_labels: Vec<i64>,
     positives: Option<Vec<Vec<u32>>>,
     junk: Option<Vec<Vec<u32>>>,
+    ignored: Option<Ignored>,
+}
+
+#[derive(Clone, Debug)]
+struct Ignored {
+    query_groups: Vec<i64>,
+    gallery_groups: Vec<i64>,
+    /// Otherwise of the query's class only.
+    all: bool,
 }
 
 impl Case {
@@ -41,6 +51,16 @@ impl Case {
             )
             .unwrap()
         };
+        // Before positives are given as lists: which classes are meant must not change by them.
+        if let Some(ignored) = &self.ignored {
+            let which = match ignored.all {
+                true => IgnoreGroup::All,
+                false => IgnoreGroup::SameClass,
+            };
+            retrieval = retrieval
+                .ignore_group(&ignored.query_groups, &ignored.gallery_groups, which)
+                .unwrap();
+        }
         if let Some(positives) = &self.positives {
             retrieval = retrieval.positives(positives.clone()).unwrap();
         }
@@ -65,7 +85,11 @@ impl Case {
                     .junk
                     .as_ref()
                     .is_some_and(|junk| junk[q].contains(&(id as u32)));
-                if junk || self.one_set && id == q {
+                let ignored = self.ignored.as_ref().is_some_and(|ignored| {
+                    ignored.query_groups[q] == ignored.gallery_groups[id]
+                        && (ignored.all || self.query_labels[q] == self.gallery_labels[id])
+                });
+                if junk || ignored || self.one_set && id == q {
                     continue;
                 }
                 let similarity: f64 = query.iter().zip(item).map(|(a, b)| a * b).sum();
@@ -75,26 +99,47 @@ impl Case {
                 };
                 ranking.push((id as u32, similarity, relevant));
             }
-            // Similarities are multiples of 2^-12.
-            ranking.sort_by_key(|&(id, similarity, _)| (Reverse((similarity * 4096.0) as i64), id));
+            ranking.sort_by_key(|&(id, similarity, _)| (descending(similarity), id));
             ranking
         };
         queries.iter().enumerate().map(ranking).collect()
     }
 
-    fn ranks(&self) -> PositiveRanks {
-        let rankings = self.rankings();
-        let positives = rankings.iter().map(|ranking| {
-            let relevant = (1..).zip(ranking).filter(|(_, (_, _, relevant))| *relevant);
-            relevant.map(|(rank, _)| rank).collect()
-        });
-        let positives: Vec<Vec<u32>> = positives.collect();
-        let candidates = rankings
-            .iter()
-            .map(|ranking| ranking.len() as u32)
-            .collect();
-        PositiveRanks::from_lists(&positives, candidates).unwrap()
+    /// Whether `got` holds the ranks of all positives under all policies of ties.
+    fn check(&self, got: &PositiveRanks) {
+        let mut tied = Vec::new();
+        for (q, ranking) in self.rankings().iter_mut().enumerate() {
+            let mut ranks = |ties: Ties| -> Vec<u32> {
+                ranking.sort_by_key(|&(id, similarity, relevant)| {
+                    let place_of_equals = match ties {
+                        Ties::Stable => false,
+                        Ties::Pessimistic => relevant,
+                        Ties::Optimistic => !relevant,
+                    };
+                    (descending(similarity), place_of_equals, id)
+                });
+                let relevant = (1..)
+                    .zip(&*ranking)
+                    .filter(|(_, (_, _, relevant))| *relevant);
+                relevant.map(|(rank, _)| rank).collect()
+            };
+            for ties in [Ties::Stable, Ties::Pessimistic, Ties::Optimistic] {
+                assert_eq!(got.of_under(q, ties), ranks(ties), "query {q}, {ties:?}");
+            }
+            assert_eq!(got.of(q), ranks(Ties::Stable));
+            if ranks(Ties::Pessimistic) != ranks(Ties::Optimistic) {
+                tied.push(q);
+            }
+            assert_eq!(got.candidates(q) as usize, ranking.len());
+        }
+        assert_eq!(got.tied().collect::<Vec<_>>(), tied);
+        assert_eq!(got.queries(), self.query_labels.len());
     }
+}
+
+/// Similarities are multiples of 2^-12.
+fn descending(similarity: f64) -> Reverse<i64> {
+    Reverse((similarity * 4096.0) as i64)
 }
 
 fn cases() -> impl Strategy<Value = Case> {
@@ -126,9 +171,31 @@ fn cases() -> impl Strategy<Value = Case> {
             prop::collection::vec(0..labels, items),
             lists(),
             lists(),
+            prop::option::of((
+                prop::collection::vec(0..4i64, queries),
+                prop::collection::vec(0..4i64, items),
+                any::<bool>(),
+            )),
         )
             .prop_map(
-                move |(queries, gallery, query_labels, gallery_labels, positives, junk)| Case {
+                move |(
+                    queries,
+                    gallery,
+                    query_labels,
+                    gallery_labels,
+                    positives,
+                    junk,
+                    ignored,
+                )| Case {
+                    ignored: ignored.map(|(query_groups, gallery_groups, all)| Ignored {
+                        query_groups: if one_set {
+                            gallery_groups.clone()
+                        } else {
+                            query_groups
+                        },
+                        gallery_groups,
+                        all,
+                    }),
                     one_set,
                     dim,
                     queries: if one_set { gallery.clone() } else { queries },
@@ -154,9 +221,9 @@ proptest! {
     fn ranks_are_exact(case in cases(), block in prop::sample::select(vec![1, 7, 64, 100])) {
         let (queries, gallery) = case.embeddings();
         let retrieval = case.retrieval(&queries, &gallery);
-        let want = case.ranks();
-        prop_assert_eq!(&retrieval.ranks().unwrap(), &want);
-        prop_assert_eq!(&retrieval.ranks_with(block).unwrap(), &want);
+        let ranks = retrieval.ranks().unwrap();
+        case.check(&ranks);
+        prop_assert_eq!(&retrieval.ranks_with(block).unwrap(), &ranks);
     }
 
     #[test]

@@ -1,0 +1,170 @@
+//! The ranks of the positives of a block of queries.
+
+use std::ops::Range;
+
+use super::Key;
+use super::tally::Tally;
+use crate::Retrieval;
+use crate::kernel::Kernel;
+use crate::sweep::{First, Sweep, TILE};
+
+/// A block of queries on its way over the gallery.
+pub(super) struct Block<'a, 'r> {
+    retrieval: &'a Retrieval<'r>,
+    sweep: Sweep<'a>,
+    queries: Range<usize>,
+    /// Where the positives of each query start in `keys`: `[queries + 1]`.
+    offsets: Vec<usize>,
+    /// The positives, query by query: at first in the order of their ids, then ranked.
+    keys: Vec<Key>,
+    /// How many are few.
+    few: usize,
+}
+
+/// A query whose ranks depend on the order of equal similarities.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TiedQuery {
+    pub query: usize,
+    /// Ranks with the positives before all others of their similarity.
+    pub best: Vec<u32>,
+    /// Ranks with the positives after all others of their similarity.
+    pub worst: Vec<u32>,
+}
+
+impl<'a, 'r> Block<'a, 'r> {
+    pub fn new(
+        retrieval: &'a Retrieval<'r>,
+        kernel: Kernel,
+        queries: Range<usize>,
+        tile: usize,
+        few: usize,
+    ) -> Self {
+        let rows = queries.clone().map(|q| retrieval.queries.row(q));
+        let sweep = Sweep::new(kernel, rows, retrieval.gallery, tile);
+        let mut keys = Vec::new();
+        let mut offsets = vec![0];
+        for q in queries.clone() {
+            keys.extend(retrieval.positives_of(q).map(|id| Key::new(0.0, id)));
+            offsets.push(keys.len());
+        }
+        Self {
+            retrieval,
+            sweep,
+            queries,
+            offsets,
+            keys,
+            few,
+        }
+    }
+
+    /// Writes the ranks of the positives, query by query; returns the queries with ties.
+    pub fn ranks(mut self, ranks: &mut [u32]) -> Vec<TiedQuery> {
+        self.rank_positives();
+        let mut tally = self.count();
+        let mut tied = Vec::new();
+        for (query, range) in self.queries.zip(self.offsets.windows(2)) {
+            let range = range[0]..range[1];
+            let merged = range.len() > self.few;
+            if merged {
+                tally.add_up(range.clone());
+            }
+            for (rank, counted) in ranks[range.clone()]
+                .iter_mut()
+                .zip(tally.ranks(range.clone()))
+            {
+                *rank = counted;
+            }
+            if let Some((best, worst)) = tally.extremes(&self.keys, range, merged) {
+                tied.push(TiedQuery { query, best, worst });
+            }
+        }
+        tied
+    }
+
+    /// Similarities of the positives, from the products of the block with the union of them.
+    fn rank_positives(&mut self) {
+        let mut union: Vec<u32> = self.keys.iter().map(|key| key.id()).collect();
+        union.sort_unstable();
+        union.dedup();
+
+        // The positives of a query are in the order of ids as the union is, so each tile takes up
+        // where the last left.
+        let mut next = self.offsets.clone();
+        let (keys, offsets) = (&mut self.keys, &self.offsets);
+        self.sweep.over(union.as_slice(), |_, tile, products| {
+            let ids = &union[tile];
+            for (q, next) in next[..offsets.len() - 1].iter_mut().enumerate() {
+                let similarities = products.row_mut(q, ids.len());
+                while *next < offsets[q + 1] {
+                    let id = keys[*next].id();
+                    let Ok(at) = ids.binary_search(&id) else {
+                        break;
+                    };
+                    keys[*next] = Key::new(similarities[at], id);
+                    *next += 1;
+                }
+            }
+        });
+        for range in offsets.windows(2) {
+            keys[range[0]..range[1]].sort_unstable();
+        }
+    }
+
+    /// Compares every item of the gallery with the positives.
+    fn count(&mut self) -> Tally {
+        let mut tally = Tally::new(self.keys.len());
+        if self.keys.is_empty() {
+            return tally;
+        }
+        let Self {
+            retrieval,
+            sweep,
+            queries,
+            offsets,
+            keys,
+            few,
+        } = self;
+        let mut items = Vec::with_capacity(TILE);
+        let all = First(retrieval.gallery.rows());
+        sweep.over(all, |kernel, tile, products| {
+            kernel.run(
+                #[inline(always)]
+                || {
+                    for (q, range) in queries.clone().zip(offsets.windows(2)) {
+                        let range = range[0]..range[1];
+                        if range.is_empty() {
+                            continue;
+                        }
+                        let row = products.row_mut(q - queries.start, tile.len());
+                        remove_leaving(retrieval, q, &tile, row);
+                        if range.len() <= *few {
+                            tally.each(row, tile.start, keys, range);
+                        } else {
+                            tally.merged(row, tile.start, keys, range, &mut items);
+                        }
+                    }
+                },
+            );
+        });
+        tally
+    }
+}
+
+/// Gives the items of a tile that leave the ranking of query `q` a similarity below all others.
+pub(crate) fn remove_leaving(
+    retrieval: &Retrieval<'_>,
+    q: usize,
+    tile: &Range<usize>,
+    similarities: &mut [f32],
+) {
+    if let Some(own) = retrieval
+        .own_id(q)
+        .map(|id| id as usize)
+        .filter(|id| tile.contains(id))
+    {
+        similarities[own - tile.start] = f32::NEG_INFINITY;
+    }
+    for &id in retrieval.ignored_between(q, tile).into_iter().flatten() {
+        similarities[id as usize - tile.start] = f32::NEG_INFINITY;
+    }
+}
