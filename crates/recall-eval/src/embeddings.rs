@@ -77,6 +77,33 @@ impl Embeddings {
         &self.data[i * self.dim..][..self.dim]
     }
 
+    /// The rows of the given numbers, in their order.
+    ///
+    /// # Errors
+    ///
+    /// If no row is asked for.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such row, as indexing a slice does.
+    pub fn select(&self, rows: &[usize]) -> Result<Self, EvalError> {
+        if rows.is_empty() {
+            return Err(EvalError::Empty {
+                values: 0,
+                dim: self.dim,
+            });
+        }
+        let mut data = Vec::with_capacity(rows.len() * self.dim);
+        for &row in rows {
+            data.extend_from_slice(self.row(row));
+        }
+        Ok(Self {
+            data,
+            rows: rows.len(),
+            dim: self.dim,
+        })
+    }
+
     /// Whether every row has Euclidean length 1, within 1e-4.
     ///
     /// The similarity of [`Retrieval`](crate::Retrieval) is the dot product: of unit rows it is the

@@ -172,7 +172,7 @@ pub enum EvalError {
 
     /// Not the name of a metric.
     #[error(
-        "unknown metric `{name}`: the metrics are recall@K, precision@K, mp@K (K = 1, 2, ...), \
+        "unknown metric `{name}`: the metrics are recall@K, ir_recall@K, precision@K, mp@K (K = 1, 2, ...), \
          r_precision, map@r, map, map_trapezoid and mrr"
     )]
     UnknownMetric {
@@ -186,6 +186,38 @@ pub enum EvalError {
         /// The metric.
         metric: String,
     },
+
+    /// No metric was asked for.
+    #[error("no metric was asked for: name at least one, such as recall@1")]
+    NoMetric,
+
+    /// A bootstrap that draws nothing, or an interval of nothing or everything.
+    #[error(
+        "{resamples} resamples and a level of {level}: \
+         an interval needs at least one resample and a level between 0 and 1"
+    )]
+    InvalidBootstrap {
+        /// Number of resamples.
+        resamples: usize,
+        /// Level.
+        level: f64,
+    },
+
+    /// Scores that do not belong together query by query.
+    #[error(
+        "the two to compare do not judge the same queries by the same metrics \
+         ({first} and {second} queries count): give both the same labels or ground truth"
+    )]
+    NotPaired {
+        /// Queries that count in the first.
+        first: usize,
+        /// Queries that count in the second.
+        second: usize,
+    },
+
+    /// A random gallery that is never drawn.
+    #[error("a random gallery needs at least one draw")]
+    NoDraw,
 
     /// Not the name of a set-up of the revisited benchmarks.
     #[error("unknown set-up `{name}`: it is easy, medium or hard")]

@@ -34,23 +34,29 @@
 //! [`Embeddings::open`] reads `.npy` and `.safetensors` files of any framework, [`nearest`] gives rankings to look at, and
 //! [`revisited`] the protocol of the revisited Oxford and Paris benchmarks.
 
+pub mod confidence;
 mod embeddings;
 mod error;
 mod kernel;
 pub mod metrics;
 mod neighbours;
 pub mod protocol;
+pub mod random_gallery;
 pub mod ranks;
 pub mod read;
 pub mod report;
 pub mod revisited;
+mod scores;
 mod sweep;
 
+pub use confidence::{Bootstrap, Comparison, Interval, Units};
 pub use embeddings::Embeddings;
 pub use error::EvalError;
 pub use metrics::Metric;
 pub use neighbours::{Neighbour, nearest};
 pub use protocol::{IgnoreGroup, Retrieval};
+pub use random_gallery::{Draws, RandomGallery};
 pub use ranks::{PositiveRanks, Ties};
 pub use read::{read_labels, save_labels};
-pub use report::{EmptyQueries, Evaluation, evaluate};
+pub use report::{Evaluation, evaluate};
+pub use scores::{EmptyQueries, Policy, Scores};

@@ -8,6 +8,7 @@
 //! | metric | formula | source |
 //! |---|---|---|
 //! | [`recall_at_k`] | `1 if hits(k) ≥ 1 else 0` | Jégou, Douze, Schmid, 2011; in metric learning since Oh Song et al., 2016 |
+//! | [`ir_recall_at_k`] | `hits(k) / R` | the recall of information retrieval |
 //! | [`precision_at_k`] | `hits(k) / k` | |
 //! | [`r_precision`] | `hits(R) / R` | Musgrave, Belongie, Lim, "A Metric Learning Reality Check", 2020 |
 //! | [`map_at_r`] | `1/R Σ_{j: ranks[j] ≤ R} (j + 1) / ranks[j]` | the same |
@@ -34,6 +35,12 @@ use crate::EvalError;
 /// of `k`, as the cumulative match characteristic (CMC).
 pub fn recall_at_k(ranks: &[u32], k: usize) -> f64 {
     if hits(ranks, k) > 0 { 1.0 } else { 0.0 }
+}
+
+/// The share of the positives that are among the first `k` items: what information retrieval calls
+/// recall. In metric learning that word means [`recall_at_k`].
+pub fn ir_recall_at_k(ranks: &[u32], k: usize) -> f64 {
+    ratio(hits(ranks, k), ranks.len())
 }
 
 /// The share of positives among the first `k` items.
@@ -113,7 +120,7 @@ fn ratio(part: usize, whole: usize) -> f64 {
 
 /// A metric by name.
 ///
-/// Names are `recall@K`, `precision@K`, `mp@K` (with `K` = 1, 2, ...), `r_precision`, `map@r`,
+/// Names are `recall@K`, `ir_recall@K`, `precision@K`, `mp@K` (with `K` = 1, 2, ...), `r_precision`, `map@r`,
 /// `map`, `map_trapezoid` and `mrr`; [`Display`](fmt::Display) writes what [`FromStr`] reads.
 ///
 /// ```
@@ -128,6 +135,8 @@ fn ratio(part: usize, whole: usize) -> f64 {
 pub enum Metric {
     /// `recall@K`: the mean of [`recall_at_k`].
     RecallAt(usize),
+    /// `ir_recall@K`: the mean of [`ir_recall_at_k`].
+    IrRecallAt(usize),
     /// `precision@K`: the mean of [`precision_at_k`].
     PrecisionAt(usize),
     /// `r_precision`: the mean of [`r_precision`].
@@ -149,6 +158,7 @@ impl Metric {
     pub fn of(self, ranks: &[u32]) -> f64 {
         match self {
             Self::RecallAt(k) => recall_at_k(ranks, k),
+            Self::IrRecallAt(k) => ir_recall_at_k(ranks, k),
             Self::PrecisionAt(k) => precision_at_k(ranks, k),
             Self::RPrecision => r_precision(ranks),
             Self::MapAtR => map_at_r(ranks),
@@ -162,7 +172,9 @@ impl Metric {
     /// The `K` of metrics that have one.
     pub fn cutoff(self) -> Option<usize> {
         match self {
-            Self::RecallAt(k) | Self::PrecisionAt(k) | Self::MpAt(k) => Some(k),
+            Self::RecallAt(k) | Self::IrRecallAt(k) | Self::PrecisionAt(k) | Self::MpAt(k) => {
+                Some(k)
+            }
             _ => None,
         }
     }
@@ -172,6 +184,7 @@ impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RecallAt(k) => write!(f, "recall@{k}"),
+            Self::IrRecallAt(k) => write!(f, "ir_recall@{k}"),
             Self::PrecisionAt(k) => write!(f, "precision@{k}"),
             Self::RPrecision => f.write_str("r_precision"),
             Self::MapAtR => f.write_str("map@r"),
@@ -208,6 +221,7 @@ impl FromStr for Metric {
             None if name == "mrr" => Ok(Self::Mrr),
             Some(("map", "r")) => Ok(Self::MapAtR),
             Some(("recall", k)) => cut(k).map(Self::RecallAt),
+            Some(("ir_recall", k)) => cut(k).map(Self::IrRecallAt),
             Some(("precision", k)) => cut(k).map(Self::PrecisionAt),
             Some(("mp", k)) => cut(k).map(Self::MpAt),
             _ => Err(EvalError::UnknownMetric { name: name.into() }),
@@ -235,6 +249,7 @@ mod tests {
     #[test]
     fn by_hand() {
         assert_eq!([1, 2].map(|k| recall_at_k(&[2], k)), [0.0, 1.0]);
+        assert!(close(ir_recall_at_k(&RANKS, 5), 3.0 / 4.0));
         assert!(close(precision_at_k(&RANKS, 5), 3.0 / 5.0));
         assert!(close(r_precision(&RANKS), 3.0 / 4.0));
         assert!(close(map_at_r(&RANKS), (1.0 + 2.0 / 3.0 + 3.0 / 4.0) / 4.0));
@@ -256,6 +271,7 @@ mod tests {
         use Metric::*;
         let all = [
             RecallAt(3),
+            IrRecallAt(3),
             PrecisionAt(3),
             RPrecision,
             MapAtR,
@@ -269,7 +285,7 @@ mod tests {
             assert_eq!(metric.of(&[]), 0.0, "{metric}");
             assert_eq!(metric.to_string().parse::<Metric>().unwrap(), metric);
         }
-        for metric in [RecallAt(0), PrecisionAt(0), MpAt(0)] {
+        for metric in [RecallAt(0), IrRecallAt(0), PrecisionAt(0), MpAt(0)] {
             assert_eq!(metric.of(&[1, 2, 3]), 0.0);
         }
     }
@@ -289,7 +305,7 @@ mod tests {
             let error = name.parse::<Metric>().unwrap_err();
             assert!(error.to_string().contains(&format!("`{name}`")), "{error}");
         }
-        for name in ["recall@0", "precision@0", "mp@0"] {
+        for name in ["recall@0", "ir_recall@0", "precision@0", "mp@0"] {
             assert!(matches!(
                 name.parse::<Metric>(),
                 Err(EvalError::ZeroCutoff { .. })

@@ -4,34 +4,25 @@ use std::fmt;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::{EvalError, Metric, PositiveRanks};
-
-/// What a query without positives does to a mean: one that is alone in its class, or whose
-/// positives are all junk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EmptyQueries {
-    /// It is left out, and counted in [`Evaluation::without_positives`].
-    #[default]
-    Skip,
-    /// It is a query that found nothing: 0 in every metric.
-    Zero,
-    /// It is an error.
-    Error,
-}
+use crate::{EvalError, Metric, Policy, PositiveRanks, Scores};
 
 /// The means of some metrics over queries.
 ///
 /// `Display` writes a metric a line, values aligned, with 4 decimals (`recall@1  0.6432`).
-/// `Serialize` writes one object whose keys are the names of the metrics, and after them `queries`
-/// and `without_positives`.
+/// `Serialize` writes one object whose keys are the names of the metrics, and after them `queries`,
+/// `without_positives` and `tied`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
     /// Each metric and its mean, in `0..=1`, in the order asked for.
     pub values: Vec<(Metric, f64)>,
     /// Number of all queries, those without positives included.
     pub queries: usize,
-    /// Number of queries without positives: left out of the means under [`EmptyQueries::Skip`].
+    /// Number of queries without positives: left out of the means under
+    /// [`EmptyQueries::Skip`](crate::EmptyQueries::Skip).
     pub without_positives: usize,
+    /// Number of queries for which one of the metrics depends on the order of items of equal
+    /// similarity.
+    pub tied: usize,
 }
 
 /// Takes the mean of each metric over queries. A metric that is asked for twice is reported once.
@@ -48,50 +39,13 @@ pub struct Evaluation {
 ///
 /// # Errors
 ///
-/// If no query is left to average, if one has no positive and the policy is
-/// [`EmptyQueries::Error`], or if a metric looks at the first 0 ranks.
+/// Those of [`Scores::new`].
 pub fn evaluate(
     ranks: &PositiveRanks,
     metrics: &[Metric],
-    empty: EmptyQueries,
+    policy: impl Into<Policy>,
 ) -> Result<Evaluation, EvalError> {
-    if let Some(metric) = metrics.iter().find(|metric| metric.cutoff() == Some(0)) {
-        return Err(EvalError::ZeroCutoff {
-            metric: metric.to_string(),
-        });
-    }
-    let queries = ranks.queries();
-    let without_positives = ranks.iter().filter(|ranks| ranks.is_empty()).count();
-    let averaged = match empty {
-        EmptyQueries::Zero => queries,
-        EmptyQueries::Skip => queries - without_positives,
-        EmptyQueries::Error => match ranks.iter().position(<[u32]>::is_empty) {
-            Some(first) => {
-                return Err(EvalError::WithoutPositives {
-                    count: without_positives,
-                    queries,
-                    first,
-                });
-            }
-            None => queries,
-        },
-    };
-    if averaged == 0 {
-        return Err(EvalError::NothingToAverage { queries });
-    }
-    let mut values: Vec<(Metric, f64)> = Vec::with_capacity(metrics.len());
-    for &metric in metrics {
-        if values.iter().all(|(seen, _)| *seen != metric) {
-            // Empty queries add 0 under either policy: only the divisor tells them apart.
-            let sum: f64 = ranks.iter().map(|ranks| metric.of(ranks)).sum();
-            values.push((metric, sum / averaged as f64));
-        }
-    }
-    Ok(Evaluation {
-        values,
-        queries,
-        without_positives,
-    })
+    Ok(Scores::new(ranks, metrics, policy.into())?.evaluation())
 }
 
 impl Evaluation {
@@ -122,12 +76,13 @@ impl fmt::Display for Evaluation {
 
 impl Serialize for Evaluation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.values.len() + 2))?;
+        let mut map = serializer.serialize_map(Some(self.values.len() + 3))?;
         for (metric, value) in &self.values {
             map.serialize_entry(metric, value)?;
         }
         map.serialize_entry("queries", &self.queries)?;
         map.serialize_entry("without_positives", &self.without_positives)?;
+        map.serialize_entry("tied", &self.tied)?;
         map.end()
     }
 }

@@ -259,6 +259,7 @@ proptest! {
             let last = ranks.last().map_or(0, |&rank| rank as usize).min(k);
             let wanted = [
                 (Metric::RecallAt(k), if found(k) > 0.0 { 1.0 } else { 0.0 }),
+                (Metric::IrRecallAt(k), over_r(found(k))),
                 (Metric::PrecisionAt(k), found(k) / k as f64),
                 (Metric::RPrecision, over_r(found(r))),
                 (Metric::MapAtR, over_r(precision_sum(r))),
@@ -472,7 +473,7 @@ fn a_report() {
     let zero = evaluate(&ranks, &metrics, EmptyQueries::Zero).unwrap();
     assert_eq!(
         serde_json::to_string(&zero).unwrap(),
-        r#"{"recall@1":0.25,"r_precision":0.125,"queries":4,"without_positives":1}"#
+        r#"{"recall@1":0.25,"r_precision":0.125,"queries":4,"without_positives":1,"tied":0}"#
     );
     let error = evaluate(&ranks, &metrics, EmptyQueries::Error).unwrap_err();
     assert!(matches!(
