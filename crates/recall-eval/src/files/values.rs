@@ -1,0 +1,160 @@
+//! Numbers as they lie in files.
+
+use half::{bf16, f16};
+use npyz::TypeChar;
+use safetensors::Dtype;
+
+/// How a float lies in a file.
+#[derive(Clone, Copy)]
+pub(super) enum Float {
+    F16,
+    Bf16,
+    F32,
+    F64,
+}
+
+impl Float {
+    pub fn of_npy(kind: TypeChar, bytes: u64) -> Option<Self> {
+        match (kind, bytes) {
+            (TypeChar::Float, 2) => Some(Self::F16),
+            (TypeChar::Float, 4) => Some(Self::F32),
+            (TypeChar::Float, 8) => Some(Self::F64),
+            _ => None,
+        }
+    }
+
+    pub fn of_tensor(dtype: Dtype) -> Option<Self> {
+        match dtype {
+            Dtype::F16 => Some(Self::F16),
+            Dtype::BF16 => Some(Self::Bf16),
+            Dtype::F32 => Some(Self::F32),
+            Dtype::F64 => Some(Self::F64),
+            _ => None,
+        }
+    }
+
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F16 | Self::Bf16 => 2,
+            Self::F32 => 4,
+            Self::F64 => 8,
+        }
+    }
+
+    pub fn decode(self, bytes: &[u8], big_endian: bool, out: &mut Vec<f32>) {
+        match self {
+            Self::F16 => {
+                out.extend(words(bytes, big_endian).map(|word| f16::from_le_bytes(word).to_f32()));
+            }
+            Self::Bf16 => {
+                out.extend(words(bytes, big_endian).map(|word| bf16::from_le_bytes(word).to_f32()));
+            }
+            Self::F32 => out.extend(words(bytes, big_endian).map(f32::from_le_bytes)),
+            Self::F64 => {
+                out.extend(words(bytes, big_endian).map(|word| f64::from_le_bytes(word) as f32));
+            }
+        }
+    }
+}
+
+/// How an integer lies in a file.
+#[derive(Clone, Copy)]
+pub(super) struct Int {
+    pub bytes: usize,
+    signed: bool,
+}
+
+impl Int {
+    pub fn of_npy(kind: TypeChar, bytes: u64) -> Option<Self> {
+        let signed = match kind {
+            TypeChar::Int => true,
+            TypeChar::Uint => false,
+            _ => return None,
+        };
+        matches!(bytes, 1 | 2 | 4 | 8).then_some(Self {
+            bytes: bytes as usize,
+            signed,
+        })
+    }
+
+    pub fn of_tensor(dtype: Dtype) -> Option<Self> {
+        let (bytes, signed) = match dtype {
+            Dtype::I8 => (1, true),
+            Dtype::U8 => (1, false),
+            Dtype::I16 => (2, true),
+            Dtype::U16 => (2, false),
+            Dtype::I32 => (4, true),
+            Dtype::U32 => (4, false),
+            Dtype::I64 => (8, true),
+            Dtype::U64 => (8, false),
+            _ => return None,
+        };
+        Some(Self { bytes, signed })
+    }
+
+    /// Whether all values fit.
+    pub fn decode(self, bytes: &[u8], big_endian: bool, out: &mut Vec<i64>) -> bool {
+        match (self.bytes, self.signed) {
+            (1, true) => out.extend(
+                words(bytes, big_endian)
+                    .map(i8::from_le_bytes)
+                    .map(i64::from),
+            ),
+            (1, false) => {
+                out.extend(
+                    words(bytes, big_endian)
+                        .map(u8::from_le_bytes)
+                        .map(i64::from),
+                );
+            }
+            (2, true) => {
+                out.extend(
+                    words(bytes, big_endian)
+                        .map(i16::from_le_bytes)
+                        .map(i64::from),
+                );
+            }
+            (2, false) => {
+                out.extend(
+                    words(bytes, big_endian)
+                        .map(u16::from_le_bytes)
+                        .map(i64::from),
+                );
+            }
+            (4, true) => {
+                out.extend(
+                    words(bytes, big_endian)
+                        .map(i32::from_le_bytes)
+                        .map(i64::from),
+                );
+            }
+            (4, false) => {
+                out.extend(
+                    words(bytes, big_endian)
+                        .map(u32::from_le_bytes)
+                        .map(i64::from),
+                );
+            }
+            (_, true) => out.extend(words(bytes, big_endian).map(i64::from_le_bytes)),
+            (_, false) => {
+                for value in words(bytes, big_endian).map(u64::from_le_bytes) {
+                    let Ok(value) = i64::try_from(value) else {
+                        return false;
+                    };
+                    out.push(value);
+                }
+            }
+        }
+        true
+    }
+}
+
+/// The values of `N` bytes each, as little-endian words.
+fn words<const N: usize>(bytes: &[u8], big_endian: bool) -> impl Iterator<Item = [u8; N]> {
+    bytes.as_chunks::<N>().0.iter().map(move |&(mut word)| {
+        if big_endian {
+            word.reverse();
+        }
+        word
+    })
+}
