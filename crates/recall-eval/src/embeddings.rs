@@ -131,6 +131,14 @@ impl Embeddings {
         Ok(self)
     }
 
+    /// The Euclidean lengths of the shortest and of the longest row.
+    pub fn length_range(&self) -> [f64; 2] {
+        self.lengths()
+            .fold([f64::INFINITY, 0.0], |[low, high], length| {
+                [low.min(length), high.max(length)]
+            })
+    }
+
     /// The length of the longest row.
     pub(crate) fn longest(&self) -> f64 {
         self.lengths().fold(0.0, f64::max)

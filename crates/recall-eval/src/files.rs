@@ -9,6 +9,7 @@
 
 mod npy;
 mod safetensors;
+mod truth;
 mod values;
 
 use std::fmt::Display;
@@ -20,6 +21,8 @@ use crate::{Embeddings, EvalError};
 use npy::{Npy, write_npy};
 use safetensors::{EMBEDDINGS, LABELS, with_tensor, write_tensors};
 use values::{Float, Int};
+
+pub use truth::{GroundTruth, read_ground_truth};
 
 impl Embeddings {
     /// Reads the embeddings of an `.npy` or `.safetensors` file (see [the module](crate::files) for
