@@ -236,6 +236,20 @@ pub struct PublishedCount {
     pub classes: Option<usize>,
 }
 
+/// How the test split is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// Every item searches all the others; those of its class are right.
+    EachAgainstRest,
+    /// Items search or are found, as their [`Role`] says.
+    QueryGallery,
+    /// One random item of each class is the gallery, the others search it; several draws.
+    RandomGallery,
+    /// Lists say what each query should find ([`GroundTruth`]).
+    Lists,
+}
+
 /// Items, their classes and their splits. Valid by construction: there are items, and each one's
 /// class has a name.
 #[derive(Debug, Clone)]
@@ -250,6 +264,7 @@ pub struct Dataset {
     ground_truth: Vec<GroundTruth>,
     published: &'static [PublishedCount],
     crops_to_boxes: bool,
+    random_gallery: bool,
     notes: Vec<String>,
 }
 
@@ -310,6 +325,7 @@ impl Dataset {
             ground_truth: Vec::new(),
             published: &[],
             crops_to_boxes: true,
+            random_gallery: false,
             notes: Vec::new(),
         })
     }
@@ -388,6 +404,13 @@ impl Dataset {
         self
     }
 
+    /// Says that publications judge it by galleries drawn at random, see
+    /// [`protocols`](Self::protocols).
+    pub(crate) fn with_random_gallery(mut self) -> Self {
+        self.random_gallery = true;
+        self
+    }
+
     pub(crate) fn with_published_counts(mut self, counts: &'static [PublishedCount]) -> Self {
         self.published = counts;
         self
@@ -431,6 +454,21 @@ impl Dataset {
     /// How many images and classes there should be; empty where nothing was published.
     pub fn published_counts(&self) -> &[PublishedCount] {
         self.published
+    }
+
+    /// How publications judge it, the official protocol first. Of a data set of one's own: by its
+    /// lists or its roles, or each item against the rest if it has neither.
+    pub fn protocols(&self) -> Vec<Protocol> {
+        let has_role = |&id: &ItemId| self.items[id].role != Role::Both;
+        if !self.ground_truth.is_empty() {
+            vec![Protocol::Lists]
+        } else if self.test.iter().any(has_role) {
+            vec![Protocol::QueryGallery]
+        } else if self.random_gallery {
+            vec![Protocol::RandomGallery, Protocol::EachAgainstRest]
+        } else {
+            vec![Protocol::EachAgainstRest]
+        }
     }
 
     /// Whether images that have a [box](Item::bbox) are cut to it when they are read. Default: as the

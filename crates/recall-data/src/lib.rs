@@ -53,8 +53,8 @@ mod transform;
 
 pub use cache::{CacheConfig, CacheStats, ImageCache};
 pub use dataset::{
-    BoundingBox, Dataset, GroundTruth, ImageSource, Item, ItemId, Part, PublishedCount, Role,
-    Split, Subset,
+    BoundingBox, Dataset, GroundTruth, ImageSource, Item, ItemId, Part, Protocol, PublishedCount,
+    Role, Split, Subset,
 };
 pub use decode::{MAX_PIXELS, decode_rgb};
 pub use error::DataError;

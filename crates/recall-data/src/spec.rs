@@ -52,6 +52,18 @@ impl Benchmark {
         }
     }
 
+    /// The k of the recall@k that publications report; none where they report other metrics.
+    pub fn ks(self) -> &'static [usize] {
+        match self {
+            Self::Sop => &[1, 10, 100, 1000],
+            Self::Cub | Self::Cars196 => &[1, 2, 4, 8],
+            Self::Inat2018 => &[1, 4, 16, 32],
+            Self::InShop => &[1, 10, 20, 30],
+            Self::VehicleId => &[1, 5],
+            Self::Roxford5k | Self::Rparis6k => &[],
+        }
+    }
+
     fn named(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()

@@ -67,15 +67,6 @@ pub enum RunError {
         /// `train` or `test`.
         split: &'static str,
     },
-    /// A data set is judged by lists of what each query should find.
-    #[error(
-        "{dataset} says by lists what each query should find, and this command judges by classes: \
-         embed its images and judge them with recall_eval::revisited"
-    )]
-    JudgedByLists {
-        /// Name of the data set.
-        dataset: String,
-    },
     /// The report could not be drawn.
     #[error("cannot draw the report: {0}")]
     Report(#[from] crate::report::ReportError),

@@ -10,6 +10,7 @@
 
 pub mod command;
 pub mod embed;
+pub mod judge;
 pub mod report;
 
 mod backend;

@@ -26,7 +26,8 @@ use recall_data::{
 use recall_eval::Evaluation;
 use recall_loss::{Mixup, RecallAtKLoss, RecallBackend};
 
-use crate::embed::{Gallery, embed_items, items_of, metrics};
+use crate::embed::{embed_items, items_of};
+use crate::judge::{Gallery, metrics};
 use crate::{ConvNet, ImageConfig, Optimiser, RunConfig, RunError, StepOutput, TwoPass};
 use gallery::Outcome;
 use records::Records;

@@ -96,6 +96,7 @@ pub(crate) fn read(dir: &Path) -> Result<Dataset, DataError> {
     Dataset::from_items("vehicle-id", items, vehicles.names())?
         .with_super_class_names(model_names.names())?
         .with_published_counts(PUBLISHED)
+        .with_random_gallery()
         .with_subsets(subsets)
 }
 

@@ -1,82 +1,219 @@
+//! Judging a trained model, or embeddings from anywhere.
+
+mod files;
+
 use std::sync::Arc;
 
-use anyhow::{bail, ensure};
 use burn::tensor::backend::AutodiffBackend;
-use clap::Args;
-use recall_data::{Dataset, Split};
-use recall_eval::{Evaluation, Metric};
+use clap::{Args, ValueEnum};
+use recall_data::{DataSpec, Dataset, ItemId, Protocol, Split};
+use recall_eval::{Bootstrap, Embeddings, EmptyQueries, Metric, Policy, RandomGallery, Ties};
 use recall_loss::RecallBackend;
 
+use super::CommonArgs;
 use super::terminal::Terminal;
-use super::{CheckpointArg, CommonArgs};
-use crate::Loading;
-use crate::RunError;
 use crate::backend::OnBackend;
-use crate::embed::{Gallery, embed_items, items_of, metrics};
+use crate::embed::{embed_items, items_of};
+use crate::judge::{JudgeConfig, Problem, metrics};
 use crate::run::Checkpoint;
+use crate::{Loading, RunError};
+use files::FileArgs;
 
 /// Options of judging.
 #[derive(Debug, Args)]
 pub(super) struct EvalArgs {
-    #[command(flatten)]
-    checkpoint: CheckpointArg,
+    /// The folder of a run, or of one of its checkpoints: its model embeds the images of --data.
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "embeddings",
+        conflicts_with = "embeddings"
+    )]
+    checkpoint: Option<std::path::PathBuf>,
     #[command(flatten)]
     common: CommonArgs,
-    /// Metrics to report, for example recall@1,recall@10,r_precision,map@r; without it those of the
-    /// run.
+    #[command(flatten, next_help_heading = "Embeddings from files")]
+    files: FileArgs,
+    #[command(flatten, next_help_heading = "Judging")]
+    judging: JudgeArgs,
+}
+
+/// How to judge.
+#[derive(Debug, Args)]
+struct JudgeArgs {
+    /// Metrics to report, for example recall@1,recall@10,r_precision,map@r. Without it: of a
+    /// benchmark those that are published, otherwise those of the run; of files recall@1,10,100,1000,
+    /// r_precision and map@r; of a ground truth average precision.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     metrics: Vec<Metric>,
+    /// Queries with nothing to find: skip, zero or error.
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t = Empty::Skip, hide_possible_values = true)]
+    empty: Empty,
+    /// Items of equal similarity: stable (by id), pessimistic (right ones last) or optimistic.
+    #[arg(long, value_name = "ORDER", value_enum, default_value_t = TiesName::Stable, hide_possible_values = true)]
+    ties: TiesName,
+    /// Instead of the published protocol: each-against-rest or random-gallery.
+    #[arg(long, value_name = "NAME", value_enum, hide_possible_values = true)]
+    protocol: Option<ProtocolName>,
+    /// Draws of a random gallery.
+    #[arg(long, value_name = "N", default_value_t = RandomGallery::default().draws)]
+    draws: usize,
+    /// Report the means over classes, too.
+    #[arg(long)]
+    by_class: bool,
+    /// Resamples of the queries for the intervals behind the figures; 0 leaves them out.
+    #[arg(long, value_name = "N", default_value_t = Bootstrap::default().resamples)]
+    resamples: usize,
+    /// Share of the resamples within an interval.
+    #[arg(long, value_name = "LEVEL", default_value_t = Bootstrap::default().level)]
+    level: f64,
+    /// Resample whole classes: queries of a class resemble each other.
+    #[arg(long)]
+    resample_classes: bool,
+    /// Seed of resamples and random galleries.
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    seed: u64,
     /// Print one JSON object whose keys are the names of the metrics.
     #[arg(long)]
     json: bool,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Empty {
+    Skip,
+    Zero,
+    Error,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TiesName {
+    Stable,
+    Pessimistic,
+    Optimistic,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum ProtocolName {
+    EachAgainstRest,
+    RandomGallery,
+}
+
 impl EvalArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let checkpoint = Checkpoint::open(&self.checkpoint.checkpoint)?;
-        let dataset = Arc::new(checkpoint.config.image.open(&self.common.data)?);
-        if !dataset.ground_truth().is_empty() {
-            let dataset = dataset.name().to_owned();
-            bail!(RunError::JudgedByLists { dataset });
+        let mut terminal = Terminal::new(self.common.quiet || self.judging.json);
+        match &self.checkpoint {
+            Some(dir) => {
+                let checkpoint = Checkpoint::open(dir)?;
+                let dataset = Arc::new(checkpoint.config.image.open(&self.common.data)?);
+                dataset.notes().iter().for_each(|note| terminal.say(note));
+                let job = EmbedJob {
+                    checkpoint: &checkpoint,
+                    dataset: &dataset,
+                    loading: self.common.loading(),
+                    terminal: &mut terminal,
+                };
+                let (embeddings, kept) = self.common.backend.run(job)??;
+                let protocol = self.judging.protocol();
+                let problems = Problem::of_dataset(&dataset, embeddings, &kept, protocol)?;
+                let usual = usual_metrics(&self.common.data, &dataset, &checkpoint);
+                let judgement = self.judging.config(usual).judge(&problems)?;
+                self.judging.print(&judgement.to_json(), &judgement)
+            }
+            None => self.files.judge(&self.judging, &mut terminal),
         }
+    }
+}
+
+/// What is reported of a data set that was not asked for anything else.
+fn usual_metrics(data: &DataSpec, dataset: &Dataset, checkpoint: &Checkpoint) -> Vec<Metric> {
+    match data {
+        _ if dataset.protocols() == [Protocol::Lists] => of_lists(true),
+        DataSpec::Benchmark(benchmark, _) => metrics(benchmark.ks()),
+        _ => metrics(&checkpoint.config.evaluation.ks),
+    }
+}
+
+/// Those of the revisited benchmarks, or of one's own lists.
+fn of_lists(graded: bool) -> Vec<Metric> {
+    match graded {
+        true => vec![
+            Metric::MapTrapezoid,
+            Metric::MpAt(1),
+            Metric::MpAt(5),
+            Metric::MpAt(10),
+        ],
+        false => vec![
+            Metric::Map,
+            Metric::RecallAt(1),
+            Metric::RecallAt(10),
+            Metric::Mrr,
+        ],
+    }
+}
+
+impl JudgeArgs {
+    fn protocol(&self) -> Option<Protocol> {
+        self.protocol.map(|name| match name {
+            ProtocolName::EachAgainstRest => Protocol::EachAgainstRest,
+            ProtocolName::RandomGallery => Protocol::RandomGallery,
+        })
+    }
+
+    fn config(&self, usual: Vec<Metric>) -> JudgeConfig {
         let metrics = match self.metrics.is_empty() {
-            true => metrics(&checkpoint.config.evaluation.ks),
-            false => self.metrics,
+            true => usual,
+            false => self.metrics.clone(),
         };
-        let mut terminal = Terminal::new(self.common.quiet || self.json);
-        dataset.notes().iter().for_each(|note| terminal.say(note));
-        let job = EvalJob {
-            checkpoint: &checkpoint,
-            dataset: &dataset,
-            loading: self.common.loading(),
-            metrics: &metrics,
-            terminal: &mut terminal,
-        };
-        let evaluation = self.common.backend.run(job)??;
-        if self.json {
-            println!("{}", serde_json::to_string(&evaluation)?);
-            return Ok(());
+        JudgeConfig {
+            policy: Policy {
+                empty: match self.empty {
+                    Empty::Skip => EmptyQueries::Skip,
+                    Empty::Zero => EmptyQueries::Zero,
+                    Empty::Error => EmptyQueries::Error,
+                },
+                ties: match self.ties {
+                    TiesName::Stable => Ties::Stable,
+                    TiesName::Pessimistic => Ties::Pessimistic,
+                    TiesName::Optimistic => Ties::Optimistic,
+                },
+            },
+            bootstrap: (self.resamples > 0).then_some(Bootstrap {
+                resamples: self.resamples,
+                level: self.level,
+                seed: self.seed,
+            }),
+            resample_classes: self.resample_classes,
+            by_class: self.by_class,
+            random_gallery: RandomGallery {
+                draws: self.draws,
+                seed: self.seed,
+            },
+            ..JudgeConfig::new(metrics)
         }
-        println!("{evaluation}");
-        if evaluation.without_positives > 0 {
-            let without = evaluation.without_positives;
-            println!("{without} queries without another image of their class are left out");
+    }
+
+    fn print(
+        &self,
+        json: &serde_json::Value,
+        table: &impl std::fmt::Display,
+    ) -> anyhow::Result<()> {
+        match self.json {
+            true => println!("{json}"),
+            false => println!("{table}"),
         }
-        ensure!(evaluation.queries > 0, "there was no query");
         Ok(())
     }
 }
 
-struct EvalJob<'a> {
+struct EmbedJob<'a> {
     checkpoint: &'a Checkpoint,
     dataset: &'a Arc<Dataset>,
     loading: Loading,
-    metrics: &'a [Metric],
     terminal: &'a mut Terminal,
 }
 
-impl OnBackend for EvalJob<'_> {
-    type Output = Result<Evaluation, RunError>;
+impl OnBackend for EmbedJob<'_> {
+    type Output = Result<(Embeddings, Vec<ItemId>), RunError>;
 
     fn run<B: AutodiffBackend<InnerBackend: RecallBackend>>(
         self,
@@ -105,6 +242,6 @@ impl OnBackend for EvalJob<'_> {
                 ids.len() - kept.len()
             ));
         }
-        Ok(Gallery::new(self.dataset, embeddings, kept)?.evaluate(self.metrics)?)
+        Ok((embeddings, kept))
     }
 }

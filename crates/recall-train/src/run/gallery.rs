@@ -7,7 +7,7 @@ use recall_data::{Dataset, ItemId, Split, decode_rgb};
 
 use super::TrainingRun;
 use super::records::Records;
-use crate::embed::Hit;
+use crate::judge::Hit;
 use crate::report::{Curve, GALLERY_FACT, GalleryRow, Metric, Neighbour, Picture, Report, Series};
 use crate::{RunConfig, RunError};
 

@@ -1,0 +1,278 @@
+//! Judging embeddings by the protocols of the field.
+//!
+//! A [`Problem`] is what is to be found among which embeddings: made of a data set whose images were
+//! embedded ([`Problem::of_dataset`]), or of files. A [`JudgeConfig`] says which metrics to take and
+//! how, and gives a [`Judgement`] to print or to write as JSON, or the [`Contrast`] of two sets of
+//! embeddings.
+
+mod gallery;
+mod problem;
+mod text;
+
+use recall_eval::{
+    Bootstrap, Comparison, Draws, EvalError, Evaluation, Interval, Metric, Policy, RandomGallery,
+    Scores, Units,
+};
+use serde_json::{Map, Value, json};
+
+pub use gallery::{Gallery, Hit};
+pub use problem::{ListedProblem, Problem, ProblemKind};
+
+/// Which metrics to take, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JudgeConfig {
+    /// The metrics, in the order of the table.
+    pub metrics: Vec<Metric>,
+    /// Queries without positives, items of equal similarity.
+    pub policy: Policy,
+    /// How intervals are found; `None` for none.
+    pub bootstrap: Option<Bootstrap>,
+    /// Whether intervals and comparisons draw whole classes instead of single queries.
+    pub resample_classes: bool,
+    /// Whether the means over classes are taken, too.
+    pub by_class: bool,
+    /// How galleries are drawn where they are random.
+    pub random_gallery: RandomGallery,
+}
+
+impl JudgeConfig {
+    /// These metrics, with the defaults of `recall_eval` and no intervals.
+    pub fn new(metrics: Vec<Metric>) -> Self {
+        Self {
+            metrics,
+            policy: Policy::default(),
+            bootstrap: None,
+            resample_classes: false,
+            by_class: false,
+            random_gallery: RandomGallery::default(),
+        }
+    }
+}
+
+/// What came out for each problem.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// The problems in their order; lists with grades make three of one.
+    pub parts: Vec<JudgedPart>,
+}
+
+/// What came out for a problem.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JudgedPart {
+    /// Tells it from the others; empty if it is the only one.
+    pub name: String,
+    /// The figures.
+    pub result: JudgedResult,
+}
+
+/// The figures of a problem.
+#[derive(Debug, Clone, PartialEq)]
+pub enum JudgedResult {
+    /// Of one ranking for each query.
+    Rankings {
+        /// The means over queries.
+        evaluation: Evaluation,
+        /// Where they lie, in the order of the metrics, if it was asked for.
+        intervals: Option<Vec<Interval>>,
+        /// The means over classes, if they were asked for.
+        by_class: Option<Evaluation>,
+    },
+    /// Of galleries drawn at random.
+    Draws(Draws),
+}
+
+/// Two sets of embeddings, query by query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contrast {
+    /// For each problem its name (empty if it is the only one) and the comparisons by each metric.
+    pub parts: Vec<(String, Vec<Comparison>)>,
+}
+
+/// A problem half way: the queries' values.
+enum Scored {
+    Rankings {
+        scores: Scores,
+        /// Classes of all queries, if there are such.
+        labels: Option<Vec<i64>>,
+    },
+    Draws(Draws),
+}
+
+impl JudgeConfig {
+    /// Judges embeddings by all problems.
+    ///
+    /// # Errors
+    ///
+    /// Problems that cannot be ranked, means over classes where there are none, and those of
+    /// [`Scores::new`] and [`Bootstrap::intervals`]. With several problems, all must have a query
+    /// that counts.
+    pub fn judge(&self, problems: &[Problem]) -> Result<Judgement, EvalError> {
+        let mut parts = Vec::new();
+        for (name, scored) in self.scored(problems)? {
+            let result = match scored {
+                Scored::Draws(draws) => JudgedResult::Draws(draws),
+                Scored::Rankings { scores, labels } => JudgedResult::Rankings {
+                    evaluation: scores.evaluation(),
+                    intervals: (self.bootstrap.as_ref())
+                        .map(|bootstrap| {
+                            bootstrap.intervals(&scores, self.units(labels.as_deref())?)
+                        })
+                        .transpose()?,
+                    by_class: (self.by_class)
+                        .then(|| scores.by_class(labels.as_deref().ok_or(EvalError::NoClasses)?))
+                        .transpose()?,
+                },
+            };
+            parts.push(JudgedPart { name, result });
+        }
+        Ok(Judgement { parts })
+    }
+
+    /// Compares a second set of embeddings with a first, problem by problem.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`judge`](Self::judge), problems that are not the same, galleries drawn at random.
+    pub fn compare(&self, first: &[Problem], second: &[Problem]) -> Result<Contrast, EvalError> {
+        let bootstrap = self.bootstrap.unwrap_or_default();
+        let mut parts = Vec::new();
+        let sides = self.scored(first)?.into_iter().zip(self.scored(second)?);
+        for ((name, first), (_, second)) in sides {
+            let (Scored::Rankings { scores, labels }, Scored::Rankings { scores: other, .. }) =
+                (first, second)
+            else {
+                return Err(EvalError::NotPaired {
+                    first: 0,
+                    second: 0,
+                });
+            };
+            let units = self.units(labels.as_deref())?;
+            parts.push((name, bootstrap.compare(&scores, &other, units)?));
+        }
+        Ok(Contrast { parts })
+    }
+
+    fn units<'a>(&self, labels: Option<&'a [i64]>) -> Result<Units<'a>, EvalError> {
+        match self.resample_classes {
+            true => labels.map(Units::Classes).ok_or(EvalError::NoClasses),
+            false => Ok(Units::Queries),
+        }
+    }
+
+    fn scored(&self, problems: &[Problem]) -> Result<Vec<(String, Scored)>, EvalError> {
+        let mut parts = Vec::new();
+        let scores = |ranks| Scores::new(&ranks, &self.metrics, self.policy);
+        for Problem { name, kind } in problems {
+            match kind {
+                ProblemKind::Classes(gallery) => {
+                    let scored = Scored::Rankings {
+                        scores: scores(gallery.retrieval()?.ranks()?)?,
+                        labels: Some(gallery.query_labels().to_vec()),
+                    };
+                    parts.push((name.clone(), scored));
+                }
+                ProblemKind::RandomGallery { embeddings, labels } => {
+                    let draws = self.random_gallery.evaluate(
+                        embeddings,
+                        labels,
+                        &self.metrics,
+                        self.policy,
+                    )?;
+                    parts.push((name.clone(), Scored::Draws(draws)));
+                }
+                ProblemKind::Lists(listed) => {
+                    for (setup, retrieval) in listed.retrievals()? {
+                        let name = setup.map_or_else(|| name.clone(), |setup| setup.to_string());
+                        let scores = scores(retrieval.ranks()?)?;
+                        let labels = None;
+                        parts.push((name, Scored::Rankings { scores, labels }));
+                    }
+                }
+            }
+        }
+        if let [(name, _)] = &mut parts[..] {
+            name.clear();
+        }
+        Ok(parts)
+    }
+}
+
+impl Judgement {
+    /// One object whose keys are the names of the metrics, `queries`, `without_positives` and
+    /// `tied`, and where they were asked for `intervals` (`[low, high]` by metric) and `by_class`.
+    /// Of several problems, an object that has one of these by each name.
+    pub fn to_json(&self) -> Value {
+        by_name(
+            self.parts
+                .iter()
+                .map(|part| (&part.name, part.result.to_json())),
+        )
+    }
+}
+
+impl Contrast {
+    /// By metric `first`, `second`, `difference`, `interval` and `p_value`; of several problems by
+    /// name before that.
+    pub fn to_json(&self) -> Value {
+        by_name(self.parts.iter().map(|(name, comparisons)| {
+            let by_metric = comparisons.iter().map(|comparison| {
+                let value = json!({
+                    "first": comparison.first,
+                    "second": comparison.second,
+                    "difference": comparison.difference,
+                    "interval": [comparison.interval.low, comparison.interval.high],
+                    "p_value": comparison.p_value,
+                });
+                (comparison.metric.to_string(), value)
+            });
+            (name, Value::Object(by_metric.collect()))
+        }))
+    }
+}
+
+impl JudgedResult {
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Draws(draws) => json!(draws),
+            Self::Rankings {
+                evaluation,
+                intervals,
+                by_class,
+            } => {
+                let mut object = json!(evaluation);
+                if let Some(intervals) = intervals {
+                    let by_metric = evaluation.values.iter().zip(intervals);
+                    let by_metric = by_metric.map(|((metric, _), interval)| {
+                        (metric.to_string(), json!([interval.low, interval.high]))
+                    });
+                    object["intervals"] = Value::Object(by_metric.collect());
+                }
+                if let Some(by_class) = by_class {
+                    let values = by_class.values.iter();
+                    let values = values.map(|(metric, value)| (metric.to_string(), json!(value)));
+                    object["by_class"] = Value::Object(values.collect());
+                }
+                object
+            }
+        }
+    }
+}
+
+fn by_name<'a>(parts: impl Iterator<Item = (&'a String, Value)>) -> Value {
+    let mut object = Map::new();
+    for (name, value) in parts {
+        if name.is_empty() {
+            return value;
+        }
+        object.insert(name.clone(), value);
+    }
+    Value::Object(object)
+}
+
+/// The metrics that a run reports: recall at each k, then map@r.
+pub fn metrics(ks: &[usize]) -> Vec<Metric> {
+    ks.iter()
+        .map(|&k| Metric::RecallAt(k))
+        .chain([Metric::MapAtR])
+        .collect()
+}
