@@ -110,24 +110,110 @@ fn a_benchmark_in_its_published_layout() {
 }
 
 #[test]
-fn a_data_set_that_is_judged_by_lists_is_refused() {
+fn a_data_set_with_lists_is_judged_in_its_three_setups() {
     let dir = tempdir().unwrap();
     class_folders(&dir.path().join("images/train"), 0..4, 4);
     class_folders(&dir.path().join("images/test"), 4..7, 3);
     let train = ["--data", "folder:images", "--out", "run"];
     succeed(&mut tiny(dir.path(), &train));
 
-    // Pickled by hand: {'imlist': ['a'], 'qimlist': ['q'], 'gnd': [{'bbx': …, 'easy': [0], …}]}
-    let gnd = "(dVimlist\np0\n(lp1\nVa\np2\nasVqimlist\np3\n(lp4\nVq\np5\nasVgnd\np6\n(lp7\n\
+    // Pickled by hand: {'imlist': ['a', 'b'], 'qimlist': ['q'],
+    // 'gnd': [{'bbx': …, 'easy': [0], 'hard': [], 'junk': [1]}]}
+    let gnd = "(dVimlist\np0\n(lp1\nVa\np2\naVb\np16\nasVqimlist\np3\n(lp4\nVq\np5\nasVgnd\np6\n(lp7\n\
                (dVbbx\np8\n(lp9\nF0\naF0\naF8\naF8\nasVeasy\np10\n(lp11\nI0\nasVhard\np12\n\
-               (lp13\nsVjunk\np14\n(lp15\nsas.";
+               (lp13\nsVjunk\np14\n(lp15\nI1\nasas.";
     fs::create_dir_all(dir.path().join("oxford/jpg")).unwrap();
     fs::write(dir.path().join("oxford/gnd_roxford5k.pkl"), gnd).unwrap();
     picture(&dir.path().join("oxford/jpg/a.jpg"), 1, 0);
+    picture(&dir.path().join("oxford/jpg/b.jpg"), 2, 1);
     picture(&dir.path().join("oxford/jpg/q.jpg"), 2, 0);
-    let eval = ["eval", "--checkpoint", "run", "--data", "roxford5k:oxford"];
-    let message = refuse(&mut command(dir.path(), &eval));
-    assert!(message.contains("roxford5k says by lists"), "{message}");
+    let eval = [
+        "eval",
+        "--checkpoint",
+        "run",
+        "--data",
+        "roxford5k:oxford",
+        "--empty",
+        "zero",
+        "--json",
+    ];
+    let (json, _) = succeed(&mut command(dir.path(), &eval));
+    let judged: Value = serde_json::from_str(&json).unwrap();
+    for (setup, precision, without) in [("easy", 1.0, 0), ("medium", 1.0, 0), ("hard", 0.0, 1)] {
+        let of = &judged[setup];
+        // The junk is out of the way, so the one that is left comes first.
+        assert_eq!(of["map_trapezoid"], precision, "{json}");
+        assert_eq!(of["mp@10"], precision, "{json}");
+        assert_eq!(
+            (&of["queries"], &of["without_positives"]),
+            (&1.into(), &without.into())
+        );
+    }
+    assert!(
+        json.starts_with("{\"easy\":{\"map_trapezoid\":1.0,\"mp@1\""),
+        "{json}"
+    );
+    // Nobody has something to find in the hard set-up.
+    let message = refuse(&mut command(dir.path(), &eval[..5]));
+    assert!(message.contains("nothing to average"), "{message}");
+}
+
+#[test]
+fn vehicle_id_is_judged_by_both_protocols_for_each_list() {
+    let dir = tempdir().unwrap();
+    let (mut train, mut small) = (String::new(), String::new());
+    for class in 0..8 {
+        for instance in 0..4 {
+            let name = format!("{class:06}{instance}");
+            picture(
+                &dir.path().join(format!("vehicles/image/{name}.jpg")),
+                class,
+                instance,
+            );
+            let list = if class < 4 { &mut train } else { &mut small };
+            *list += &format!("{name} {class}\n");
+        }
+    }
+    let lists = dir.path().join("vehicles/train_test_split");
+    fs::create_dir_all(&lists).unwrap();
+    fs::write(lists.join("train_list.txt"), train).unwrap();
+    for (size, list) in [("800", &small), ("1600", &small), ("2400", &small)] {
+        fs::write(lists.join(format!("test_list_{size}.txt")), list).unwrap();
+    }
+    let data = ["--data", "vehicle-id:vehicles"];
+    succeed(tiny(dir.path(), &data).args(["--out", "run"]));
+    let judged = eval(dir.path(), "vehicle-id:vehicles");
+    for list in ["small", "medium", "large"] {
+        let drawn = &judged[format!("{list}/random-gallery")];
+        assert_eq!(
+            (&drawn["draws"], &drawn["queries"]),
+            (&10.into(), &12.into()),
+            "{judged}"
+        );
+        let [mean, std] = ["recall@1", "recall@1_std"].map(|key| drawn[key].as_f64().unwrap());
+        assert!(
+            (0.0..=1.0).contains(&mean) && (0.0..0.3).contains(&std),
+            "{judged}"
+        );
+        // A gallery of four has it among the first five.
+        assert_eq!(drawn["recall@5"], 1.0);
+        let rest = &judged[format!("{list}/each-against-rest")];
+        assert_eq!(rest["queries"], 16, "{judged}");
+        assert_eq!(rest["intervals"]["recall@5"].as_array().unwrap().len(), 2);
+    }
+    // One of them alone.
+    let (text, _) = succeed(
+        command(dir.path(), &["eval", "--checkpoint", "run"])
+            .args(data)
+            .args(["--protocol", "random-gallery", "--draws", "3"]),
+    );
+    assert!(text.starts_with("small\nrecall@1  "), "{text}");
+    assert_eq!(
+        text.matches("of 3 draws of 12 queries").count(),
+        3,
+        "{text}"
+    );
+    assert!(!text.contains("each"), "{text}");
 }
 
 /// A table whose test images are queries, gallery or both, as `role` says.

@@ -3,6 +3,7 @@
 mod check;
 mod command_line;
 mod data_sets;
+mod judging;
 mod reproducible;
 mod support;
 mod two_pass;

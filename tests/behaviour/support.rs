@@ -83,14 +83,15 @@ pub fn metrics(run: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// The names and values of the lines `recall@1  0.6432` that a command printed.
+/// The names and values of the lines `recall@1  0.6432` that a command printed, without the interval
+/// that may stand behind.
 pub fn table(stdout: &str) -> Vec<(String, String)> {
     stdout
         .lines()
         .take_while(|line| line.contains('@'))
         .map(|line| {
             let (name, value) = line.split_once("  ").expect(line);
-            let value = value.trim_start();
+            let value = value.split_whitespace().next().expect(line);
             let fraction: f64 = value.parse().expect(line);
             assert!(
                 (0.0..=1.0).contains(&fraction) && value.len() == 6,

@@ -1,6 +1,7 @@
 //! What a maintainer of recall runs: `cargo xtask COMMAND`.
 
 mod emoji;
+mod eval;
 mod gpu;
 mod images;
 mod loss;
@@ -46,6 +47,11 @@ enum Bench {
     Loss(loss::Args),
     /// Images a second from JPEG files to batches, beside torchvision with Pillow
     Images(images::Args),
+    /// Time and peak memory of an exact evaluation, beside faiss
+    Eval(eval::Args),
+    /// One case of `eval`, in this process
+    #[command(hide = true)]
+    EvalCase(eval::CaseArgs),
     /// One case of `images`, in this process
     #[command(hide = true)]
     ImagesCase(images::CaseArgs),
@@ -61,6 +67,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Bench(Bench::Step(args)) => step::run(&args)?,
         Command::Bench(Bench::Loss(args)) => loss::run(&args)?,
         Command::Bench(Bench::Images(args)) => images::run(&args)?,
+        Command::Bench(Bench::Eval(args)) => eval::run(&args)?,
+        Command::Bench(Bench::EvalCase(args)) => eval::run_case(&args)?,
         Command::Bench(Bench::ImagesCase(args)) => images::run_case(&args)?,
         Command::Bench(Bench::LossCase(args)) => loss::run_case(&args)?,
     }

@@ -81,8 +81,8 @@ pub enum EvalError {
 
     /// Classes are needed and there are only lists of positives.
     #[error(
-        "positives are given as lists, so there are no classes: \
-         items of the query's group can only be ignored whatever their class"
+        "what to find is given as lists, so there are no classes: means over classes, resamples of \
+         classes, and ignoring items of a group and class need labels"
     )]
     NoClasses,
 

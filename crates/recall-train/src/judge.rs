@@ -6,6 +6,7 @@
 //! embeddings.
 
 mod gallery;
+mod json;
 mod problem;
 mod text;
 
@@ -13,7 +14,6 @@ use recall_eval::{
     Bootstrap, Comparison, Draws, EvalError, Evaluation, Interval, Metric, Policy, RandomGallery,
     Scores, Units,
 };
-use serde_json::{Map, Value, json};
 
 pub use gallery::{Gallery, Hit};
 pub use problem::{ListedProblem, Problem, ProblemKind};
@@ -50,6 +50,10 @@ impl JudgeConfig {
 }
 
 /// What came out for each problem.
+///
+/// `Serialize` writes one object whose keys are the names of the metrics, `queries`,
+/// `without_positives` and `tied`, and where they were asked for `intervals` (`[low, high]` by
+/// metric) and `by_class`; of several problems, an object with one of these by each name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
     /// The problems in their order; lists with grades make three of one.
@@ -82,6 +86,9 @@ pub enum JudgedResult {
 }
 
 /// Two sets of embeddings, query by query.
+///
+/// `Serialize` writes by metric `first`, `second`, `difference`, `interval` and `p_value`; of several
+/// problems by name before that.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contrast {
     /// For each problem its name (empty if it is the only one) and the comparisons by each metric.
@@ -195,78 +202,6 @@ impl JudgeConfig {
         }
         Ok(parts)
     }
-}
-
-impl Judgement {
-    /// One object whose keys are the names of the metrics, `queries`, `without_positives` and
-    /// `tied`, and where they were asked for `intervals` (`[low, high]` by metric) and `by_class`.
-    /// Of several problems, an object that has one of these by each name.
-    pub fn to_json(&self) -> Value {
-        by_name(
-            self.parts
-                .iter()
-                .map(|part| (&part.name, part.result.to_json())),
-        )
-    }
-}
-
-impl Contrast {
-    /// By metric `first`, `second`, `difference`, `interval` and `p_value`; of several problems by
-    /// name before that.
-    pub fn to_json(&self) -> Value {
-        by_name(self.parts.iter().map(|(name, comparisons)| {
-            let by_metric = comparisons.iter().map(|comparison| {
-                let value = json!({
-                    "first": comparison.first,
-                    "second": comparison.second,
-                    "difference": comparison.difference,
-                    "interval": [comparison.interval.low, comparison.interval.high],
-                    "p_value": comparison.p_value,
-                });
-                (comparison.metric.to_string(), value)
-            });
-            (name, Value::Object(by_metric.collect()))
-        }))
-    }
-}
-
-impl JudgedResult {
-    fn to_json(&self) -> Value {
-        match self {
-            Self::Draws(draws) => json!(draws),
-            Self::Rankings {
-                evaluation,
-                intervals,
-                by_class,
-            } => {
-                let mut object = json!(evaluation);
-                if let Some(intervals) = intervals {
-                    let by_metric = evaluation.values.iter().zip(intervals);
-                    let by_metric = by_metric.map(|((metric, _), interval)| {
-                        (metric.to_string(), json!([interval.low, interval.high]))
-                    });
-                    object["intervals"] = Value::Object(by_metric.collect());
-                }
-                if let Some(by_class) = by_class {
-                    let values = by_class.values.iter();
-                    let values = values.map(|(metric, value)| (metric.to_string(), json!(value)));
-                    object["by_class"] = Value::Object(values.collect());
-                }
-                object
-            }
-        }
-    }
-}
-
-fn by_name<'a>(parts: impl Iterator<Item = (&'a String, Value)>) -> Value {
-    let mut object = Map::new();
-    for (name, value) in parts {
-        if name.is_empty() {
-            return value;
-        }
-        object.insert(name.clone(), value);
-    }
-    Value::Object(object)
 }
 
 /// The metrics that a run reports: recall at each k, then map@r.

@@ -2,6 +2,8 @@
 
 mod files;
 
+use std::fmt::Display;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::tensor::backend::AutodiffBackend;
@@ -9,6 +11,7 @@ use clap::{Args, ValueEnum};
 use recall_data::{DataSpec, Dataset, ItemId, Protocol, Split};
 use recall_eval::{Bootstrap, Embeddings, EmptyQueries, Metric, Policy, RandomGallery, Ties};
 use recall_loss::RecallBackend;
+use serde::Serialize;
 
 use super::CommonArgs;
 use super::terminal::Terminal;
@@ -29,7 +32,7 @@ pub(super) struct EvalArgs {
         required_unless_present = "embeddings",
         conflicts_with = "embeddings"
     )]
-    checkpoint: Option<std::path::PathBuf>,
+    checkpoint: Option<PathBuf>,
     #[command(flatten)]
     common: CommonArgs,
     #[command(flatten, next_help_heading = "Embeddings from files")]
@@ -100,9 +103,9 @@ enum ProtocolName {
 
 impl EvalArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let mut terminal = Terminal::new(self.common.quiet || self.judging.json);
         match &self.checkpoint {
             Some(dir) => {
+                let mut terminal = Terminal::new(self.common.quiet || self.judging.json);
                 let checkpoint = Checkpoint::open(dir)?;
                 let dataset = Arc::new(checkpoint.config.image.open(&self.common.data)?);
                 dataset.notes().iter().for_each(|note| terminal.say(note));
@@ -117,9 +120,12 @@ impl EvalArgs {
                 let problems = Problem::of_dataset(&dataset, embeddings, &kept, protocol)?;
                 let usual = usual_metrics(&self.common.data, &dataset, &checkpoint);
                 let judgement = self.judging.config(usual).judge(&problems)?;
-                self.judging.print(&judgement.to_json(), &judgement)
+                self.judging.print(&judgement)
             }
-            None => self.files.judge(&self.judging, &mut terminal),
+            None => {
+                let mut terminal = Terminal::new(self.common.quiet);
+                self.files.judge(&self.judging, &mut terminal)
+            }
         }
     }
 }
@@ -192,14 +198,10 @@ impl JudgeArgs {
         }
     }
 
-    fn print(
-        &self,
-        json: &serde_json::Value,
-        table: &impl std::fmt::Display,
-    ) -> anyhow::Result<()> {
+    fn print(&self, result: &(impl Serialize + Display)) -> anyhow::Result<()> {
         match self.json {
-            true => println!("{json}"),
-            false => println!("{table}"),
+            true => println!("{}", serde_json::to_string(result)?),
+            false => println!("{result}"),
         }
         Ok(())
     }

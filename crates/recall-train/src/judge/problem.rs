@@ -100,22 +100,22 @@ impl Problem {
                         let labels = dataset.labels(&ids).into_iter().map(i64::from).collect();
                         (
                             ProblemKind::RandomGallery { embeddings, labels },
-                            "random gallery",
+                            "random-gallery",
                         )
                     }
                     Protocol::EachAgainstRest => {
                         let gallery = Gallery::each_against_rest(dataset, embeddings, ids);
-                        (ProblemKind::Classes(gallery), "each against the rest")
+                        (ProblemKind::Classes(gallery), "each-against-rest")
                     }
                     Protocol::QueryGallery | Protocol::Lists => {
                         let gallery = Gallery::new(dataset, embeddings, ids)?;
-                        (ProblemKind::Classes(gallery), "query against gallery")
+                        (ProblemKind::Classes(gallery), "query-gallery")
                     }
                 };
                 let name = match (part.is_empty(), protocols.len()) {
                     (_, 1) => part.to_owned(),
                     (true, _) => way.to_owned(),
-                    (false, _) => format!("{part}, {way}"),
+                    (false, _) => format!("{part}/{way}"),
                 };
                 problems.push(Self { name, kind });
             }

@@ -105,7 +105,7 @@ impl FileArgs {
         let first = problem(embeddings, queries, terminal)?;
         let Some(other) = &self.compare else {
             let judgement = config.judge(&[first])?;
-            return args.print(&judgement.to_json(), &judgement);
+            return args.print(&judgement);
         };
         ensure!(
             !matches!(first.kind, ProblemKind::RandomGallery { .. }),
@@ -119,7 +119,7 @@ impl FileArgs {
         );
         let second = problem(other, other_queries, terminal)?;
         let contrast = config.compare(&[first], &[second])?;
-        args.print(&contrast.to_json(), &contrast)
+        args.print(&contrast)
     }
 
     fn wanted(&self, embeddings: &Path) -> anyhow::Result<Wanted> {
@@ -163,8 +163,16 @@ impl FileArgs {
         protocol: Option<ProtocolName>,
         terminal: &mut Terminal,
     ) -> anyhow::Result<Problem> {
-        let rows = self.open(rows, terminal)?;
-        let queries = queries.map(|path| self.open(path, terminal)).transpose()?;
+        let (of_rows, of_queries) = match wanted {
+            Wanted::Labels {
+                of_rows,
+                of_queries,
+                ..
+            } => (Some(of_rows), of_queries.as_ref()),
+            Wanted::Lists(_) => (None, None),
+        };
+        let rows = self.open(rows, of_rows, terminal)?;
+        let queries = (queries.map(|path| self.open(path, of_queries, terminal))).transpose()?;
         if protocol.is_some() && queries.is_some() {
             bail!(
                 "--protocol chooses among those of one set of items: leave it out where there are --query-embeddings"
@@ -227,8 +235,22 @@ impl FileArgs {
     }
 
     /// Reads embeddings and brings them to length 1, aloud, unless they have it.
-    fn open(&self, path: &Path, terminal: &mut Terminal) -> anyhow::Result<Embeddings> {
+    fn open(
+        &self,
+        path: &Path,
+        labels: Option<&Vec<i64>>,
+        terminal: &mut Terminal,
+    ) -> anyhow::Result<Embeddings> {
         let embeddings = Embeddings::open(path)?;
+        if let Some(labels) = labels {
+            ensure!(
+                labels.len() == embeddings.rows(),
+                "there are {} labels for the {} rows of {}: each row needs one",
+                labels.len(),
+                embeddings.rows(),
+                path.display()
+            );
+        }
         if embeddings.is_normalised() {
             return Ok(embeddings);
         }
