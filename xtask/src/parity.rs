@@ -1,8 +1,9 @@
 //! Whether the kernels of a backend compute the loss that the reference files and plain tensor
-//! operations in f64 say.
+//! operations in f64 say, and whether it ranks as the CPU does.
 
 mod case;
 mod random;
+mod ranks;
 mod reference;
 
 use std::{io::Write, marker::PhantomData};
@@ -25,7 +26,8 @@ where
     cases.extend(random::cases(quick)?);
     let fused = check::<Fusion<B>>(name, &cases)?;
     let bare = check::<B>(&format!("{name} without fusion"), &cases)?;
-    Ok(fused + bare)
+    let ranked = ranks::check::<Fusion<B>>(name, quick)?;
+    Ok(fused + bare + ranked)
 }
 
 /// Runs every case on the default device of a backend and prints a row for each.

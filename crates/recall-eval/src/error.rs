@@ -154,6 +154,13 @@ pub enum EvalError {
         id: u32,
     },
 
+    /// A device whose products cannot be trusted.
+    #[error(
+        "the products of the device are less exact than f32, also in two parts: \
+         rank on the CPU instead"
+    )]
+    CoarseProducts,
+
     /// Work cannot be divided into blocks of nothing.
     #[error("a block must hold at least one query")]
     EmptyBlock,

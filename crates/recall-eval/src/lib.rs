@@ -35,6 +35,8 @@
 //! [`revisited`] the protocol of the revisited Oxford and Paris benchmarks.
 
 pub mod confidence;
+#[cfg(feature = "burn")]
+pub mod device;
 mod embeddings;
 mod error;
 pub mod files;

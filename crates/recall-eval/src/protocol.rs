@@ -294,14 +294,16 @@ impl<'a> Retrieval<'a> {
 
     /// Number of items in the ranking of query `q`.
     pub(crate) fn candidates(&self, q: usize) -> u32 {
-        let [junk, group] = self.ignored(q);
-        let is_own = |id: &u32| self.own_id(q) == Some(*id);
-        let others = group.iter().filter(|id| !is_own(id)).count();
-        let more = (junk.iter())
-            .filter(|id| !is_own(id) && group.binary_search(id).is_err())
-            .count();
-        let own = usize::from(self.one_set);
-        (self.gallery.rows() - own - others - more) as u32
+        (self.gallery.rows() - self.leaving(q).len()) as u32
+    }
+
+    /// The items which leave the ranking of query `q`, itself among them, each once.
+    pub(crate) fn leaving(&self, q: usize) -> Vec<u32> {
+        let mut ids = self.ignored(q).concat();
+        ids.extend(self.own_id(q));
+        ids.sort_unstable();
+        ids.dedup();
+        ids
     }
 
     /// The junk and the group of query `q`, each ascending.

@@ -31,9 +31,11 @@ use crate::kernel::Kernel;
 use crate::sweep::block_size;
 use crate::{EvalError, Retrieval};
 
-use block::{Block, TiedQuery};
+use block::Block;
 
-pub(crate) use block::remove_leaving;
+#[cfg(feature = "burn")]
+pub(crate) use block::Row;
+pub(crate) use block::{TiedQuery, remove_leaving};
 pub(crate) use key::Key;
 
 /// Up to this number of positives every item is compared with each of them: at up to 16 items an
@@ -91,13 +93,20 @@ impl PositiveRanks {
                 return Err(EvalError::InvalidRanks { query, candidates });
             }
         }
-        let offsets = offsets(ranks.iter().map(Vec::len));
-        Ok(Self {
-            offsets,
+        Ok(Self::from_parts(ranks, candidates, Vec::new()))
+    }
+
+    pub(crate) fn from_parts(
+        ranks: &[Vec<u32>],
+        candidates: Vec<u32>,
+        tied: Vec<TiedQuery>,
+    ) -> Self {
+        Self {
+            offsets: offsets(ranks.iter().map(Vec::len)),
             ranks: ranks.concat(),
             candidates,
-            tied: Vec::new(),
-        })
+            tied,
+        }
     }
 
     /// Number of queries, those without positives included.

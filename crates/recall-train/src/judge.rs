@@ -11,8 +11,8 @@ mod problem;
 mod text;
 
 use recall_eval::{
-    Bootstrap, Comparison, Draws, EvalError, Evaluation, Interval, Metric, Policy, RandomGallery,
-    Scores, Units,
+    Bootstrap, Comparison, Draws, EvalError, Evaluation, Interval, Metric, Policy, PositiveRanks,
+    RandomGallery, Retrieval, Scores, Units,
 };
 
 pub use gallery::{Gallery, Hit};
@@ -95,6 +95,9 @@ pub struct Contrast {
     pub parts: Vec<(String, Vec<Comparison>)>,
 }
 
+/// Where and how ranks are computed: [`Retrieval::ranks`], or [`Retrieval::ranks_on`] a device.
+pub type Ranking<'a> = dyn Fn(&Retrieval<'_>) -> Result<PositiveRanks, EvalError> + 'a;
+
 /// A problem half way: the queries' values.
 enum Scored {
     Rankings {
@@ -114,8 +117,21 @@ impl JudgeConfig {
     /// [`Scores::new`] and [`Bootstrap::intervals`]. With several problems, all must have a query
     /// that counts.
     pub fn judge(&self, problems: &[Problem]) -> Result<Judgement, EvalError> {
+        self.judge_by(problems, &Retrieval::ranks)
+    }
+
+    /// The same with ranks from elsewhere. (Random galleries are small: they are ranked on the CPU.)
+    ///
+    /// # Errors
+    ///
+    /// Those of [`judge`](Self::judge) and of `ranking`.
+    pub fn judge_by(
+        &self,
+        problems: &[Problem],
+        ranking: &Ranking<'_>,
+    ) -> Result<Judgement, EvalError> {
         let mut parts = Vec::new();
-        for (name, scored) in self.scored(problems)? {
+        for (name, scored) in self.scored(problems, ranking)? {
             let result = match scored {
                 Scored::Draws(draws) => JudgedResult::Draws(draws),
                 Scored::Rankings { scores, labels } => JudgedResult::Rankings {
@@ -141,9 +157,24 @@ impl JudgeConfig {
     ///
     /// Those of [`judge`](Self::judge), problems that are not the same, galleries drawn at random.
     pub fn compare(&self, first: &[Problem], second: &[Problem]) -> Result<Contrast, EvalError> {
+        self.compare_by(first, second, &Retrieval::ranks)
+    }
+
+    /// The same with ranks from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`compare`](Self::compare) and of `ranking`.
+    pub fn compare_by(
+        &self,
+        first: &[Problem],
+        second: &[Problem],
+        ranking: &Ranking<'_>,
+    ) -> Result<Contrast, EvalError> {
         let bootstrap = self.bootstrap.unwrap_or_default();
         let mut parts = Vec::new();
-        let sides = self.scored(first)?.into_iter().zip(self.scored(second)?);
+        let first = self.scored(first, ranking)?;
+        let sides = first.into_iter().zip(self.scored(second, ranking)?);
         for ((name, first), (_, second)) in sides {
             let (Scored::Rankings { scores, labels }, Scored::Rankings { scores: other, .. }) =
                 (first, second)
@@ -166,14 +197,18 @@ impl JudgeConfig {
         }
     }
 
-    fn scored(&self, problems: &[Problem]) -> Result<Vec<(String, Scored)>, EvalError> {
+    fn scored(
+        &self,
+        problems: &[Problem],
+        ranking: &Ranking<'_>,
+    ) -> Result<Vec<(String, Scored)>, EvalError> {
         let mut parts = Vec::new();
         let scores = |ranks| Scores::new(&ranks, &self.metrics, self.policy);
         for Problem { name, kind } in problems {
             match kind {
                 ProblemKind::Classes(gallery) => {
                     let scored = Scored::Rankings {
-                        scores: scores(gallery.retrieval()?.ranks()?)?,
+                        scores: scores(ranking(&gallery.retrieval()?)?)?,
                         labels: Some(gallery.query_labels().to_vec()),
                     };
                     parts.push((name.clone(), scored));
@@ -190,7 +225,7 @@ impl JudgeConfig {
                 ProblemKind::Lists(listed) => {
                     for (setup, retrieval) in listed.retrievals()? {
                         let name = setup.map_or_else(|| name.clone(), |setup| setup.to_string());
-                        let scores = scores(retrieval.ranks()?)?;
+                        let scores = scores(ranking(&retrieval)?)?;
                         let labels = None;
                         parts.push((name, Scored::Rankings { scores, labels }));
                     }

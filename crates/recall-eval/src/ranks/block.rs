@@ -23,7 +23,7 @@ pub(super) struct Block<'a, 'r> {
 
 /// A query whose ranks depend on the order of equal similarities.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TiedQuery {
+pub(crate) struct TiedQuery {
     pub query: usize,
     /// Ranks with the positives before all others of their similarity.
     pub best: Vec<u32>,
@@ -147,6 +147,56 @@ impl<'a, 'r> Block<'a, 'r> {
             );
         });
         tally
+    }
+}
+
+/// One query whose similarities to the whole gallery are there.
+#[cfg(feature = "burn")]
+pub(crate) struct Row<'a, 'r> {
+    retrieval: &'a Retrieval<'r>,
+    query: usize,
+    /// Its positives, ranked.
+    keys: Vec<Key>,
+}
+
+#[cfg(feature = "burn")]
+impl<'a, 'r> Row<'a, 'r> {
+    pub fn new(retrieval: &'a Retrieval<'r>, query: usize, mut keys: Vec<Key>) -> Self {
+        keys.sort_unstable();
+        Self {
+            retrieval,
+            query,
+            keys,
+        }
+    }
+
+    /// The ranks, and those if ties are broken for and against the positives, if there are ties.
+    pub fn count(
+        self,
+        kernel: Kernel,
+        similarities: &mut [f32],
+    ) -> (Vec<u32>, Option<(Vec<u32>, Vec<u32>)>) {
+        let all = 0..self.keys.len();
+        let merged = all.len() > super::FEW;
+        let mut tally = Tally::new(all.len());
+        remove_leaving(
+            self.retrieval,
+            self.query,
+            &(0..similarities.len()),
+            similarities,
+        );
+        kernel.run(
+            #[inline(always)]
+            || match merged {
+                false => tally.each(similarities, 0, &self.keys, all.clone()),
+                true => tally.merged(similarities, 0, &self.keys, all.clone(), &mut Vec::new()),
+            },
+        );
+        if merged {
+            tally.add_up(all.clone());
+        }
+        let ranks = tally.ranks(all.clone()).collect();
+        (ranks, tally.extremes(&self.keys, all, merged))
     }
 }
 

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use burn::tensor::backend::AutodiffBackend;
 use clap::{Args, ValueEnum};
 use recall_data::{DataSpec, Dataset, ItemId, Protocol, Split};
-use recall_eval::{Bootstrap, Embeddings, EmptyQueries, Metric, Policy, RandomGallery, Ties};
+use recall_eval::{
+    Bootstrap, Embeddings, EmptyQueries, EvalError, Metric, Policy, RandomGallery, Retrieval, Ties,
+};
 use recall_loss::RecallBackend;
 use serde::Serialize;
 
@@ -17,9 +19,9 @@ use super::CommonArgs;
 use super::terminal::Terminal;
 use crate::backend::OnBackend;
 use crate::embed::{embed_items, items_of};
-use crate::judge::{JudgeConfig, Problem, metrics};
+use crate::judge::{JudgeConfig, Problem, Ranking, metrics};
 use crate::run::Checkpoint;
-use crate::{Loading, RunError};
+use crate::{BackendName, Loading, RunError};
 use files::FileArgs;
 
 /// Options of judging.
@@ -58,6 +60,10 @@ struct JudgeArgs {
     /// Instead of the published protocol: each-against-rest or random-gallery.
     #[arg(long, value_name = "NAME", value_enum, hide_possible_values = true)]
     protocol: Option<ProtocolName>,
+    /// Where similarities are multiplied and compared: cpu, whose results depend on nothing else, or
+    /// device, the GPU of --backend, for large sets.
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t = RankOn::Cpu, hide_possible_values = true)]
+    rank_on: RankOn,
     /// Draws of a random gallery.
     #[arg(long, value_name = "N", default_value_t = RandomGallery::default().draws)]
     draws: usize,
@@ -101,6 +107,12 @@ enum ProtocolName {
     RandomGallery,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum RankOn {
+    Cpu,
+    Device,
+}
+
 impl EvalArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         match &self.checkpoint {
@@ -119,12 +131,16 @@ impl EvalArgs {
                 let protocol = self.judging.protocol();
                 let problems = Problem::of_dataset(&dataset, embeddings, &kept, protocol)?;
                 let usual = usual_metrics(&self.common.data, &dataset, &checkpoint);
-                let judgement = self.judging.config(usual).judge(&problems)?;
+                let config = self.judging.config(usual);
+                let judgement = (self.judging).ranked(self.common.backend, &|ranking| {
+                    config.judge_by(&problems, ranking)
+                })?;
                 self.judging.print(&judgement)
             }
             None => {
                 let mut terminal = Terminal::new(self.common.quiet);
-                self.files.judge(&self.judging, &mut terminal)
+                self.files
+                    .judge(&self.judging, self.common.backend, &mut terminal)
             }
         }
     }
@@ -198,12 +214,40 @@ impl JudgeArgs {
         }
     }
 
+    /// Does `what` with ranks from where they are wanted.
+    fn ranked<T>(
+        &self,
+        backend: BackendName,
+        what: &dyn Fn(&Ranking<'_>) -> Result<T, EvalError>,
+    ) -> anyhow::Result<T> {
+        match self.rank_on {
+            RankOn::Cpu => Ok(what(&Retrieval::ranks)?),
+            RankOn::Device => Ok(backend.run(RankingJob { what })??),
+        }
+    }
+
     fn print(&self, result: &(impl Serialize + Display)) -> anyhow::Result<()> {
         match self.json {
             true => println!("{}", serde_json::to_string(result)?),
             false => println!("{result}"),
         }
         Ok(())
+    }
+}
+
+/// Something to do with ranks by a device.
+struct RankingJob<'a, T> {
+    what: &'a dyn Fn(&Ranking<'_>) -> Result<T, EvalError>,
+}
+
+impl<T> OnBackend for RankingJob<'_, T> {
+    type Output = Result<T, EvalError>;
+
+    fn run<B: AutodiffBackend<InnerBackend: RecallBackend>>(
+        self,
+        device: &B::Device,
+    ) -> Self::Output {
+        (self.what)(&|retrieval| retrieval.ranks_on::<B::InnerBackend>(device))
     }
 }
 

@@ -8,7 +8,7 @@ use recall_eval::{
     Embeddings, EvalError, GroundTruth, IgnoreGroup, Metric, read_ground_truth, read_labels,
 };
 
-use super::{JudgeArgs, ProtocolName, Terminal, of_lists};
+use super::{BackendName, JudgeArgs, ProtocolName, Terminal, of_lists};
 use crate::judge::{Gallery, ListedProblem, Problem, ProblemKind};
 
 /// What to judge, made by whatever program.
@@ -16,7 +16,7 @@ use crate::judge::{Gallery, ListedProblem, Problem, ProblemKind};
 pub(super) struct FileArgs {
     /// Embeddings, a row for each item: .npy (f16, f32, f64) or .safetensors. With
     /// --query-embeddings they are the gallery, otherwise each item is searched for among the rest.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "backend", "skip_corrupt"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "skip_corrupt"])]
     embeddings: Option<PathBuf>,
     /// The class of each row, whole numbers: .npy or .safetensors. Without it: the labels in the
     /// file of the embeddings.
@@ -83,7 +83,12 @@ enum Wanted {
 }
 
 impl FileArgs {
-    pub(super) fn judge(&self, args: &JudgeArgs, terminal: &mut Terminal) -> anyhow::Result<()> {
+    pub(super) fn judge(
+        &self,
+        args: &JudgeArgs,
+        backend: BackendName,
+        terminal: &mut Terminal,
+    ) -> anyhow::Result<()> {
         let embeddings = self
             .embeddings
             .as_deref()
@@ -104,7 +109,8 @@ impl FileArgs {
         };
         let first = problem(embeddings, queries, terminal)?;
         let Some(other) = &self.compare else {
-            let judgement = config.judge(&[first])?;
+            let problems = [first];
+            let judgement = args.ranked(backend, &|ranking| config.judge_by(&problems, ranking))?;
             return args.print(&judgement);
         };
         ensure!(
@@ -118,7 +124,10 @@ impl FileArgs {
             "--compare needs --compare-query-embeddings where there are --query-embeddings"
         );
         let second = problem(other, other_queries, terminal)?;
-        let contrast = config.compare(&[first], &[second])?;
+        let (first, second) = ([first], [second]);
+        let contrast = args.ranked(backend, &|ranking| {
+            config.compare_by(&first, &second, ranking)
+        })?;
         args.print(&contrast)
     }
 
