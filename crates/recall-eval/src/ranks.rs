@@ -6,10 +6,11 @@
 //!
 //! 1. the similarities of its positives are computed and sorted;
 //! 2. the block sweeps the gallery tile by tile, and each similarity is compared with those of the
-//!    positives. A query with few positives counts, for each, the items before it and those that
-//!    tie with it: one vectorised pass over the row. A query with many sorts the items of the tile
-//!    that do not come after its last positive, merges them with the positives, and adds one where
-//!    each falls; the running sum of these counts is the answer.
+//!    positives. Items that come after the last positive are passed over: in a good model that is
+//!    most of them. A query with few positives counts, for each, the items before it and those that
+//!    tie with it: one vectorised pass over the row. A query with many finds the place of each item
+//!    among its positives by bisection and adds one there; the running sum of these counts is the
+//!    answer.
 //!
 //! Both steps take their similarities from the same kernel, for which a pair has one value wherever
 //! it lies in a block. Therefore equality means equality, and the result does not depend on block
@@ -39,8 +40,8 @@ pub(crate) use block::{TiedQuery, remove_leaving};
 pub(crate) use key::Key;
 
 /// Up to this number of positives every item is compared with each of them: at up to 16 items an
-/// instruction that costs less than sorting.
-const FEW: usize = 256;
+/// instruction that costs less than bisection.
+const FEW: usize = 64;
 
 /// In which order items of equal similarity are ranked.
 ///
@@ -174,7 +175,13 @@ impl Retrieval<'_> {
     ///
     /// If `block` is 0, and those of [`ranks`](Self::ranks).
     pub fn ranks_with(&self, block: usize) -> Result<PositiveRanks, EvalError> {
-        self.ranks_by(block, FEW)
+        self.ranks_by(
+            block,
+            std::env::var("FEW")
+                .ok()
+                .and_then(|s| s.parse().ok())
+                .unwrap_or(FEW),
+        )
     }
 
     /// Queries with up to `few` positives count for each of them.

@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use super::Key;
-use super::tally::Tally;
+use super::tally::{Found, Positives, Tally};
 use crate::Retrieval;
 use crate::kernel::Kernel;
-use crate::sweep::{First, Sweep, TILE};
+use crate::sweep::{First, Sweep};
 
 /// A block of queries on its way over the gallery.
 pub(super) struct Block<'a, 'r> {
@@ -64,8 +64,8 @@ impl<'a, 'r> Block<'a, 'r> {
         let mut tied = Vec::new();
         for (query, range) in self.queries.zip(self.offsets.windows(2)) {
             let range = range[0]..range[1];
-            let merged = range.len() > self.few;
-            if merged {
+            let placed = range.len() > self.few;
+            if placed {
                 tally.add_up(range.clone());
             }
             for (rank, counted) in ranks[range.clone()]
@@ -74,7 +74,7 @@ impl<'a, 'r> Block<'a, 'r> {
             {
                 *rank = counted;
             }
-            if let Some((best, worst)) = tally.extremes(&self.keys, range, merged) {
+            if let Some((best, worst)) = tally.extremes(&self.keys, range, placed) {
                 tied.push(TiedQuery { query, best, worst });
             }
         }
@@ -124,7 +124,12 @@ impl<'a, 'r> Block<'a, 'r> {
             keys,
             few,
         } = self;
-        let mut items = Vec::with_capacity(TILE);
+        let mut found = Found::default();
+        let levels: Vec<f32> = keys.iter().map(|key| key.similarity()).collect();
+        let positives = Positives {
+            keys,
+            levels: &levels,
+        };
         let all = First(retrieval.gallery.rows());
         sweep.over(all, |kernel, tile, products| {
             kernel.run(
@@ -137,11 +142,7 @@ impl<'a, 'r> Block<'a, 'r> {
                         }
                         let row = products.row_mut(q - queries.start, tile.len());
                         remove_leaving(retrieval, q, &tile, row);
-                        if range.len() <= *few {
-                            tally.each(row, tile.start, keys, range);
-                        } else {
-                            tally.merged(row, tile.start, keys, range, &mut items);
-                        }
+                        tally.count(row, tile.start, positives, range, *few, &mut found);
                     }
                 },
             );
@@ -177,7 +178,7 @@ impl<'a, 'r> Row<'a, 'r> {
         similarities: &mut [f32],
     ) -> (Vec<u32>, Option<(Vec<u32>, Vec<u32>)>) {
         let all = 0..self.keys.len();
-        let merged = all.len() > super::FEW;
+        let placed = all.len() > super::FEW;
         let mut tally = Tally::new(all.len());
         remove_leaving(
             self.retrieval,
@@ -185,18 +186,23 @@ impl<'a, 'r> Row<'a, 'r> {
             &(0..similarities.len()),
             similarities,
         );
+        let levels: Vec<f32> = self.keys.iter().map(|key| key.similarity()).collect();
         kernel.run(
             #[inline(always)]
-            || match merged {
-                false => tally.each(similarities, 0, &self.keys, all.clone()),
-                true => tally.merged(similarities, 0, &self.keys, all.clone(), &mut Vec::new()),
+            || {
+                let found = &mut Found::default();
+                let positives = Positives {
+                    keys: &self.keys,
+                    levels: &levels,
+                };
+                tally.count(similarities, 0, positives, all.clone(), super::FEW, found);
             },
         );
-        if merged {
+        if placed {
             tally.add_up(all.clone());
         }
         let ranks = tally.ranks(all.clone()).collect();
-        (ranks, tally.extremes(&self.keys, all, merged))
+        (ranks, tally.extremes(&self.keys, all, placed))
     }
 }
 

@@ -7,9 +7,9 @@ use super::Key;
 /// What was counted for the positives of a block, one place for each. The positives of a query lie
 /// together and are ranked.
 ///
-/// Two ways of counting fill it: a query with few positives compares each with every item
-/// ([`each`](Self::each)), a query with many merges sorted items with them
-/// ([`merged`](Self::merged)), where a place holds only what lies between it and the one before.
+/// Two ways of counting fill it: a query with few positives compares each with every item, a query
+/// with many finds the place of every item among them, and a place holds only what lies between it
+/// and the one before.
 #[derive(Debug)]
 pub(super) struct Tally {
     /// Items that come before the positive, by similarity or, where that is equal, by id.
@@ -29,10 +29,33 @@ impl Tally {
         }
     }
 
-    /// Compares the similarities of a tile, whose ids begin with `start`, with each of the positives
-    /// in `range`.
+    /// Counts the items of a tile, whose ids begin with `start`, for the positives in `range`.
+    /// Up to `few` of them are compared one by one.
     #[inline(always)]
-    pub fn each(&mut self, row: &[f32], start: usize, keys: &[Key], range: Range<usize>) {
+    pub fn count(
+        &mut self,
+        row: &[f32],
+        start: usize,
+        positives: Positives<'_>,
+        range: Range<usize>,
+        few: usize,
+        found: &mut Found,
+    ) {
+        let Some(&least) = positives.levels[range.clone()].last() else {
+            return;
+        };
+        if range.len() <= few {
+            self.each(row, start, positives.keys, range);
+        } else {
+            // Among the embeddings of a good model most items come after the last positive.
+            found.take(row, start, least);
+            self.placed(found, positives, range);
+        }
+    }
+
+    /// Compares the items of a tile with each of the positives.
+    #[inline(always)]
+    fn each(&mut self, row: &[f32], start: usize, keys: &[Key], range: Range<usize>) {
         for (key, place) in keys[range.clone()].iter().zip(range) {
             let positive = key.similarity();
             // Of the items that tie with it, those with smaller ids come before it.
@@ -47,50 +70,37 @@ impl Tally {
         }
     }
 
-    /// Sorts the items of a tile that do not come after the last positive in `range`, and finds the
-    /// place of each among the positives.
+    /// Finds the place of each item among the positives.
     #[inline(always)]
-    pub fn merged(
-        &mut self,
-        row: &[f32],
-        start: usize,
-        keys: &[Key],
-        range: Range<usize>,
-        items: &mut Vec<Key>,
-    ) {
-        let keys = &keys[range.clone()];
-        let Some(last) = keys.last() else { return };
-        let least = last.similarity();
-        items.clear();
-        items.extend(
-            (row.iter().zip(start..))
-                .filter(|(similarity, _)| **similarity >= least)
-                .map(|(&similarity, id)| Key::new(similarity, id as u32)),
-        );
-        items.sort_unstable();
-
-        let mut place = 0;
-        for item in items {
-            while keys.get(place).is_some_and(|key| key <= item) {
-                place += 1;
+    fn placed(&mut self, found: &mut Found, positives: Positives<'_>, range: Range<usize>) {
+        let levels = &positives.levels[range.clone()];
+        let before = &mut self.before[range.clone()];
+        found.bisect(levels);
+        let items = found.similarities.iter().zip(&found.ids).zip(&found.places);
+        for ((&item, &id), &place) in items {
+            // Below the number of positives, as the item is not below the last.
+            let place = place as usize;
+            if levels[place] != item {
+                before[place] += 1;
+                continue;
             }
-            let ties = |key: &Key| key.similarity() == item.similarity();
-            match keys.get(place) {
-                Some(next) => {
-                    self.before[range.start + place] += 1;
-                    if ties(next) {
-                        self.tied_before[range.start + place] += 1;
-                    } else if place > 0 && ties(&keys[place - 1]) {
-                        self.tied_after[range.start + place - 1] += 1;
-                    }
-                }
-                // All that come after the last positive tie with it.
-                None => self.tied_after[range.end - 1] += 1,
+            // Among positives of its similarity the id decides.
+            let keys = &positives.keys[range.clone()];
+            let end = place + levels[place..].partition_point(|&positive| positive == item);
+            let key = Key::new(item, id);
+            let place = place + keys[place..end].partition_point(|positive| *positive <= key);
+            if place < end {
+                self.tied_before[range.start + place] += 1;
+            } else {
+                self.tied_after[range.start + end - 1] += 1;
+            }
+            if let Some(before) = before.get_mut(place) {
+                *before += 1;
             }
         }
     }
 
-    /// Adds up what [`merged`](Self::merged) counted between the positives.
+    /// Adds up what was counted between the positives of a query that has many.
     pub fn add_up(&mut self, range: Range<usize>) {
         let mut before = 0;
         for count in &mut self.before[range] {
@@ -105,12 +115,12 @@ impl Tally {
     }
 
     /// The ranks if all positives come before, and if all come after the other items of equal
-    /// similarity; `None` if no other item ties with a positive. `merged`: how it was counted.
+    /// similarity; `None` if no other item ties with a positive. `placed`: how it was counted.
     pub fn extremes(
         &self,
         keys: &[Key],
         range: Range<usize>,
-        merged: bool,
+        placed: bool,
     ) -> Option<(Vec<u32>, Vec<u32>)> {
         let mut best = Vec::new();
         let mut found = false;
@@ -119,7 +129,7 @@ impl Tally {
         for group in keys[range].chunk_by(|a, b| a.similarity() == b.similarity()) {
             let places = start..start + group.len();
             start = places.end;
-            let tied: u32 = match merged {
+            let tied: u32 = match placed {
                 // Each counted what lies next to it.
                 true => (self.tied_before[places.clone()].iter())
                     .chain(&self.tied_after[places.clone()])
@@ -137,6 +147,108 @@ impl Tally {
         found.then_some((best, worst))
     }
 }
+
+/// The ranked positives of a block, and their similarities alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Positives<'a> {
+    pub keys: &'a [Key],
+    pub levels: &'a [f32],
+}
+
+/// The items of a tile that do not come after a query's last positive, and room for them.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    similarities: Vec<f32>,
+    /// Ascending.
+    ids: Vec<u32>,
+    /// How many positives are above each.
+    places: Vec<u32>,
+    /// Similarities of the positives, and below them minus infinity up to a power of two.
+    padded: Vec<f32>,
+}
+
+impl Found {
+    /// Takes those of at least this similarity.
+    #[inline(always)]
+    fn take(&mut self, row: &[f32], start: usize, least: f32) {
+        self.similarities.resize(row.len(), 0.0);
+        self.ids.resize(row.len(), 0);
+        let mut count = 0;
+        for (group, ids) in row.chunks(GROUP).zip((start..).step_by(GROUP)) {
+            let mut any = false;
+            for &similarity in group {
+                any |= similarity >= least;
+            }
+            if any {
+                for (&similarity, id) in group.iter().zip(ids..) {
+                    self.similarities[count] = similarity;
+                    self.ids[count] = id as u32;
+                    count += usize::from(similarity >= least);
+                }
+            }
+        }
+        self.similarities.truncate(count);
+        self.ids.truncate(count);
+    }
+
+    /// Finds how many of `levels`, which descend, are above each item.
+    #[inline(always)]
+    fn bisect(&mut self, levels: &[f32]) {
+        self.places.clear();
+        self.places.resize(self.similarities.len(), 0);
+        self.padded.clear();
+        self.padded.extend_from_slice(levels);
+        let length = (levels.len() + 1).next_power_of_two();
+        self.padded.resize(length.max(16), f32::NEG_INFINITY);
+        match self.padded.len() {
+            ..=16 => self.bisect_in::<16>(),
+            ..=64 => self.bisect_in::<64>(),
+            ..=256 => self.bisect_in::<256>(),
+            ..=1024 => self.bisect_in::<1024>(),
+            ..=4096 => self.bisect_in::<4096>(),
+            _ => {
+                for (place, &item) in self.places.iter_mut().zip(&self.similarities) {
+                    *place = levels.partition_point(|&positive| positive > item) as u32;
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn bisect_in<const N: usize>(&mut self) {
+        self.padded.resize(N, f32::NEG_INFINITY);
+        let Some(levels) = self.padded.first_chunk::<N>() else {
+            return;
+        };
+        const LANES: usize = 16;
+        let (items, rest) = self.similarities.as_chunks::<LANES>();
+        let (places, rest_places) = self.places.as_chunks_mut::<LANES>();
+        let one = |items: &[f32; LANES], places: &mut [u32; LANES]| {
+            let mut step = N as u32 / 2;
+            while step > 0 {
+                for lane in 0..LANES {
+                    let probe = levels[(places[lane] + step - 1) as usize & (N - 1)];
+                    places[lane] += if probe > items[lane] { step } else { 0 };
+                }
+                step /= 2;
+            }
+        };
+        for (items, places) in items.iter().zip(places) {
+            let mut found = [0; LANES];
+            one(items, &mut found);
+            *places = found;
+        }
+        if !rest.is_empty() {
+            let (mut items, mut found) = ([0.0; LANES], [0; LANES]);
+            items[..rest.len()].copy_from_slice(rest);
+            one(&items, &mut found);
+            rest_places.copy_from_slice(&found[..rest.len()]);
+        }
+    }
+}
+
+/// Items that are passed over together: two vectors of AVX-512.
+const GROUP: usize = 32;
 
 /// How many are above, and how many are not below.
 #[inline(always)]
