@@ -175,13 +175,7 @@ impl Retrieval<'_> {
     ///
     /// If `block` is 0, and those of [`ranks`](Self::ranks).
     pub fn ranks_with(&self, block: usize) -> Result<PositiveRanks, EvalError> {
-        self.ranks_by(
-            block,
-            std::env::var("FEW")
-                .ok()
-                .and_then(|s| s.parse().ok())
-                .unwrap_or(FEW),
-        )
+        self.ranks_by(block, FEW)
     }
 
     /// Queries with up to `few` positives count for each of them.

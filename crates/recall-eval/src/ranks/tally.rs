@@ -198,14 +198,14 @@ impl Found {
         self.places.resize(self.similarities.len(), 0);
         self.padded.clear();
         self.padded.extend_from_slice(levels);
-        let length = (levels.len() + 1).next_power_of_two();
-        self.padded.resize(length.max(16), f32::NEG_INFINITY);
-        match self.padded.len() {
-            ..=16 => self.bisect_in::<16>(),
-            ..=64 => self.bisect_in::<64>(),
-            ..=256 => self.bisect_in::<256>(),
-            ..=1024 => self.bisect_in::<1024>(),
-            ..=4096 => self.bisect_in::<4096>(),
+        // A power of two that is known to the compiler, so that no access needs a check; one place
+        // at least is padding.
+        match levels.len() {
+            ..16 => self.bisect_in::<16>(),
+            16..64 => self.bisect_in::<64>(),
+            64..256 => self.bisect_in::<256>(),
+            256..1024 => self.bisect_in::<1024>(),
+            1024..4096 => self.bisect_in::<4096>(),
             _ => {
                 for (place, &item) in self.places.iter_mut().zip(&self.similarities) {
                     *place = levels.partition_point(|&positive| positive > item) as u32;
@@ -214,6 +214,7 @@ impl Found {
         }
     }
 
+    /// Several items at a time: the steps of one wait for each other.
     #[inline(always)]
     fn bisect_in<const N: usize>(&mut self) {
         self.padded.resize(N, f32::NEG_INFINITY);
@@ -259,4 +260,46 @@ fn compare(row: &[f32], positive: f32) -> [u32; 2] {
         not_below += u32::from(item >= positive);
     }
     [above, not_below]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bisection_finds_every_place() {
+        let mut found = Found::default();
+        for count in [
+            1, 2, 15, 16, 17, 63, 64, 255, 256, 1_000, 1_023, 1_024, 4_095, 4_096, 5_000,
+        ] {
+            // Every third level twice.
+            let level = |at: usize| -((at - usize::from(at % 3 == 1)) as f32);
+            let levels: Vec<f32> = (0..count).map(level).collect();
+            let items = [
+                0.5,
+                -0.5,
+                -1.0,
+                -(count as f32) / 2.0,
+                -(count as f32) * 0.7 - 0.5,
+            ];
+            let row: Vec<f32> = items
+                .into_iter()
+                .cycle()
+                .take(77)
+                .chain(levels.clone())
+                .collect();
+            found.take(&row, 9, *levels.last().unwrap());
+            found.bisect(&levels);
+            let kept: Vec<(usize, f32)> = (9..)
+                .zip(row)
+                .filter(|(_, item)| item >= levels.last().unwrap())
+                .collect();
+            assert_eq!(found.ids.len(), kept.len());
+            for (at, &(id, item)) in kept.iter().enumerate() {
+                assert_eq!((found.ids[at], found.similarities[at]), (id as u32, item));
+                let want = levels.partition_point(|&level| level > item);
+                assert_eq!(found.places[at] as usize, want, "{item} among {count}");
+            }
+        }
+    }
 }
