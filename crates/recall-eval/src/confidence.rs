@@ -17,6 +17,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use crate::random::below;
 use crate::scores::add;
 use crate::{EvalError, Metric, Scores};
 
@@ -242,10 +243,7 @@ impl Sample {
                 let mut generator = bootstrap.generator(Use::Drawing, resample);
                 let (mut sums, mut count) = (vec![0.0; self.columns], 0.0);
                 for _ in 0..self.units() {
-                    // The upper half of a product is uniform below the number of units, but for
-                    // one part in 2^32 / units.
-                    let unit = u64::from(generator.next_u32()) * self.units() as u64 >> 32;
-                    let unit = unit as usize;
+                    let unit = below(&mut generator, self.units());
                     add(&mut sums, &self.sums[unit * self.columns..][..self.columns]);
                     count += self.counts[unit];
                 }

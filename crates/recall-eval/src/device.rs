@@ -62,13 +62,9 @@ impl Retrieval<'_> {
         for start in (0..self.queries()).step_by(block) {
             let queries = start..(start + block).min(self.queries());
             let similarities = products.of(queries.clone())?;
-            for (query, counted) in queries
-                .clone()
-                .zip(count(self, queries, similarities, device))
-            {
-                let (ranks, of_query) = counted;
+            for (ranks, of_query) in count(self, queries, similarities, device) {
                 lists.push(ranks);
-                tied.extend(of_query.map(|(best, worst)| TiedQuery { query, best, worst }));
+                tied.extend(of_query);
             }
         }
         let candidates = (0..self.queries()).map(|q| self.candidates(q)).collect();
@@ -76,8 +72,8 @@ impl Retrieval<'_> {
     }
 }
 
-/// Ranks of a query's positives, and those if ties are broken for and against them.
-type Counted = (Vec<u32>, Option<(Vec<u32>, Vec<u32>)>);
+/// Ranks of a query's positives, and what ties make of them.
+type Counted = (Vec<u32>, Option<TiedQuery>);
 
 /// Ranks the positives of a block. `similarities`: `[queries, gallery]`.
 fn count<B: Backend>(

@@ -44,6 +44,7 @@ mod kernel;
 pub mod metrics;
 mod neighbours;
 pub mod protocol;
+mod random;
 pub mod random_gallery;
 pub mod ranks;
 pub mod report;

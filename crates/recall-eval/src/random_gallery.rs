@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use rand::{Rng, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use crate::random::below;
 use crate::{Embeddings, EvalError, Evaluation, Metric, Policy, Retrieval, Scores};
 
 /// How to draw galleries.
@@ -51,11 +52,7 @@ impl RandomGallery {
         let mut generator = ChaCha8Rng::seed_from_u64(self.seed);
         generator.set_stream(draw as u64);
         (classes.values())
-            .map(|rows| {
-                // The upper half of the product is uniform but for one part in 2^32 / rows.
-                let drawn = u64::from(generator.next_u32()) * rows.len() as u64 >> 32;
-                rows[drawn as usize]
-            })
+            .map(|rows| rows[below(&mut generator, rows.len())])
             .collect()
     }
 

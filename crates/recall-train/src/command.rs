@@ -31,7 +31,7 @@ enum Command {
     /// Train a model and judge it on classes it has not seen (the default).
     Train(train::TrainArgs),
     /// Judge a trained model on the test images of a data set, or embeddings in files.
-    Eval(eval::EvalArgs),
+    Eval(Box<eval::EvalArgs>),
     /// Write the embeddings of a data set's images to a file.
     Embed(embed::EmbedArgs),
     /// Look at a data set: what is missing, broken, twice there or not as published.

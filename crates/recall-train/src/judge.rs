@@ -117,7 +117,7 @@ impl JudgeConfig {
     /// [`Scores::new`] and [`Bootstrap::intervals`]. With several problems, all must have a query
     /// that counts.
     pub fn judge(&self, problems: &[Problem]) -> Result<Judgement, EvalError> {
-        self.judge_by(problems, &Retrieval::ranks)
+        self.judge_by(problems, &|retrieval| retrieval.ranks())
     }
 
     /// The same with ranks from elsewhere. (Random galleries are small: they are ranked on the CPU.)
@@ -157,7 +157,7 @@ impl JudgeConfig {
     ///
     /// Those of [`judge`](Self::judge), problems that are not the same, galleries drawn at random.
     pub fn compare(&self, first: &[Problem], second: &[Problem]) -> Result<Contrast, EvalError> {
-        self.compare_by(first, second, &Retrieval::ranks)
+        self.compare_by(first, second, &|retrieval| retrieval.ranks())
     }
 
     /// The same with ranks from elsewhere.

@@ -171,12 +171,8 @@ impl<'a, 'r> Row<'a, 'r> {
         }
     }
 
-    /// The ranks, and those if ties are broken for and against the positives, if there are ties.
-    pub fn count(
-        self,
-        kernel: Kernel,
-        similarities: &mut [f32],
-    ) -> (Vec<u32>, Option<(Vec<u32>, Vec<u32>)>) {
+    /// The ranks, and what ties make of them, if there are any.
+    pub fn count(self, kernel: Kernel, similarities: &mut [f32]) -> (Vec<u32>, Option<TiedQuery>) {
         let all = 0..self.keys.len();
         let placed = all.len() > super::FEW;
         let mut tally = Tally::new(all.len());
@@ -202,7 +198,12 @@ impl<'a, 'r> Row<'a, 'r> {
             tally.add_up(all.clone());
         }
         let ranks = tally.ranks(all.clone()).collect();
-        (ranks, tally.extremes(&self.keys, all, placed))
+        let query = self.query;
+        let extremes = tally.extremes(&self.keys, all, placed);
+        (
+            ranks,
+            extremes.map(|(best, worst)| TiedQuery { query, best, worst }),
+        )
     }
 }
 

@@ -10,7 +10,7 @@ use burn::tensor::backend::AutodiffBackend;
 use clap::{Args, ValueEnum};
 use recall_data::{DataSpec, Dataset, ItemId, Protocol, Split};
 use recall_eval::{
-    Bootstrap, Embeddings, EmptyQueries, EvalError, Metric, Policy, RandomGallery, Retrieval, Ties,
+    Bootstrap, Embeddings, EmptyQueries, EvalError, Metric, Policy, RandomGallery, Ties,
 };
 use recall_loss::RecallBackend;
 use serde::Serialize;
@@ -221,7 +221,7 @@ impl JudgeArgs {
         what: &dyn Fn(&Ranking<'_>) -> Result<T, EvalError>,
     ) -> anyhow::Result<T> {
         match self.rank_on {
-            RankOn::Cpu => Ok(what(&Retrieval::ranks)?),
+            RankOn::Cpu => Ok(what(&|retrieval| retrieval.ranks())?),
             RankOn::Device => Ok(backend.run(RankingJob { what })??),
         }
     }
