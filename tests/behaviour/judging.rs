@@ -170,6 +170,33 @@ fn what_it_prints_is_what_the_library_computes() {
 }
 
 #[test]
+fn a_device_ranks_as_the_cpu() {
+    let dir = folder();
+    let files = [
+        "--embeddings",
+        "e.npy",
+        "--labels",
+        "l.npy",
+        "--resamples",
+        "0",
+    ];
+    let cpu = judged(dir.path(), &files);
+    for backend in ["flex", "ndarray"] {
+        let on = ["--rank-on", "device", "--backend", backend];
+        let device = judged(dir.path(), &[&files[..], &on].concat());
+        for name in ["recall@1", "map@r", "r_precision"] {
+            assert_close(&device[name], cpu[name].as_f64().unwrap());
+        }
+    }
+    let message = refuse(
+        command(dir.path(), &["eval", "--rank-on", "device"])
+            .args(files)
+            .args(["--backend", "cuda"]),
+    );
+    assert!(message.contains("no cuda backend"), "{message}");
+}
+
+#[test]
 fn dot_products_if_asked_for() {
     let dir = folder();
     let metrics = [Metric::RecallAt(1), Metric::Map];
@@ -377,7 +404,7 @@ fn two_sets_beside_each_other() {
 #[test]
 fn equal_similarities_are_told() {
     let dir = tempdir().unwrap();
-    let same = Embeddings::new(vec![0.6, 0.8].repeat(10), 2).unwrap();
+    let same = Embeddings::new([0.6, 0.8].repeat(10), 2).unwrap();
     same.save_with_labels(
         dir.path().join("same.safetensors"),
         &[0, 0, 0, 0, 0, 1, 1, 1, 1, 1],
