@@ -278,6 +278,14 @@ impl<'a> Retrieval<'a> {
             .filter(move |&id| !self.leaves(q, id))
     }
 
+    /// A number that queries with the same positives share, as far as classes tell.
+    pub(crate) fn class_of(&self, q: usize) -> usize {
+        match &self.relevance {
+            Relevance::Classes(members) => members.start_of(q),
+            Relevance::Lists(_) => 0,
+        }
+    }
+
     /// The junk and the group of query `q` with ids in `range`. An item may be in both, and the query
     /// itself too.
     pub(crate) fn ignored_between(&self, q: usize, range: &Range<usize>) -> [&[u32]; 2] {

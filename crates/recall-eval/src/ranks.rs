@@ -196,25 +196,28 @@ impl Retrieval<'_> {
             .map_err(|_| EvalError::TooManyPairs { pairs })?;
         ranks.resize(pairs, 0);
 
-        // Each block of queries writes its own part of the result.
-        let mut blocks = Vec::with_capacity(self.queries().div_ceil(block));
+        // Each query writes its own part of the result. Queries of a class go together, as they share
+        // their positives.
+        let mut parts = Vec::with_capacity(self.queries());
         let mut rest = ranks.as_mut_slice();
-        for start in (0..self.queries()).step_by(block) {
-            let queries = start..(start + block).min(self.queries());
-            let (part, after) = rest.split_at_mut(offsets[queries.end] - offsets[queries.start]);
-            blocks.push((queries, part));
+        for query in 0..self.queries() {
+            let (part, after) = rest.split_at_mut(offsets[query + 1] - offsets[query]);
+            parts.push((query, part));
             rest = after;
         }
-        let tied: Vec<Vec<TiedQuery>> = (blocks.into_par_iter())
-            .map(|(queries, part)| Block::new(self, kernel, queries, block, few).ranks(part))
+        parts.sort_by_key(|&(query, _)| self.class_of(query));
+        let tied: Vec<Vec<TiedQuery>> = (parts.par_chunks_mut(block))
+            .map(|parts| Block::new(self, kernel, parts, block, few).ranks())
             .collect();
+        let mut tied = tied.concat();
+        tied.sort_unstable_by_key(|tied| tied.query);
 
         let candidates = (0..self.queries()).map(|q| self.candidates(q)).collect();
         Ok(PositiveRanks {
             offsets,
             ranks,
             candidates,
-            tied: tied.concat(),
+            tied,
         })
     }
 }

@@ -45,6 +45,11 @@ impl Members {
         &self.members[start..end]
     }
 
+    /// Where those of query `q` lie: a number that queries of one key share.
+    pub fn start_of(&self, q: usize) -> usize {
+        self.of_query[q].0
+    }
+
     /// A number for the key of each query and of each gallery item: equal keys have equal numbers.
     /// Queries without a gallery item share one, and gallery items without a query share one.
     pub fn numbers(&self) -> (Vec<usize>, Vec<usize>) {

@@ -9,10 +9,11 @@ use crate::kernel::Kernel;
 use crate::sweep::{First, Sweep};
 
 /// A block of queries on its way over the gallery.
-pub(super) struct Block<'a, 'r> {
+pub(super) struct Block<'a, 'r, 'p> {
     retrieval: &'a Retrieval<'r>,
     sweep: Sweep<'a>,
-    queries: Range<usize>,
+    /// The queries, and where their ranks go.
+    parts: &'a mut [(usize, &'p mut [u32])],
     /// Where the positives of each query start in `keys`: `[queries + 1]`.
     offsets: Vec<usize>,
     /// The positives, query by query: at first in the order of their ids, then ranked.
@@ -31,47 +32,44 @@ pub(crate) struct TiedQuery {
     pub worst: Vec<u32>,
 }
 
-impl<'a, 'r> Block<'a, 'r> {
+impl<'a, 'r, 'p> Block<'a, 'r, 'p> {
     pub fn new(
         retrieval: &'a Retrieval<'r>,
         kernel: Kernel,
-        queries: Range<usize>,
+        parts: &'a mut [(usize, &'p mut [u32])],
         tile: usize,
         few: usize,
     ) -> Self {
-        let rows = queries.clone().map(|q| retrieval.queries.row(q));
+        let rows = parts.iter().map(|&(q, _)| retrieval.queries.row(q));
         let sweep = Sweep::new(kernel, rows, retrieval.gallery, tile);
         let mut keys = Vec::new();
         let mut offsets = vec![0];
-        for q in queries.clone() {
+        for &mut (q, _) in parts.iter_mut() {
             keys.extend(retrieval.positives_of(q).map(|id| Key::new(0.0, id)));
             offsets.push(keys.len());
         }
         Self {
             retrieval,
             sweep,
-            queries,
+            parts,
             offsets,
             keys,
             few,
         }
     }
 
-    /// Writes the ranks of the positives, query by query; returns the queries with ties.
-    pub fn ranks(mut self, ranks: &mut [u32]) -> Vec<TiedQuery> {
+    /// Writes the ranks of the positives; returns the queries with ties.
+    pub fn ranks(mut self) -> Vec<TiedQuery> {
         self.rank_positives();
         let mut tally = self.count();
         let mut tied = Vec::new();
-        for (query, range) in self.queries.zip(self.offsets.windows(2)) {
-            let range = range[0]..range[1];
+        for ((query, ranks), range) in self.parts.iter_mut().zip(self.offsets.windows(2)) {
+            let (query, range) = (*query, range[0]..range[1]);
             let placed = range.len() > self.few;
             if placed {
                 tally.add_up(range.clone());
             }
-            for (rank, counted) in ranks[range.clone()]
-                .iter_mut()
-                .zip(tally.ranks(range.clone()))
-            {
+            for (rank, counted) in ranks.iter_mut().zip(tally.ranks(range.clone())) {
                 *rank = counted;
             }
             if let Some((best, worst)) = tally.extremes(&self.keys, range, placed) {
@@ -119,7 +117,7 @@ impl<'a, 'r> Block<'a, 'r> {
         let Self {
             retrieval,
             sweep,
-            queries,
+            parts,
             offsets,
             keys,
             few,
@@ -135,13 +133,13 @@ impl<'a, 'r> Block<'a, 'r> {
             kernel.run(
                 #[inline(always)]
                 || {
-                    for (q, range) in queries.clone().zip(offsets.windows(2)) {
+                    for (place, range) in offsets.windows(2).enumerate() {
                         let range = range[0]..range[1];
                         if range.is_empty() {
                             continue;
                         }
-                        let row = products.row_mut(q - queries.start, tile.len());
-                        remove_leaving(retrieval, q, &tile, row);
+                        let row = products.row_mut(place, tile.len());
+                        remove_leaving(retrieval, parts[place].0, &tile, row);
                         tally.count(row, tile.start, positives, range, *few, &mut found);
                     }
                 },
