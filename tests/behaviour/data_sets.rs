@@ -153,6 +153,9 @@ fn a_data_set_with_lists_is_judged_in_its_three_setups() {
         json.starts_with("{\"easy\":{\"map_trapezoid\":1.0,\"mp@1\""),
         "{json}"
     );
+    let protocol = [&eval[..5], &["--protocol", "each-against-rest"]].concat();
+    let message = refuse(&mut command(dir.path(), &protocol));
+    assert!(message.contains("roxford5k says by lists"), "{message}");
     // Nobody has something to find in the hard set-up.
     let message = refuse(&mut command(dir.path(), &eval[..5]));
     assert!(message.contains("nothing to average"), "{message}");

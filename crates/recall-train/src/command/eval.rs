@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::ensure;
 use burn::tensor::backend::AutodiffBackend;
 use clap::{Args, ValueEnum};
 use recall_data::{DataSpec, Dataset, ItemId, Protocol, Split};
@@ -121,6 +122,12 @@ impl EvalArgs {
                 let checkpoint = Checkpoint::open(dir)?;
                 let dataset = Arc::new(checkpoint.config.image.open(&self.common.data)?);
                 dataset.notes().iter().for_each(|note| terminal.say(note));
+                let protocol = self.judging.protocol();
+                ensure!(
+                    protocol.is_none() || dataset.ground_truth().is_empty(),
+                    "{} says by lists what each query should find: leave --protocol out",
+                    dataset.name()
+                );
                 let job = EmbedJob {
                     checkpoint: &checkpoint,
                     dataset: &dataset,
@@ -128,7 +135,6 @@ impl EvalArgs {
                     terminal: &mut terminal,
                 };
                 let (embeddings, kept) = self.common.backend.run(job)??;
-                let protocol = self.judging.protocol();
                 let problems = Problem::of_dataset(&dataset, embeddings, &kept, protocol)?;
                 let usual = usual_metrics(&self.common.data, &dataset, &checkpoint);
                 let config = self.judging.config(usual);

@@ -80,47 +80,66 @@ impl Problem {
                 kind,
             }]);
         }
-        let parts: Vec<(&str, Vec<usize>)> = match dataset.subsets() {
-            [] => vec![("", (0..ids.len()).collect())],
+        if let ([], &[protocol]) = (dataset.subsets(), &protocols[..]) {
+            return Ok(vec![Self {
+                name: String::new(),
+                kind: ProblemKind::of_classes(dataset, embeddings, ids.to_vec(), protocol)?,
+            }]);
+        }
+        let parts: Vec<(Option<&str>, Vec<usize>)> = match dataset.subsets() {
+            [] => vec![(None, (0..ids.len()).collect())],
             subsets => subsets
                 .iter()
                 .map(|subset| {
                     let is_in = |&row: &usize| subset.ids.binary_search(&ids[row]).is_ok();
-                    (subset.name.as_str(), (0..ids.len()).filter(is_in).collect())
+                    let rows = (0..ids.len()).filter(is_in).collect();
+                    (Some(subset.name.as_str()), rows)
                 })
                 .collect(),
         };
         let mut problems = Vec::new();
         for (part, rows) in parts {
-            for protocol in &protocols {
+            let of_part: Vec<ItemId> = rows.iter().map(|&row| ids[row]).collect();
+            for &protocol in &protocols {
                 let embeddings = embeddings.select(&rows)?;
-                let ids: Vec<ItemId> = rows.iter().map(|&row| ids[row]).collect();
-                let (kind, way) = match protocol {
-                    Protocol::RandomGallery => {
-                        let labels = dataset.labels(&ids).into_iter().map(i64::from).collect();
-                        (
-                            ProblemKind::RandomGallery { embeddings, labels },
-                            "random-gallery",
-                        )
-                    }
-                    Protocol::EachAgainstRest => {
-                        let gallery = Gallery::each_against_rest(dataset, embeddings, ids);
-                        (ProblemKind::Classes(gallery), "each-against-rest")
-                    }
-                    Protocol::QueryGallery | Protocol::Lists => {
-                        let gallery = Gallery::new(dataset, embeddings, ids)?;
-                        (ProblemKind::Classes(gallery), "query-gallery")
-                    }
+                let way = match protocol {
+                    Protocol::RandomGallery => "random-gallery",
+                    Protocol::EachAgainstRest => "each-against-rest",
+                    Protocol::QueryGallery | Protocol::Lists => "query-gallery",
                 };
-                let name = match (part.is_empty(), protocols.len()) {
-                    (_, 1) => part.to_owned(),
-                    (true, _) => way.to_owned(),
-                    (false, _) => format!("{part}/{way}"),
-                };
-                problems.push(Self { name, kind });
+                problems.push(Self {
+                    name: match part {
+                        Some(part) if protocols.len() == 1 => part.to_owned(),
+                        Some(part) => format!("{part}/{way}"),
+                        None => way.to_owned(),
+                    },
+                    kind: ProblemKind::of_classes(dataset, embeddings, of_part.clone(), protocol)?,
+                });
             }
         }
         Ok(problems)
+    }
+}
+
+impl ProblemKind {
+    fn of_classes(
+        dataset: &Dataset,
+        embeddings: Embeddings,
+        ids: Vec<ItemId>,
+        protocol: Protocol,
+    ) -> Result<Self, EvalError> {
+        Ok(match protocol {
+            Protocol::RandomGallery => Self::RandomGallery {
+                labels: dataset.labels(&ids).into_iter().map(i64::from).collect(),
+                embeddings,
+            },
+            Protocol::EachAgainstRest => {
+                Self::Classes(Gallery::each_against_rest(dataset, embeddings, ids))
+            }
+            Protocol::QueryGallery | Protocol::Lists => {
+                Self::Classes(Gallery::new(dataset, embeddings, ids)?)
+            }
+        })
     }
 }
 
