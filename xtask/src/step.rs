@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 fn measure(rows: usize, chunk: usize) -> anyhow::Result<()> {
     let device = Default::default();
     let config = RunConfig::default();
-    let model = config.model.init::<Backend>(&device);
+    let model = config.init_model::<Backend>(&device);
     let loss = config.loss.surrogate().init()?;
     let [height, width] = config.image.train.size;
     let labels: Vec<i64> = (0..rows as i64).map(|row| row / 4).collect();

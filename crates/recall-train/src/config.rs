@@ -1,5 +1,6 @@
 //! Everything that determines a run, as one TOML document.
 
+use burn::tensor::backend::Backend;
 use recall_data::{
     BatchSamplerConfig, CacheConfig, ColourJitter, DataError, DataSpec, Dataset, EvalTransform,
     RandomResizedCrop, SmallClasses, TrainTransform, TransformConfig,
@@ -8,7 +9,7 @@ use recall_loss::{LossError, RecallAtKLossConfig};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{ConvNetConfig, OptimiserConfig, Standardisation};
+use crate::{ModelConfig, Network, OptimiserConfig, Standardisation};
 
 /// Why a configuration is refused.
 #[derive(Debug, Error)]
@@ -46,7 +47,7 @@ pub struct RunConfig {
     /// How batches are formed and taken.
     pub batch: BatchConfig,
     /// The model.
-    pub model: ConvNetConfig,
+    pub model: ModelConfig,
     /// The loss.
     pub loss: LossConfig,
     /// The optimiser and its schedule.
@@ -164,7 +165,7 @@ impl Default for RunConfig {
             seed: 0,
             epochs: 40,
             batch: BatchConfig::default(),
-            model: ConvNetConfig::default(),
+            model: ModelConfig::default(),
             loss: LossConfig::default(),
             optimiser: OptimiserConfig::default(),
             image: ImageConfig::default(),
@@ -307,17 +308,20 @@ impl RunConfig {
         if self.batch.chunk == 0 {
             return value("batch.chunk", "a chunk needs at least 1 image".into());
         }
-        if self.model.widths.is_empty() || self.model.widths.contains(&0) {
+        if let Some((key, problem)) = self.model.problem(self.image.train.size) {
+            return value(key, problem);
+        }
+        if self.model.backbone.patch().is_some()
+            && self.image.train.size != [self.image.eval.crop; 2]
+        {
             return value(
-                "model.widths",
-                "give one positive number for each convolution".into(),
+                "image.eval.crop",
+                format!(
+                    "{} takes images of one size: give the side of image.train.size, which must be \
+                     square",
+                    self.model.backbone
+                ),
             );
-        }
-        if self.model.grid == 0 {
-            return value("model.grid", "the grid needs at least 1 cell a side".into());
-        }
-        if self.model.dim == 0 {
-            return value("model.dim", "an embedding needs at least 1 number".into());
         }
         if !(self.optimiser.learning_rate.is_finite() && self.optimiser.learning_rate > 0.0) {
             return value(
@@ -339,6 +343,17 @@ impl RunConfig {
         }
         self.loss.surrogate().init()?;
         Ok(())
+    }
+
+    /// Makes the model with random weights.
+    pub fn init_model<B: Backend>(&self, device: &B::Device) -> Network<B> {
+        self.model.init(self.image.train.size, device)
+    }
+
+    /// Rows and columns of patches that a transformer makes of an image.
+    pub fn patch_grid(&self) -> Option<[usize; 2]> {
+        let patch = self.model.backbone.patch()?;
+        Some(self.image.train.size.map(|side| side / patch))
     }
 
     /// The sampler's settings.

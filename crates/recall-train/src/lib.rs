@@ -21,6 +21,7 @@ mod optimiser;
 mod pixels;
 mod run;
 mod step;
+mod weights;
 
 pub use backend::{BackendError, BackendName, OnBackend};
 pub use config::{
@@ -35,3 +36,4 @@ pub use run::{
     StepRecord, TrainingRun,
 };
 pub use step::{StepError, StepOutput, TwoPass};
+pub use weights::{LoadedWeights, load_weights, save_weights};

@@ -2,9 +2,17 @@
 
 mod convnet;
 mod frozen_batch_norm;
+mod head;
+mod network;
+mod resnet;
+mod vit;
 
 pub use convnet::{ConvNet, ConvNetConfig};
 pub use frozen_batch_norm::{FrozenBatchNorm, FrozenBatchNormConfig};
+pub use head::{EmbeddingHead, GeM};
+pub use network::{Backbone, ModelConfig, Network, Pooling};
+pub use resnet::ResNet50;
+pub use vit::{VisionTransformer, VisionTransformerConfig};
 
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};

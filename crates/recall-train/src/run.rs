@@ -28,7 +28,9 @@ use recall_loss::{Mixup, RecallAtKLoss, RecallBackend};
 
 use crate::embed::{embed_items, items_of};
 use crate::judge::{Gallery, metrics};
-use crate::{ConvNet, ImageConfig, Optimiser, RunConfig, RunError, StepOutput, TwoPass};
+use crate::{
+    ImageConfig, Network, Optimiser, RunConfig, RunError, StepOutput, TwoPass, load_weights,
+};
 use gallery::Outcome;
 use records::Records;
 
@@ -103,6 +105,8 @@ impl TrainingRun {
     ) -> Result<Finished, RunError> {
         let config = &self.config;
         config.check()?;
+        // First of all: a file of weights that does not fit should cost nobody any waiting.
+        let model = self.model::<B>(device, progress)?;
         let dataset = Arc::new(config.image.open(&self.data)?);
         dataset.notes().iter().for_each(|note| progress.note(note));
         let train = items_of(&dataset, Split::Train)?;
@@ -148,15 +152,6 @@ impl TrainingRun {
             folder.path().display(),
         ));
 
-        B::seed(
-            device,
-            Key {
-                seed: config.seed,
-                ..Key::default()
-            }
-            .seed_for(Purpose::Model),
-        );
-        let model = config.model.init::<B>(device);
         let records = Records::create(&folder)?;
         let mut session = Session {
             run: self,
@@ -177,6 +172,28 @@ impl TrainingRun {
             best: None,
         };
         session.train(model)
+    }
+
+    /// The model that training starts from.
+    fn model<B: AutodiffBackend>(
+        &self,
+        device: &B::Device,
+        progress: &mut dyn Progress,
+    ) -> Result<Network<B>, RunError> {
+        let key = Key {
+            seed: self.config.seed,
+            ..Key::default()
+        };
+        B::seed(device, key.seed_for(Purpose::Model));
+        let model = self.config.init_model::<B>(device);
+        let Some(weights) = &self.config.model.weights else {
+            return Ok(model);
+        };
+        let (model, loaded) = load_weights(model, weights, self.config.patch_grid())?;
+        for note in loaded.notes() {
+            progress.note(&format!("{}: {note}", weights.display()));
+        }
+        Ok(model)
     }
 }
 
@@ -202,11 +219,11 @@ struct Session<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> {
 }
 
 impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'_, B> {
-    fn train(&mut self, mut model: ConvNet<B>) -> Result<Finished, RunError> {
+    fn train(&mut self, mut model: Network<B>) -> Result<Finished, RunError> {
         let config = &self.run.config;
         let steps = self.sampler.steps_per_epoch() as u64;
         self.progress.begin(config.epochs, steps);
-        let mut optimiser = config.optimiser.init::<B, ConvNet<B>>();
+        let mut optimiser = config.optimiser.init::<B, Network<B>>();
 
         let mut latest = self.evaluate(&model, 0)?;
         for epoch in 0..config.epochs {
@@ -248,10 +265,10 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'_, B> {
 
     fn train_epoch(
         &mut self,
-        mut model: ConvNet<B>,
-        optimiser: &mut Optimiser<B, ConvNet<B>>,
+        mut model: Network<B>,
+        optimiser: &mut Optimiser<B, Network<B>>,
         epoch: u64,
-    ) -> Result<ConvNet<B>, RunError> {
+    ) -> Result<Network<B>, RunError> {
         let requests = self.sampler.requests(epoch);
         let mut start = Instant::now();
         for (step, batch) in (0..).zip(self.loaders.train.batches(requests)) {
@@ -292,7 +309,7 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'_, B> {
 
     fn step(
         &self,
-        model: &ConvNet<B>,
+        model: &Network<B>,
         batch: &Batch,
         epoch: u64,
         step: u64,
@@ -331,7 +348,7 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'_, B> {
 
     fn evaluate(
         &mut self,
-        model: &ConvNet<B>,
+        model: &Network<B>,
         epoch: u64,
     ) -> Result<(Evaluation, Gallery), RunError> {
         let start = Instant::now();
@@ -348,7 +365,7 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'_, B> {
         Ok((evaluation, gallery))
     }
 
-    fn gallery(&self, model: &ConvNet<B>) -> Result<Gallery, RunError> {
+    fn gallery(&self, model: &Network<B>) -> Result<Gallery, RunError> {
         let config = &self.run.config;
         let (embeddings, ids) = embed_items(
             &model.valid(),

@@ -3,12 +3,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::backend::Backend;
-use burn_store::{ModuleSnapshot, SafetensorsStore};
 use recall_eval::Evaluation;
 use serde::{Deserialize, Serialize};
 
 use super::RunFolder;
-use crate::{ConvNet, RunConfig, RunError};
+use crate::{Network, RunConfig, RunError, load_weights, save_weights};
 
 /// Where in a run a checkpoint was taken and how good it was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -88,20 +87,9 @@ impl Checkpoint {
     /// # Errors
     ///
     /// [`RunError::Weights`] if a tensor is missing, left over or of another shape.
-    pub fn load<B: Backend>(&self, device: &B::Device) -> Result<ConvNet<B>, RunError> {
-        let path = self.path.join(MODEL);
-        let mut model = self.config.model.init::<B>(device);
-        let mut store = SafetensorsStore::from_file(&path);
-        let refuse = |problem: String| RunError::Weights {
-            path: path.clone(),
-            problem,
-        };
-        let result = model
-            .load_from(&mut store)
-            .map_err(|error| refuse(one_line(&error)))?;
-        if let Some(unused) = result.unused.first() {
-            return Err(refuse(format!("the model has no tensor named {unused}")));
-        }
+    pub fn load<B: Backend>(&self, device: &B::Device) -> Result<Network<B>, RunError> {
+        let model = self.config.init_model::<B>(device);
+        let (model, _) = load_weights(model, &self.path.join(MODEL), self.config.patch_grid())?;
         Ok(model)
     }
 
@@ -109,7 +97,7 @@ impl Checkpoint {
     pub(crate) fn save<B: Backend>(
         folder: &RunFolder,
         name: &str,
-        model: &ConvNet<B>,
+        model: &Network<B>,
         state: &CheckpointState,
     ) -> Result<(), RunError> {
         let parent = folder.path().join("checkpoints");
@@ -123,14 +111,7 @@ impl Checkpoint {
         }
         fs::create_dir_all(&unfinished).map_err(RunError::file("create", &unfinished))?;
 
-        let weights = unfinished.join(MODEL);
-        let mut store = SafetensorsStore::from_file(&weights);
-        model
-            .save_into(&mut store)
-            .map_err(|error| RunError::Weights {
-                path: weights.clone(),
-                problem: one_line(&error),
-            })?;
+        save_weights(model, &unfinished.join(MODEL))?;
         fs::copy(folder.path().join(CONFIG), unfinished.join(CONFIG))
             .map_err(RunError::file("write", unfinished.join(CONFIG)))?;
         let state = serde_json::to_vec_pretty(state)
@@ -147,12 +128,4 @@ impl Checkpoint {
         }
         Ok(())
     }
-}
-
-fn one_line(error: &impl std::fmt::Display) -> String {
-    error
-        .to_string()
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
 }

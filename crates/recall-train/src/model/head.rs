@@ -1,0 +1,70 @@
+//! From a backbone's features to an embedding.
+
+use burn::module::{Module, Param};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::tensor::{Tensor, backend::Backend};
+
+use super::l2_normalise;
+
+/// Generalised-mean pooling with one learnable exponent (Radenović, Tolias and Chum, TPAMI 2019).
+///
+/// `(mean over space of max(x, 10⁻⁶)ᵖ)^(1/p)`: the mean for p = 1, and towards the maximum as p
+/// grows.
+#[derive(Module, Debug)]
+pub struct GeM<B: Backend> {
+    /// `[1]`: the exponent, initially 3.
+    pub p: Param<Tensor<B, 1>>,
+}
+
+impl<B: Backend> GeM<B> {
+    /// Pooling with the exponent 3, where the paper starts.
+    pub fn new(device: &B::Device) -> Self {
+        Self {
+            p: Param::from_tensor(Tensor::full([1], 3.0, device)),
+        }
+    }
+
+    /// Pools each channel over space.
+    ///
+    /// # Shapes
+    ///
+    /// - map: `[n, channels, height, width]`
+    /// - output: `[n, channels]`
+    pub fn forward(&self, map: Tensor<B, 4>) -> Tensor<B, 2> {
+        let p = self.p.val();
+        // Powers through logarithms: the exponent is a tensor that has a gradient of its own.
+        let logarithms = map.flatten::<3>(2, 3).clamp_min(1e-6).log();
+        let mean = (logarithms * p.clone().reshape([1, 1, 1]))
+            .exp()
+            .mean_dim(2);
+        let inverse = p.powf_scalar(-1.0).reshape([1, 1]);
+        (mean.squeeze_dim::<2>(2).log() * inverse).exp()
+    }
+}
+
+/// LayerNorm → Linear → L2, the head of the paper, for any backbone.
+#[derive(Module, Debug)]
+pub struct EmbeddingHead<B: Backend> {
+    norm: LayerNorm<B>,
+    linear: Linear<B>,
+}
+
+impl<B: Backend> EmbeddingHead<B> {
+    /// A head that embeds `features` numbers in `dim`.
+    pub fn new(features: usize, dim: usize, device: &B::Device) -> Self {
+        Self {
+            norm: LayerNormConfig::new(features).init(device),
+            linear: LinearConfig::new(features, dim).init(device),
+        }
+    }
+
+    /// Embeds pooled features.
+    ///
+    /// # Shapes
+    ///
+    /// - features: `[n, features]`
+    /// - output: `[n, dim]`, rows of unit length
+    pub fn forward(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+        l2_normalise(self.linear.forward(self.norm.forward(features)))
+    }
+}

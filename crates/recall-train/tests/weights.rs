@@ -1,0 +1,217 @@
+//! Files of weights: the forms PyTorch users have them in, and what is wrong with a file by name.
+//! `xtask/peers/backbones.py` made the fixtures.
+
+#![cfg(feature = "flex")]
+
+use std::path::{Path, PathBuf};
+
+use burn::backend::Autodiff;
+use burn::tensor::{Tensor, TensorData};
+use burn_flex::Flex;
+use recall_train::{
+    Backbone, Embedder, LoadedWeights, ModelConfig, Network, RunError, load_weights, save_weights,
+};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
+}
+
+/// The model whose weights the small fixtures hold.
+fn small() -> Network<Flex> {
+    let config = ModelConfig {
+        dim: 5,
+        widths: vec![4, 6],
+        grid: 2,
+        ..ModelConfig::default()
+    };
+    config.init([16, 16], &Default::default())
+}
+
+fn load(path: &Path) -> Result<(Network<Flex>, LoadedWeights), RunError> {
+    load_weights(small(), path, None)
+}
+
+fn refusal(path: &Path) -> String {
+    load(path).map(|_| ()).unwrap_err().to_string()
+}
+
+fn embedding(model: &Network<Flex>) -> Vec<f32> {
+    let pixels: Vec<f32> = (0..2 * 3 * 16 * 16).map(|i| (i % 17) as f32).collect();
+    let pixels = TensorData::new(pixels, [2, 3, 16, 16]);
+    let embedded = model.embed(Tensor::from_data(pixels, &Default::default()));
+    embedded.into_data().iter::<f32>().collect()
+}
+
+/// Writes the small fixture again with its tensors changed.
+fn changed(folder: &Path, change: impl Fn(&mut Vec<(String, Vec<usize>, Vec<u8>)>)) -> PathBuf {
+    let bytes = std::fs::read(fixture("small.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors: Vec<_> = file
+        .iter()
+        .map(|(name, view)| (name.to_owned(), view.shape().to_vec(), view.data().to_vec()))
+        .collect();
+    tensors.sort();
+    change(&mut tensors);
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap();
+        (name.as_str(), view)
+    });
+    let path = folder.join("changed.safetensors");
+    safetensors::serialize_to_file(views, None, &path).unwrap();
+    path
+}
+
+#[test]
+fn every_form_gives_the_same_model() {
+    let (model, loaded) = load(&fixture("small.safetensors")).unwrap();
+    assert_eq!(loaded.taken, 6);
+    let expected = embedding(&model);
+    assert_ne!(expected, embedding(&small()));
+    for name in [
+        "small-fp16.safetensors",
+        "small.pth",
+        "small-fp16.pth",
+        "small-state-dict.pth",
+        "small-model.bin",
+    ] {
+        let (model, loaded) = load(&fixture(name)).unwrap();
+        assert_eq!(loaded.taken, 6, "{name}");
+        assert_eq!(embedding(&model), expected, "{name}");
+    }
+}
+
+#[test]
+fn what_was_saved_loads_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let model = small();
+    save_weights(&model, &path).unwrap();
+    let (again, loaded) = load(&path).unwrap();
+    assert_eq!(
+        loaded,
+        LoadedWeights {
+            taken: 6,
+            ..LoadedWeights::default()
+        }
+    );
+    assert_eq!(embedding(&again), embedding(&model));
+}
+
+#[test]
+fn tensors_that_do_not_fit_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let missing = changed(folder, |tensors| {
+        tensors.retain(|(name, ..)| name != "norm.bias")
+    });
+    let message = refusal(&missing);
+    assert!(message.ends_with("missing: norm.bias"), "{message}");
+    assert!(message.contains("changed.safetensors"), "{message}");
+
+    let renamed = changed(folder, |tensors| tensors[0].0 += "_old");
+    let message = refusal(&renamed);
+    assert!(
+        message.contains("missing: convolutions.0.weight;"),
+        "{message}"
+    );
+    assert!(
+        message.ends_with("unknown to the model: convolutions.0.weight_old"),
+        "{message}"
+    );
+
+    let reshaped = changed(folder, |tensors| {
+        for (name, shape, _) in tensors {
+            if name == "head.weight" {
+                shape.reverse();
+            }
+        }
+    });
+    let message = refusal(&reshaped);
+    assert!(
+        message.ends_with("of another shape: head.weight is [24, 5] and should be [5, 24]"),
+        "{message}"
+    );
+}
+
+#[test]
+fn damaged_files_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = std::fs::read(fixture("small.safetensors")).unwrap();
+    let cut = folder.path().join("cut.safetensors");
+    std::fs::write(&cut, &whole[..whole.len() - 10]).unwrap();
+    let message = refusal(&cut);
+    assert!(
+        message.contains("cut short within the tensor stem.weight"),
+        "{message}"
+    );
+
+    for name in ["small.pth", "small-model.bin"] {
+        let whole = std::fs::read(fixture(name)).unwrap();
+        for end in [0, 1, 100, whole.len() / 2, whole.len() - 10] {
+            let cut = folder.path().join(format!("cut-{name}"));
+            std::fs::write(&cut, &whole[..end]).unwrap();
+            let message = refusal(&cut);
+            assert!(message.contains("cut-small"), "{message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+    }
+    for end in [0, 7, 8, 50, 300] {
+        std::fs::write(&cut, &whole[..end]).unwrap();
+        assert!(refusal(&cut).contains("cut.safetensors"));
+    }
+    let message = refusal(&folder.path().join("nowhere.pth"));
+    assert!(message.contains("nowhere.pth: No such file"), "{message}");
+}
+
+#[test]
+fn a_backbone_without_our_head_is_taken_and_its_classifier_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("backbone.safetensors");
+    let config = ModelConfig {
+        backbone: Backbone::VitS16,
+        dim: 8,
+        ..ModelConfig::default()
+    };
+    let device = Default::default();
+    let donor = config.init::<Flex>([32, 32], &device);
+    save_weights(&donor, &path).unwrap();
+
+    let bytes = std::fs::read(&path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let classifier = vec![0; 4 * 384 * 10];
+    let mut views: Vec<_> = file
+        .iter()
+        .filter(|(name, _)| !name.starts_with("embedding."))
+        .collect();
+    views.push((
+        "head.weight",
+        TensorView::new(Dtype::F32, vec![10, 384], &classifier).unwrap(),
+    ));
+    safetensors::serialize_to_file(views, None, &path).unwrap();
+
+    // Other images: 3 × 4 patches in place of 2 × 2.
+    let model = config.init::<Autodiff<Flex>>([48, 64], &device);
+    let (_, loaded) = load_weights(model, &path, Some([3, 4])).unwrap();
+    assert_eq!(loaded.ignored, ["head.weight"]);
+    assert_eq!(loaded.fresh.len(), 4);
+    assert!(
+        loaded
+            .fresh
+            .iter()
+            .all(|name| name.starts_with("embedding."))
+    );
+    assert_eq!(loaded.interpolated, Some([[2, 2], [3, 4]]));
+    let notes = loaded.notes().join("; ");
+    assert!(notes.contains("from 2 × 2 to 3 × 4 patches"), "{notes}");
+
+    // A grid that is not said cannot be interpolated to.
+    let model = config.init::<Flex>([48, 64], &device);
+    let message = load_weights(model, &path, None).map(|_| ()).unwrap_err();
+    assert!(
+        message.to_string().contains("pos_embed is [1, 5, 384]"),
+        "{message}"
+    );
+}
