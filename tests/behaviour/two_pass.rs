@@ -16,7 +16,8 @@ use burn_flex::Flex;
 use burn_ndarray::NdArray;
 use recall_loss::{Mixup, RecallAtKLoss, RecallAtKLossConfig, RecallBackend, plain};
 use recall_train::{
-    Embedder, FrozenBatchNorm, FrozenBatchNormConfig, StepError, StepOutput, TwoPass, l2_normalise,
+    Embedder, FrozenBatchNorm, FrozenBatchNormConfig, StepError, StepOutput, TwoPass,
+    VisionTransformerConfig, l2_normalise,
 };
 
 const ROWS: usize = 70;
@@ -474,4 +475,60 @@ fn steps_that_make_no_sense_are_errors() {
     // What the objective refuses comes through as it is.
     let error = run(7, ROWS - 1, &all).unwrap_err();
     assert!(matches!(error, StepError::Loss(_)), "{error}");
+}
+
+/// What each call of `embed` gave, for the rows it was asked for.
+fn embeddings_of_both_passes(drop_path: f64, dropout: f64) -> Vec<(Range<usize>, Vec<f32>)> {
+    type B = Autodiff<Flex>;
+    let device = Default::default();
+    let model = VisionTransformerConfig {
+        patch: 2,
+        width: 16,
+        depth: 3,
+        heads: 4,
+        layer_scale: false,
+        image: [SIDE, SIDE],
+        dim: 8,
+        mean: false,
+        dropout,
+        drop_path,
+    };
+    let model = model.init::<B>(&device);
+    let pixels: Vec<f32> = (0..16 * 3 * SIDE * SIDE)
+        .map(|i| ((i * 37 % 101) as f32) / 50.0 - 1.0)
+        .collect();
+    let images = Tensor::<B, 4>::from_data(TensorData::new(pixels, [16, 3, SIDE, SIDE]), &device);
+    let labels: Vec<i64> = (0..16).map(|row| row / 4).collect();
+    let labels = Tensor::from_data(TensorData::new(labels, [16]), &device);
+    let loss = RecallAtKLossConfig::new().init().unwrap();
+    let seen = RefCell::new(Vec::new());
+    TwoPass { chunk: 5, seed: 9 }
+        .run::<B, _, _, _>(
+            &model,
+            16,
+            |model, rows| {
+                let embeddings = model.embed(images.clone().slice([rows.clone()]));
+                let values = embeddings.clone().into_data().iter::<f32>().collect();
+                seen.borrow_mut().push((rows, values));
+                embeddings
+            },
+            |embeddings| loss.value_and_grad(embeddings, labels, None),
+        )
+        .unwrap();
+    seen.into_inner()
+}
+
+#[test]
+fn a_transformer_drops_the_same_in_both_passes() {
+    let _alone = alone();
+    for (drop_path, dropout) in [(0.5, 0.0), (0.0, 0.3), (0.4, 0.2)] {
+        let calls = embeddings_of_both_passes(drop_path, dropout);
+        // Four chunks, the last of which is embedded once.
+        assert_eq!(calls.len(), 7);
+        for (rows, values) in &calls {
+            for (others, again) in &calls {
+                assert!(rows != others || values == again, "rows {rows:?}");
+            }
+        }
+    }
 }

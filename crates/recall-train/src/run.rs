@@ -233,11 +233,11 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'_, B> {
                 latest = self.evaluate(&model, done)?;
                 let (evaluation, _) = &latest;
                 let state = CheckpointState::new(done, self.global_step, evaluation);
-                Checkpoint::save(&self.folder, "last", &model.valid(), &state)?;
+                Checkpoint::save(&self.folder, "last", &model.valid(), config, &state)?;
                 let score = evaluation.values.first().map_or(0.0, |(_, value)| *value);
                 if self.best.is_none_or(|best| score > best) {
                     self.best = Some(score);
-                    Checkpoint::save(&self.folder, "best", &model.valid(), &state)?;
+                    Checkpoint::save(&self.folder, "best", &model.valid(), config, &state)?;
                 }
             }
         }

@@ -22,6 +22,10 @@ pub(super) struct TrainArgs {
     /// Change one setting, after --config; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Weights to start from: .safetensors, or a state dict that PyTorch saved (.pth, .bin), with the
+    /// names of torchvision, timm or a checkpoint. Short for --set model.weights=FILE.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
     /// The folder of the run; it must be new or empty. Without it: the next free one in runs/.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -41,8 +45,12 @@ impl TrainArgs {
         let document = document
             .as_ref()
             .map(|(origin, text)| (origin.as_str(), text.as_str()));
+        let mut config = RunConfig::read(document, &self.set)?;
+        if self.weights.is_some() {
+            config.model.weights = self.weights;
+        }
         let run = TrainingRun {
-            config: RunConfig::read(document, &self.set)?,
+            config,
             data: self.common.data.clone(),
             out: self.out,
             loading: self.common.loading(),

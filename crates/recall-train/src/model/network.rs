@@ -57,6 +57,19 @@ impl Backbone {
         }
     }
 
+    /// The name that torchvision or timm gives it.
+    pub fn architecture(self) -> Option<&'static str> {
+        match self {
+            Self::Convnet => None,
+            Self::Resnet50 => Some("resnet50"),
+            Self::VitS16 => Some("vit_small_patch16_224"),
+            Self::VitB32 => Some("vit_base_patch32_224"),
+            Self::VitB16 => Some("vit_base_patch16_224"),
+            Self::Dinov2S14 => Some("vit_small_patch14_dinov2"),
+            Self::Dinov2B14 => Some("vit_base_patch14_dinov2"),
+        }
+    }
+
     /// Pixels a side of a patch, of transformers.
     pub fn patch(self) -> Option<usize> {
         match self {
@@ -186,6 +199,16 @@ impl ModelConfig {
         }
     }
 
+    /// The pooling that is meant: never `as-published`, except for `convnet`, which has its own.
+    pub fn pooling(&self) -> Pooling {
+        match (self.pooling, self.backbone) {
+            (Pooling::AsPublished, Backbone::Resnet50) => Pooling::Gem,
+            (Pooling::AsPublished, Backbone::Convnet) => Pooling::AsPublished,
+            (Pooling::AsPublished, _) => Pooling::Cls,
+            (pooling, _) => pooling,
+        }
+    }
+
     /// Makes the model with random weights, for images of this height and width.
     ///
     /// # Panics
@@ -201,7 +224,7 @@ impl ModelConfig {
                 layer_scale,
                 image,
                 dim: self.dim,
-                mean: self.pooling == Pooling::Mean,
+                mean: self.pooling() == Pooling::Mean,
                 dropout: self.dropout,
                 drop_path: self.drop_path,
             };
@@ -217,7 +240,7 @@ impl ModelConfig {
                 Network::ConvNet(config.init(device))
             }
             Backbone::Resnet50 => {
-                let gem = self.pooling != Pooling::Mean;
+                let gem = self.pooling() == Pooling::Gem;
                 Network::ResNet50(ResNet50::new(self.dim, gem, device))
             }
             Backbone::VitS16 => transformer(384, 6, false),

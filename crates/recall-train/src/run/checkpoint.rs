@@ -7,7 +7,7 @@ use recall_eval::Evaluation;
 use serde::{Deserialize, Serialize};
 
 use super::RunFolder;
-use crate::{Network, RunConfig, RunError, load_weights, save_weights};
+use crate::{Network, Pooling, RunConfig, RunError, load_weights, save_weights};
 
 /// Where in a run a checkpoint was taken and how good it was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,7 +34,9 @@ impl CheckpointState {
     }
 }
 
-/// A trained model on disk: a folder with `model.safetensors`, `config.toml` and `state.json`.
+/// A trained model on disk: a folder with `model.safetensors`, `model.json`, `config.toml` and
+/// `state.json`. The first two are what a PyTorch user needs: tensors under the names of torchvision
+/// and timm, and how images are prepared.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -45,6 +47,7 @@ pub struct Checkpoint {
 }
 
 const MODEL: &str = "model.safetensors";
+const DESCRIPTION: &str = "model.json";
 const CONFIG: &str = "config.toml";
 const STATE: &str = "state.json";
 
@@ -98,6 +101,7 @@ impl Checkpoint {
         folder: &RunFolder,
         name: &str,
         model: &Network<B>,
+        config: &RunConfig,
         state: &CheckpointState,
     ) -> Result<(), RunError> {
         let parent = folder.path().join("checkpoints");
@@ -114,10 +118,11 @@ impl Checkpoint {
         save_weights(model, &unfinished.join(MODEL))?;
         fs::copy(folder.path().join(CONFIG), unfinished.join(CONFIG))
             .map_err(RunError::file("write", unfinished.join(CONFIG)))?;
-        let state = serde_json::to_vec_pretty(state)
-            .map_err(|error| RunError::file("write", unfinished.join(STATE))(error.into()))?;
-        fs::write(unfinished.join(STATE), state)
-            .map_err(RunError::file("write", unfinished.join(STATE)))?;
+        write_json(
+            &unfinished.join(DESCRIPTION),
+            &ModelDescription::new(config),
+        )?;
+        write_json(&unfinished.join(STATE), state)?;
 
         if target.exists() {
             fs::rename(&target, &previous).map_err(RunError::file("replace", &target))?;
@@ -128,4 +133,51 @@ impl Checkpoint {
         }
         Ok(())
     }
+}
+
+/// What a user of the weights has to know, in the terms of torchvision.
+#[derive(Serialize)]
+struct ModelDescription {
+    backbone: &'static str,
+    /// The function of torchvision or the model of timm that these weights are of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    architecture: Option<&'static str>,
+    pooling: Pooling,
+    dim: usize,
+    preprocess: Preprocess,
+}
+
+/// `Resize(resize, interpolation)`, `CenterCrop(crop)`, `ToTensor()`, `Normalize(mean, std)`.
+#[derive(Serialize)]
+struct Preprocess {
+    resize: usize,
+    crop: usize,
+    interpolation: &'static str,
+    mean: [f32; 3],
+    std: [f32; 3],
+}
+
+impl ModelDescription {
+    fn new(config: &RunConfig) -> Self {
+        let RunConfig { model, image, .. } = config;
+        Self {
+            backbone: model.backbone.name(),
+            architecture: model.backbone.architecture(),
+            pooling: model.pooling(),
+            dim: model.dim,
+            preprocess: Preprocess {
+                resize: image.eval.resize,
+                crop: image.eval.crop,
+                interpolation: "bilinear",
+                mean: image.standardise.mean,
+                std: image.standardise.std,
+            },
+        }
+    }
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), RunError> {
+    let text = serde_json::to_vec_pretty(value)
+        .map_err(|error| RunError::file("write", path)(error.into()))?;
+    fs::write(path, text).map_err(RunError::file("write", path))
 }
