@@ -323,11 +323,8 @@ impl RunConfig {
                 ),
             );
         }
-        if !(self.optimiser.learning_rate.is_finite() && self.optimiser.learning_rate > 0.0) {
-            return value(
-                "optimiser.learning_rate",
-                "must be a positive number".into(),
-            );
+        if let Some((key, problem)) = self.optimiser.problem() {
+            return value(key, problem.into());
         }
         if self.evaluation.every == 0 {
             return value("evaluation.every", "must be at least 1 epoch".into());

@@ -1,11 +1,18 @@
 //! The optimiser and its learning rate schedule.
 
+mod average;
+mod groups;
+
 use burn::module::AutodiffModule;
 use burn::optim::adaptor::OptimizerAdaptor;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::{Adam, AdamConfig, AdamW, AdamWConfig, GradientsParams, Optimizer};
 use burn::tensor::backend::AutodiffBackend;
 use serde::{Deserialize, Serialize};
+
+use crate::Network;
+pub(crate) use average::move_towards;
+use groups::Groups;
 
 /// Which optimiser, how fast and for how long.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +30,25 @@ pub struct OptimiserConfig {
     pub milestones: Vec<u64>,
     /// What a milestone multiplies the learning rate by. Default 0.3, as in the paper.
     pub factor: f64,
+    /// What the learning rate of the backbone is multiplied by. Default 1.
+    pub backbone_rate: f64,
+    /// What the learning rate of the head (pooling, LayerNorm, Linear) is multiplied by. Default 1.
+    pub head_rate: f64,
+    /// Whether the weights of normalisations, biases, layer scales, class token and position
+    /// embeddings decay like all others. Default true, as in the paper.
+    pub decay_norms_and_biases: bool,
+    /// First stages of the backbone that are not trained: for `resnet50` the stem and `layer1` to
+    /// `layer4`, for transformers the embedding of patches and each block. Default 0.
+    pub freeze_stages: usize,
+    /// Whether the head alone is trained. Default false.
+    pub freeze_backbone: bool,
+    /// The length to which the gradient of all parameters together is cut. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// How much the moving average of the weights keeps of itself at a step, such as 0.999; it is the
+    /// average that is evaluated and written. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average: Option<f64>,
 }
 
 /// The optimisers there are.
@@ -44,6 +70,13 @@ impl Default for OptimiserConfig {
             warmup_steps: 10,
             milestones: vec![28, 36],
             factor: 0.3,
+            backbone_rate: 1.0,
+            head_rate: 1.0,
+            decay_norms_and_biases: true,
+            freeze_stages: 0,
+            freeze_backbone: false,
+            clip_norm: None,
+            average: None,
         }
     }
 }
@@ -52,26 +85,70 @@ impl Default for OptimiserConfig {
 const EPSILON: f32 = 1e-8;
 
 impl OptimiserConfig {
-    /// Makes the optimiser.
-    pub fn init<B, M>(&self) -> Optimiser<B, M>
-    where
-        B: AutodiffBackend,
-        M: AutodiffModule<B>,
-    {
+    /// Makes the optimiser, and the model that it trains: without gradients where it is frozen.
+    pub fn init<B: AutodiffBackend>(&self, model: Network<B>) -> (Network<B>, Optimiser<B>) {
+        let frozen = match self.freeze_backbone {
+            true => usize::MAX,
+            false => self.freeze_stages,
+        };
+        let groups = Groups::new(&model, self);
+        let steppers = groups
+            .treatments
+            .iter()
+            .map(|treatment| {
+                let decay = if treatment.decays {
+                    self.weight_decay
+                } else {
+                    0.0
+                };
+                self.stepper(decay)
+            })
+            .collect();
+        let optimiser = Optimiser {
+            groups,
+            steppers,
+            clip_norm: self.clip_norm,
+        };
+        (groups::freeze(model, frozen), optimiser)
+    }
+
+    fn stepper<B: AutodiffBackend, M: AutodiffModule<B>>(&self, decay: f32) -> Stepper<B, M> {
         match self.kind {
-            OptimiserKind::Adam => Optimiser::Adam(
+            OptimiserKind::Adam => Stepper::Adam(
                 AdamConfig::new()
                     .with_epsilon(EPSILON)
-                    .with_weight_decay(Some(WeightDecayConfig::new(self.weight_decay)))
+                    .with_weight_decay(Some(WeightDecayConfig::new(decay)))
                     .init(),
             ),
-            OptimiserKind::AdamW => Optimiser::AdamW(
+            OptimiserKind::AdamW => Stepper::AdamW(
                 AdamWConfig::new()
                     .with_epsilon(EPSILON)
-                    .with_weight_decay(self.weight_decay)
+                    .with_weight_decay(decay)
                     .init(),
             ),
         }
+    }
+
+    /// What makes no sense: the key and the reason.
+    pub(crate) fn problem(&self) -> Option<(&'static str, &'static str)> {
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        let multiple = |value: f64| value.is_finite() && value >= 0.0;
+        if !positive(self.learning_rate) {
+            return Some(("optimiser.learning_rate", "must be a positive number"));
+        }
+        if !multiple(self.backbone_rate) {
+            return Some(("optimiser.backbone_rate", "must be a number from 0"));
+        }
+        if !multiple(self.head_rate) {
+            return Some(("optimiser.head_rate", "must be a number from 0"));
+        }
+        if self.clip_norm.is_some_and(|norm| !positive(norm)) {
+            return Some(("optimiser.clip_norm", "must be a positive number"));
+        }
+        if self.average.is_some_and(|keep| !(0.0..1.0).contains(&keep)) {
+            return Some(("optimiser.average", "must be at least 0 and less than 1"));
+        }
+        None
     }
 
     /// The learning rate of a step: `step` counts from 0 over the whole run.
@@ -100,21 +177,228 @@ impl OptimiserConfig {
     }
 }
 
+/// Trains a model's parameters, group by group.
+pub struct Optimiser<B: AutodiffBackend> {
+    groups: Groups,
+    steppers: Vec<Stepper<B, Network<B>>>,
+    clip_norm: Option<f64>,
+}
+
+impl<B: AutodiffBackend> Optimiser<B> {
+    /// Updates the model.
+    pub fn step(
+        &mut self,
+        learning_rate: f64,
+        mut model: Network<B>,
+        mut gradients: GradientsParams,
+    ) -> Network<B> {
+        if let Some(limit) = self.clip_norm {
+            groups::clip::<B, _>(&model, &mut gradients, limit);
+        }
+        let parts = self.groups.split::<B, _>(&model, gradients);
+        let groups = self.groups.treatments.iter().zip(&mut self.steppers);
+        for ((treatment, stepper), gradients) in groups.zip(parts) {
+            model = stepper.step(learning_rate * treatment.rate, model, gradients);
+        }
+        model
+    }
+}
+
 /// Adam or AdamW over a module.
-#[derive(Clone)]
-pub enum Optimiser<B: AutodiffBackend, M: AutodiffModule<B>> {
-    /// See [`OptimiserKind::Adam`].
+enum Stepper<B: AutodiffBackend, M: AutodiffModule<B>> {
     Adam(OptimizerAdaptor<Adam, M, B>),
-    /// See [`OptimiserKind::AdamW`].
     AdamW(OptimizerAdaptor<AdamW, M, B>),
 }
 
-impl<B: AutodiffBackend, M: AutodiffModule<B>> Optimiser<B, M> {
-    /// Updates the model.
-    pub fn step(&mut self, learning_rate: f64, model: M, gradients: GradientsParams) -> M {
+impl<B: AutodiffBackend, M: AutodiffModule<B>> Stepper<B, M> {
+    fn step(&mut self, learning_rate: f64, model: M, gradients: GradientsParams) -> M {
         match self {
             Self::Adam(adam) => adam.step(learning_rate, model, gradients),
             Self::AdamW(adamw) => adamw.step(learning_rate, model, gradients),
+        }
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use burn::backend::Autodiff;
+    use burn::module::{Module, ModuleVisitor, Param};
+    use burn::tensor::Tensor;
+    use burn_flex::Flex;
+
+    use super::*;
+    use crate::{Embedder, ModelConfig};
+
+    type B = Autodiff<Flex>;
+
+    /// Every parameter by path, and the length of its gradient if it has one.
+    #[derive(Default)]
+    struct Values<'a> {
+        gradients: Option<&'a GradientsParams>,
+        path: Vec<String>,
+        values: BTreeMap<String, Vec<f32>>,
+    }
+
+    impl ModuleVisitor<B> for Values<'_> {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            if !container.starts_with("Enum:") {
+                self.path.push(name.to_owned());
+            }
+        }
+        fn exit_module(&mut self, _name: &str, container: &str) {
+            if !container.starts_with("Enum:") {
+                self.path.pop();
+            }
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            let tensor = match self.gradients {
+                Some(gradients) => gradients.get::<Flex, D>(param.id),
+                None => Some(param.val().inner()),
+            };
+            if let Some(tensor) = tensor {
+                let values = tensor.into_data().iter::<f32>().collect();
+                self.values.insert(self.path.join("."), values);
+            }
+        }
+    }
+
+    fn values(
+        model: &Network<B>,
+        gradients: Option<&GradientsParams>,
+    ) -> BTreeMap<String, Vec<f32>> {
+        let mut visitor = Values {
+            gradients,
+            ..Values::default()
+        };
+        model.visit(&mut visitor);
+        visitor.values
+    }
+
+    /// A small network, the optimiser of `config` and gradients of something.
+    fn prepared(config: &OptimiserConfig) -> (Network<B>, Optimiser<B>, GradientsParams) {
+        let device = Default::default();
+        let model = ModelConfig {
+            widths: vec![3, 4],
+            grid: 2,
+            dim: 5,
+            ..ModelConfig::default()
+        };
+        let (model, optimiser) = config.init(model.init::<B>([8, 8], &device));
+        let images: Vec<f32> = (0..2 * 3 * 64).map(|i| (i * 29 % 31) as f32).collect();
+        let images = burn::tensor::TensorData::new(images, [2, 3, 8, 8]);
+        let embedded = model.embed(Tensor::from_data(images, &device));
+        let slope =
+            Tensor::<B, 2>::from_floats([[1., 2., -1., 0., 3.], [0., 1., 1., -2., 1.]], &device);
+        let gradients = (embedded * slope).sum().backward();
+        let gradients = GradientsParams::from_grads(gradients, &model);
+        (model, optimiser, gradients)
+    }
+
+    #[test]
+    fn rates_multiply_and_frozen_stages_stay() {
+        let config = OptimiserConfig {
+            weight_decay: 0.0,
+            backbone_rate: 0.1,
+            freeze_stages: 1,
+            ..OptimiserConfig::default()
+        };
+        let (model, mut optimiser, gradients) = prepared(&config);
+        let slopes = values(&model, Some(&gradients));
+        assert!(!slopes.contains_key("stem.weight"));
+        let before = values(&model, None);
+        let after = values(&optimiser.step(0.01, model, gradients), None);
+        // The first step of Adam moves each number with a slope by the learning rate.
+        let moved = |name: &str| {
+            let pairs = before[name].iter().zip(&after[name]);
+            pairs.fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()))
+        };
+        assert_eq!(moved("stem.weight"), 0.0);
+        assert!((moved("convolutions.0.weight") - 0.001).abs() < 1e-5);
+        assert!((moved("head.weight") - 0.01).abs() < 1e-4);
+    }
+
+    #[test]
+    fn the_head_alone_is_trained_behind_a_frozen_backbone() {
+        let config = OptimiserConfig {
+            freeze_backbone: true,
+            ..OptimiserConfig::default()
+        };
+        let (model, _, gradients) = prepared(&config);
+        let names: Vec<_> = values(&model, Some(&gradients)).into_keys().collect();
+        assert_eq!(
+            names,
+            ["head.bias", "head.weight", "norm.beta", "norm.gamma"]
+        );
+    }
+
+    #[test]
+    fn norms_and_biases_can_be_spared_from_decay() {
+        let config = OptimiserConfig {
+            weight_decay: 0.5,
+            decay_norms_and_biases: false,
+            ..OptimiserConfig::default()
+        };
+        let with = |decay_norms_and_biases| {
+            let config = OptimiserConfig {
+                decay_norms_and_biases,
+                ..config.clone()
+            };
+            let (model, mut optimiser, gradients) = prepared(&config);
+            let before = values(&model, None);
+            let after = values(&optimiser.step(0.01, model, gradients), None);
+            // γ starts at 1: the step is ± 0.01, the decay 0.005.
+            let pairs = before["norm.gamma"].iter().zip(&after["norm.gamma"]);
+            let shrunk: f32 = pairs.map(|(a, b)| ((a - b).abs() - 0.01).abs()).sum();
+            shrunk / before["norm.gamma"].len() as f32
+        };
+        assert!((with(true) - 0.005).abs() < 5e-4);
+        assert!(with(false) < 5e-4);
+    }
+
+    #[test]
+    fn clipping_cuts_the_length_of_all_gradients_together() {
+        let (model, _, mut gradients) = prepared(&OptimiserConfig::default());
+        let flat = |gradients: &GradientsParams| -> Vec<f32> {
+            values(&model, Some(gradients))
+                .into_values()
+                .flatten()
+                .collect()
+        };
+        let length = |all: &[f32]| {
+            all.iter()
+                .map(|x| f64::from(*x).powi(2))
+                .sum::<f64>()
+                .sqrt()
+        };
+        let before = flat(&gradients);
+        let norm = groups::clip::<B, _>(&model, &mut gradients, length(&before) * 2.0);
+        assert!((norm - length(&before)).abs() < 1e-4 * norm);
+        assert_eq!(flat(&gradients), before);
+        groups::clip::<B, _>(&model, &mut gradients, norm / 4.0);
+        let after = flat(&gradients);
+        assert!((length(&after) - norm / 4.0).abs() < 1e-4 * norm);
+        for (a, b) in after.iter().zip(&before) {
+            assert!((a - b / 4.0).abs() <= 1e-5 * b.abs());
+        }
+    }
+
+    #[test]
+    fn the_average_keeps_its_share() {
+        let (model, mut optimiser, gradients) = prepared(&OptimiserConfig::default());
+        let average = model.valid();
+        let before = values(&model, None);
+        let model = optimiser.step(0.01, model, gradients);
+        let now = values(&model, None);
+        let average = Network::from_inner(move_towards(average, &model.valid(), 0.75));
+        for (name, values) in values(&average, None) {
+            for ((average, before), now) in values.iter().zip(&before[&name]).zip(&now[&name]) {
+                assert!(
+                    (average - (0.75 * before + 0.25 * now)).abs() < 1e-6,
+                    "{name}"
+                );
+            }
         }
     }
 }

@@ -28,6 +28,7 @@ use recall_loss::{Mixup, RecallAtKLoss, RecallBackend};
 
 use crate::embed::{embed_items, items_of};
 use crate::judge::{Gallery, metrics};
+use crate::optimiser::move_towards;
 use crate::{
     ImageConfig, Network, Optimiser, RunConfig, RunError, StepOutput, TwoPass, load_weights,
 };
@@ -170,6 +171,7 @@ impl TrainingRun {
             global_step: 0,
             training_seconds: 0.0,
             best: None,
+            average: None,
         };
         session.train(model)
     }
@@ -216,14 +218,17 @@ struct Session<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> {
     global_step: u64,
     training_seconds: f64,
     best: Option<f64>,
+    /// The moving average of the weights, if one is wanted.
+    average: Option<Network<B::InnerBackend>>,
 }
 
 impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'_, B> {
-    fn train(&mut self, mut model: Network<B>) -> Result<Finished, RunError> {
+    fn train(&mut self, model: Network<B>) -> Result<Finished, RunError> {
         let config = &self.run.config;
         let steps = self.sampler.steps_per_epoch() as u64;
         self.progress.begin(config.epochs, steps);
-        let mut optimiser = config.optimiser.init::<B, Network<B>>();
+        let (mut model, mut optimiser) = config.optimiser.init(model);
+        self.average = config.optimiser.average.map(|_| model.valid());
 
         let mut latest = self.evaluate(&model, 0)?;
         for epoch in 0..config.epochs {
@@ -233,11 +238,11 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'_, B> {
                 latest = self.evaluate(&model, done)?;
                 let (evaluation, _) = &latest;
                 let state = CheckpointState::new(done, self.global_step, evaluation);
-                Checkpoint::save(&self.folder, "last", &model.valid(), config, &state)?;
+                Checkpoint::save(&self.folder, "last", &self.result(&model), config, &state)?;
                 let score = evaluation.values.first().map_or(0.0, |(_, value)| *value);
                 if self.best.is_none_or(|best| score > best) {
                     self.best = Some(score);
-                    Checkpoint::save(&self.folder, "best", &model.valid(), config, &state)?;
+                    Checkpoint::save(&self.folder, "best", &self.result(&model), config, &state)?;
                 }
             }
         }
@@ -266,7 +271,7 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'_, B> {
     fn train_epoch(
         &mut self,
         mut model: Network<B>,
-        optimiser: &mut Optimiser<B, Network<B>>,
+        optimiser: &mut Optimiser<B>,
         epoch: u64,
     ) -> Result<Network<B>, RunError> {
         let requests = self.sampler.requests(epoch);
@@ -286,6 +291,11 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'_, B> {
                         source,
                     })?;
             model = optimiser.step(learning_rate, model, output.gradients);
+            if let (Some(average), Some(keep)) =
+                (self.average.take(), self.run.config.optimiser.average)
+            {
+                self.average = Some(move_towards(average, &model.valid(), keep));
+            }
             let loss = output.objective.loss.into_data().iter::<f64>().sum::<f64>();
 
             let seconds = start.elapsed().as_secs_f64();
@@ -365,10 +375,15 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'_, B> {
         Ok((evaluation, gallery))
     }
 
+    /// What is evaluated and written: the weights, or their moving average.
+    fn result(&self, model: &Network<B>) -> Network<B::InnerBackend> {
+        self.average.clone().unwrap_or_else(|| model.valid())
+    }
+
     fn gallery(&self, model: &Network<B>) -> Result<Gallery, RunError> {
         let config = &self.run.config;
         let (embeddings, ids) = embed_items(
-            &model.valid(),
+            &self.result(model),
             &self.loaders.test,
             &self.test,
             config.evaluation.chunk,

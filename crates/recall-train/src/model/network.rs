@@ -273,3 +273,21 @@ impl<B: Backend> Embedder<B> for Network<B> {
         }
     }
 }
+
+impl<B: Backend> Network<B> {
+    /// The stage of the backbone that a parameter belongs to, from 0 at the image; none in the head.
+    pub(crate) fn stage(&self, path: &[&str]) -> Option<usize> {
+        let numbered = |index: usize| -> Option<usize> { path.get(index)?.parse().ok() };
+        match (self, *path.first()?) {
+            (Self::ConvNet(_), "stem") => Some(0),
+            (Self::ConvNet(_), "convolutions") => Some(1 + numbered(1)?),
+            (Self::ResNet50(_), "conv1" | "bn1") => Some(0),
+            (Self::ResNet50(_), layer) => layer.strip_prefix("layer")?.parse().ok(),
+            (Self::VisionTransformer(_), "patch_embed" | "cls_token" | "pos_embed") => Some(0),
+            (Self::VisionTransformer(_), "blocks") => Some(1 + numbered(1)?),
+            // After every block.
+            (Self::VisionTransformer(_), "norm") => Some(usize::MAX - 1),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Which parameters are trained how.
+
+use std::collections::HashMap;
+
+use burn::module::{AutodiffModule, Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{ElementConversion, Tensor};
+
+use crate::{Network, OptimiserConfig};
+
+/// What a group's parameters have in common.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Treatment {
+    /// What the learning rate is multiplied by.
+    pub rate: f64,
+    /// Whether weights decay.
+    pub decays: bool,
+}
+
+/// The parameters of a model, sorted by how they are treated.
+#[derive(Debug, Clone)]
+pub(super) struct Groups {
+    pub treatments: Vec<Treatment>,
+    of: HashMap<ParamId, usize>,
+}
+
+impl Groups {
+    pub fn new<B: Backend>(model: &Network<B>, config: &OptimiserConfig) -> Self {
+        let mut sort = Sort {
+            walk: Walk::new(model),
+            config,
+            groups: Self {
+                treatments: Vec::new(),
+                of: HashMap::new(),
+            },
+        };
+        model.visit(&mut sort);
+        sort.groups
+    }
+
+    /// The gradients of each group.
+    pub fn split<B: AutodiffBackend, M: AutodiffModule<B>>(
+        &self,
+        model: &M,
+        gradients: GradientsParams,
+    ) -> Vec<GradientsParams> {
+        // The ordinary case, in which nothing has to be sorted.
+        if self.treatments.len() == 1 {
+            return vec![gradients];
+        }
+        let mut split = Split {
+            groups: self,
+            gradients,
+            parts: self
+                .treatments
+                .iter()
+                .map(|_| GradientsParams::new())
+                .collect(),
+        };
+        model.visit(&mut split);
+        split.parts
+    }
+}
+
+/// Where in a model a visit is.
+struct Walk<'a, B: Backend> {
+    model: &'a Network<B>,
+    path: Vec<String>,
+}
+
+impl<'a, B: Backend> Walk<'a, B> {
+    fn new(model: &'a Network<B>) -> Self {
+        Self {
+            model,
+            path: Vec::new(),
+        }
+    }
+
+    /// The name of the variant is no part of a path.
+    fn enter(&mut self, name: &str, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.path.push(name.to_owned());
+        }
+    }
+
+    fn exit(&mut self, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.path.pop();
+        }
+    }
+
+    fn stage(&self) -> Option<usize> {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        self.model.stage(&path)
+    }
+}
+
+struct Sort<'a, B: Backend> {
+    walk: Walk<'a, B>,
+    config: &'a OptimiserConfig,
+    groups: Groups,
+}
+
+impl<B: Backend> ModuleVisitor<B> for Sort<'_, B> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.walk.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.walk.exit(container);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let config = self.config;
+        let name = self.walk.path.last().map_or("", String::as_str);
+        // Vectors are the affine maps of normalisations, biases, layer scales and GeM's exponent.
+        let spared = D == 1 || ["cls_token", "pos_embed"].contains(&name);
+        let treatment = Treatment {
+            rate: match self.walk.stage() {
+                Some(_) => config.backbone_rate,
+                None => config.head_rate,
+            },
+            decays: config.decay_norms_and_biases || !spared,
+        };
+        let known = &mut self.groups.treatments;
+        let index = known
+            .iter()
+            .position(|other| *other == treatment)
+            .unwrap_or_else(|| {
+                known.push(treatment);
+                known.len() - 1
+            });
+        self.groups.of.insert(param.id, index);
+    }
+}
+
+struct Split<'a> {
+    groups: &'a Groups,
+    gradients: GradientsParams,
+    parts: Vec<GradientsParams>,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Split<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let gradient = self.gradients.remove::<B::InnerBackend, D>(param.id);
+        if let (Some(gradient), Some(&group)) = (gradient, self.groups.of.get(&param.id)) {
+            self.parts[group].register(param.id, gradient);
+        }
+    }
+}
+
+/// Takes the gradient off the first stages of a model, so that they are not trained and no graph is
+/// kept for them.
+pub(super) fn freeze<B: Backend>(model: Network<B>, stages: usize) -> Network<B> {
+    if stages == 0 {
+        return model;
+    }
+    // The names come from a copy: the model itself is taken apart while it is mapped.
+    let names = model.clone();
+    model.map(&mut Freeze {
+        walk: Walk::new(&names),
+        stages,
+    })
+}
+
+struct Freeze<'a, B: Backend> {
+    walk: Walk<'a, B>,
+    stages: usize,
+}
+
+impl<B: Backend> ModuleMapper<B> for Freeze<'_, B> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.walk.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.walk.exit(container);
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        match self.walk.stage() {
+            Some(stage) if stage < self.stages => param.set_require_grad(false),
+            _ => param,
+        }
+    }
+}
+
+/// Scales gradients so that the length of all of them as one vector is at most `limit`, as PyTorch's
+/// `clip_grad_norm_` does. Returns the length before.
+pub(super) fn clip<B: AutodiffBackend, M: AutodiffModule<B>>(
+    model: &M,
+    gradients: &mut GradientsParams,
+    limit: f64,
+) -> f64 {
+    let mut length = Length::<B> {
+        gradients,
+        squared: None,
+    };
+    model.visit(&mut length);
+    let norm = length.squared.map_or(0.0, |squared| {
+        f64::from(squared.into_scalar().elem::<f32>()).sqrt()
+    });
+    let factor = limit / (norm + 1e-6);
+    if factor < 1.0 {
+        model.visit(&mut Scale { gradients, factor });
+    }
+    norm
+}
+
+/// Summed on the device, so that it is read once.
+struct Length<'a, B: AutodiffBackend> {
+    gradients: &'a GradientsParams,
+    squared: Option<Tensor<B::InnerBackend, 1>>,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Length<'_, B> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if let Some(gradient) = self.gradients.get::<B::InnerBackend, D>(param.id) {
+            let squared = gradient.powf_scalar(2.0).sum();
+            self.squared = Some(match self.squared.take() {
+                Some(sum) => sum + squared,
+                None => squared,
+            });
+        }
+    }
+}
+
+struct Scale<'a> {
+    gradients: &'a mut GradientsParams,
+    factor: f64,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Scale<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(param.id) {
+            self.gradients
+                .register(param.id, gradient.mul_scalar(self.factor));
+        }
+    }
+}
