@@ -6,6 +6,7 @@ mod gpu;
 mod images;
 mod loss;
 mod machine;
+mod models;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod parity;
 mod step;
@@ -49,6 +50,11 @@ enum Bench {
     Images(images::Args),
     /// Time and peak memory of an exact evaluation, beside faiss
     Eval(eval::Args),
+    /// Images a second through the models, forward and in a two-pass step, beside PyTorch
+    Models(models::Args),
+    /// One case of `models`, in this process
+    #[command(hide = true)]
+    ModelsCase(models::CaseArgs),
     /// One case of `eval`, in this process
     #[command(hide = true)]
     EvalCase(eval::CaseArgs),
@@ -68,6 +74,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Bench(Bench::Loss(args)) => loss::run(&args)?,
         Command::Bench(Bench::Images(args)) => images::run(&args)?,
         Command::Bench(Bench::Eval(args)) => eval::run(&args)?,
+        Command::Bench(Bench::Models(args)) => models::run(&args)?,
+        Command::Bench(Bench::ModelsCase(args)) => models::run_case(&args)?,
         Command::Bench(Bench::EvalCase(args)) => eval::run_case(&args)?,
         Command::Bench(Bench::ImagesCase(args)) => images::run_case(&args)?,
         Command::Bench(Bench::LossCase(args)) => loss::run_case(&args)?,

@@ -1,0 +1,120 @@
+"""A network forward and in a two-pass step with PyTorch, to compare `cargo xtask bench models` with.
+
+    models.py '{"backbone": "resnet50", "side": 224, "batch": 64, "chunk": 8, "threads": 2}'
+
+Prints one line of JSON with the seconds of both and the peak memory.
+"""
+
+import json
+import resource
+import sys
+import time
+
+import torch
+from torch import nn
+
+
+class ConvNet(nn.Module):
+    """The default embedder: widths 64, 128, 256, a grid of 4 x 4, 128 numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 64, 4, 2, 1, bias=False),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(64, 128, 3, 1, 1, bias=False),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(128, 256, 3, 1, 1, bias=False),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(4),
+            nn.Flatten(),
+            nn.LayerNorm(4096),
+            nn.Linear(4096, 128),
+        )
+
+    def forward(self, images):
+        return nn.functional.normalize(self.body(images))
+
+
+class Pretrained(nn.Module):
+    """A published backbone with the head of the paper."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.gem = name == "resnet50"
+        if self.gem:
+            import torchvision
+
+            net = torchvision.models.resnet50()
+            self.backbone = nn.Sequential(*list(net.children())[:-2])
+            self.p = nn.Parameter(torch.ones(1) * 3)
+            features = 2048
+        else:
+            import timm
+
+            names = {
+                "vit-s16": "vit_small_patch16_224",
+                "vit-b32": "vit_base_patch32_224",
+                "vit-b16": "vit_base_patch16_224",
+            }
+            self.backbone = timm.create_model(names[name], num_classes=0)
+            features = self.backbone.num_features
+        self.head = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, 512))
+
+    def forward(self, images):
+        x = self.backbone(images)
+        if self.gem:
+            x = x.clamp(min=1e-6).pow(self.p).mean((2, 3)).pow(1 / self.p)
+        return nn.functional.normalize(self.head(x))
+
+
+def loss(embeddings, labels):
+    """The Recall@k surrogate, for batches small enough for one tensor of all comparisons."""
+    similarity = embeddings @ embeddings.T
+    total = 0.0
+    for query in range(len(labels)):
+        others = torch.arange(len(labels)) != query
+        s = similarity[query][others]
+        positive = (labels == labels[query])[others]
+        ranks = 0.5 + torch.sigmoid((s[None, :] - s[positive][:, None]) / 0.01).sum(1)
+        for k in (1, 2, 4, 8, 16):
+            hits = torch.sigmoid(k - ranks).sum().clamp(max=k)
+            total = total + 1 - hits / min(k, int(positive.sum()))
+    return total / (5 * len(labels))
+
+
+def main(case):
+    torch.set_num_threads(case["threads"])
+    side, batch, chunk = case["side"], case["batch"], case["chunk"]
+    model = ConvNet() if case["backbone"] == "convnet" else Pretrained(case["backbone"])
+    # Frozen batch-norm statistics, trained affine maps.
+    model.eval()
+    pixels = (torch.arange(batch * 3 * side * side) * 31 % 251).to(torch.uint8).reshape(batch, 3, side, side)
+    labels = torch.arange(batch) // 4
+
+    def images(first):
+        return pixels[first : first + chunk].float() / 127.5 - 1
+
+    def forward():
+        with torch.no_grad():
+            return torch.cat([model(images(first)) for first in range(0, batch, chunk)])
+
+    with torch.no_grad():
+        model(images(0))
+    start = time.perf_counter()
+    forward()
+    forward_seconds = time.perf_counter() - start
+
+    start = time.perf_counter()
+    embeddings = forward().requires_grad_()
+    loss(embeddings, labels).backward()
+    for first in range(0, batch, chunk):
+        (model(images(first)) * embeddings.grad[first : first + chunk]).sum().backward()
+    step_seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"forward_seconds": forward_seconds, "step_seconds": step_seconds, "peak_bytes": peak}))
+
+
+main(json.loads(sys.argv[1]))
