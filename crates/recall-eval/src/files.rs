@@ -11,6 +11,7 @@ mod npy;
 mod safetensors;
 mod truth;
 mod values;
+mod writer;
 
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -23,6 +24,7 @@ use safetensors::{EMBEDDINGS, LABELS, with_tensor, write_tensors};
 use values::{Float, Int};
 
 pub use truth::{GroundTruth, read_ground_truth};
+pub use writer::EmbeddingsWriter;
 
 impl Embeddings {
     /// Reads the embeddings of an `.npy` or `.safetensors` file (see [the module](crate::files) for
@@ -151,6 +153,7 @@ pub fn save_labels(path: impl AsRef<Path>, labels: &[i64]) -> Result<(), EvalErr
     }
 }
 
+#[derive(Debug, Clone, Copy)]
 enum Format {
     Npy,
     SafeTensors,

@@ -55,7 +55,7 @@ mod sweep;
 pub use confidence::{Bootstrap, Comparison, Interval, Units};
 pub use embeddings::Embeddings;
 pub use error::EvalError;
-pub use files::{GroundTruth, read_ground_truth, read_labels, save_labels};
+pub use files::{EmbeddingsWriter, GroundTruth, read_ground_truth, read_labels, save_labels};
 pub use metrics::Metric;
 pub use neighbours::{Neighbour, nearest};
 pub use protocol::{IgnoreGroup, Retrieval};

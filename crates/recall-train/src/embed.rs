@@ -23,6 +23,42 @@ pub fn embed_items<B: Backend, M: Embedder<B>>(
     device: &B::Device,
     mut progress: impl FnMut(usize),
 ) -> Result<(Embeddings, Vec<ItemId>), RunError> {
+    let mut values = Vec::new();
+    let mut kept = Vec::with_capacity(ids.len());
+    let mut dim = 1;
+    embed_each(
+        model,
+        loader,
+        ids,
+        chunk,
+        standardise,
+        device,
+        |rows, ids| {
+            dim = rows.dim();
+            values.extend_from_slice(rows.as_slice());
+            kept.extend_from_slice(ids);
+            progress(kept.len());
+            Ok(())
+        },
+    )?;
+    Ok((Embeddings::new(values, dim)?, kept))
+}
+
+/// As [`embed_items`], and hands over each chunk's embeddings, with the ids they belong to, as soon
+/// as they are there: memory does not grow with the number of items.
+///
+/// # Errors
+///
+/// Those of [`embed_items`], and those of `take`.
+pub fn embed_each<B: Backend, M: Embedder<B>>(
+    model: &M,
+    loader: &Loader,
+    ids: &[ItemId],
+    chunk: usize,
+    standardise: &Standardisation,
+    device: &B::Device,
+    mut take: impl FnMut(&Embeddings, &[ItemId]) -> Result<(), RunError>,
+) -> Result<(), RunError> {
     let requests: Vec<_> = ids
         .chunks(chunk)
         .enumerate()
@@ -32,21 +68,17 @@ pub fn embed_items<B: Backend, M: Embedder<B>>(
             ids: ids.to_vec(),
         })
         .collect();
-    let mut values = Vec::new();
-    let mut kept = Vec::with_capacity(ids.len());
-    let mut dim = 1;
     for batch in loader.batches(requests) {
         let batch = batch?;
         if !batch.ids.is_empty() {
             let images = standardise.images::<B>(&batch, 0..batch.ids.len(), device);
             let embeddings = model.embed(images);
-            dim = embeddings.dims()[1];
-            values.extend(embeddings.into_data().iter::<f32>());
-            kept.extend(&batch.ids);
+            let dim = embeddings.dims()[1];
+            let values = embeddings.into_data().iter::<f32>().collect();
+            take(&Embeddings::new(values, dim)?, &batch.ids)?;
         }
-        progress(kept.len());
     }
-    Ok((Embeddings::new(values, dim)?, kept))
+    Ok(())
 }
 
 /// The items of a split, or an error that says there are none.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use burn::tensor::backend::AutodiffBackend;
 use clap::{Args, ValueEnum};
 use recall_data::{Dataset, ItemId, Split};
-use recall_eval::{Embeddings, save_labels};
+use recall_eval::{EmbeddingsWriter, save_labels};
 use recall_loss::RecallBackend;
 
 use super::terminal::Terminal;
 use super::{CheckpointArg, CommonArgs};
 use crate::backend::OnBackend;
-use crate::embed::{embed_items, items_of};
+use crate::embed::{embed_each, items_of};
 use crate::run::Checkpoint;
 use crate::{Loading, RunError};
 
@@ -47,6 +47,8 @@ impl EmbedArgs {
             Part::Test => items_of(&dataset, Split::Test)?.to_vec(),
             Part::All => (0..dataset.items().len()).collect(),
         };
+        // First of all: whether the output can be written should not be a surprise at the end.
+        let mut writer = EmbeddingsWriter::create(&self.output)?;
         let mut terminal = Terminal::new(self.common.quiet);
         let job = EmbedJob {
             checkpoint: &checkpoint,
@@ -54,23 +56,25 @@ impl EmbedArgs {
             ids: &ids,
             loading: self.common.loading(),
             terminal: &mut terminal,
+            writer: &mut writer,
         };
-        let (embeddings, kept) = self.common.backend.run(job)??;
+        let kept = self.common.backend.run(job)??;
         let labels: Vec<i64> = dataset.labels(&kept).into_iter().map(i64::from).collect();
         let names: Vec<_> = kept
             .iter()
             .map(|&id| dataset.items()[id].name.as_str())
             .collect();
 
+        let (rows, dim) = (writer.rows(), writer.dim());
         let mut written = vec![self.output.clone()];
         match self
             .output
             .extension()
-            .is_some_and(|extension| extension == "safetensors")
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
         {
-            true => embeddings.save_with_labels(&self.output, &labels)?,
+            true => writer.finish(Some(&labels))?,
             false => {
-                embeddings.save(&self.output)?;
+                writer.finish(None)?;
                 written.push(self.output.with_extension("labels.npy"));
                 save_labels(&written[1], &labels)?;
             }
@@ -78,11 +82,7 @@ impl EmbedArgs {
         let list = self.output.with_extension("txt");
         fs::write(&list, names.join("\n") + "\n").map_err(RunError::file("write", &list))?;
         written.push(list);
-        println!(
-            "{} embeddings of {} numbers",
-            embeddings.rows(),
-            embeddings.dim()
-        );
+        println!("{rows} embeddings of {dim} numbers");
         for file in written {
             println!("wrote  {}", file.display());
         }
@@ -102,10 +102,11 @@ struct EmbedJob<'a> {
     ids: &'a [ItemId],
     loading: Loading,
     terminal: &'a mut Terminal,
+    writer: &'a mut EmbeddingsWriter,
 }
 
 impl OnBackend for EmbedJob<'_> {
-    type Output = Result<(Embeddings, Vec<ItemId>), RunError>;
+    type Output = Result<Vec<ItemId>, RunError>;
 
     fn run<B: AutodiffBackend<InnerBackend: RecallBackend>>(
         self,
@@ -117,16 +118,22 @@ impl OnBackend for EmbedJob<'_> {
             self.loading
                 .loader(self.dataset, &config.image, config.image.eval, config.seed)?;
         self.terminal.count("embedding", self.ids.len());
-        let embedded = embed_items(
+        let mut kept = Vec::with_capacity(self.ids.len());
+        embed_each(
             &model,
             &loader,
             self.ids,
             config.evaluation.chunk,
             &config.image.standardise,
             device,
-            |done| self.terminal.counted(done),
+            |rows, ids| {
+                self.writer.push(rows)?;
+                kept.extend_from_slice(ids);
+                self.terminal.counted(kept.len());
+                Ok(())
+            },
         )?;
         self.terminal.counting_done();
-        Ok(embedded)
+        Ok(kept)
     }
 }
