@@ -2,6 +2,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{DataError, Dataset, readers};
 
 /// A benchmark of the field, read from the files in which it is published.
@@ -102,10 +104,12 @@ impl fmt::Display for Benchmark {
 /// | `sop:DIR` and the other names of [`Benchmark`] | the benchmark, in the layout in which it is published |
 ///
 /// `Display` writes what `FromStr` reads, for paths that are valid UTF-8.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 #[non_exhaustive]
 pub enum DataSpec {
     /// The embedded emoji. Half of the classes train and the other half test.
+    #[default]
     Emoji,
     /// A folder with one folder a class, see [`DataSpec::open`].
     Folder(PathBuf),
@@ -203,6 +207,20 @@ impl FromStr for DataSpec {
                 None => Err(DataError::UnknownSpec { given: text.into() }),
             },
         }
+    }
+}
+
+impl TryFrom<String> for DataSpec {
+    type Error = DataError;
+
+    fn try_from(text: String) -> Result<Self, DataError> {
+        text.parse()
+    }
+}
+
+impl From<DataSpec> for String {
+    fn from(spec: DataSpec) -> Self {
+        spec.to_string()
     }
 }
 

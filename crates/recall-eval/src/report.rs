@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::{EvalError, Metric, Policy, PositiveRanks, Scores};
@@ -9,7 +10,7 @@ use crate::{EvalError, Metric, Policy, PositiveRanks, Scores};
 /// The means of some metrics over queries.
 ///
 /// `Display` writes a metric a line, values aligned, with 4 decimals (`recall@1  0.6432`).
-/// `Serialize` writes one object whose keys are the names of the metrics, and after them `queries`,
+/// `Serialize` writes, and `Deserialize` reads, one object whose keys are the names of the metrics, and after them `queries`,
 /// `without_positives` and `tied`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
@@ -84,5 +85,43 @@ impl Serialize for Evaluation {
         map.serialize_entry("without_positives", &self.without_positives)?;
         map.serialize_entry("tied", &self.tied)?;
         map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Evaluation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Written)
+    }
+}
+
+/// Reads what `Serialize` writes.
+struct Written;
+
+impl<'de> Visitor<'de> for Written {
+    type Value = Evaluation;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("metrics and their values")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Evaluation, A::Error> {
+        let mut evaluation = Evaluation {
+            values: Vec::new(),
+            queries: 0,
+            without_positives: 0,
+            tied: 0,
+        };
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "queries" => evaluation.queries = map.next_value()?,
+                "without_positives" => evaluation.without_positives = map.next_value()?,
+                "tied" => evaluation.tied = map.next_value()?,
+                name => {
+                    let metric: Metric = name.parse().map_err(A::Error::custom)?;
+                    evaluation.values.push((metric, map.next_value()?));
+                }
+            }
+        }
+        Ok(evaluation)
     }
 }

@@ -5,10 +5,12 @@ use recall_data::{
     BatchSamplerConfig, CacheConfig, ColourJitter, DataError, DataSpec, Dataset, EvalTransform,
     RandomResizedCrop, SmallClasses, TrainTransform, TransformConfig,
 };
+use recall_eval::Metric;
 use recall_loss::{LossError, RecallAtKLossConfig};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::judge::metrics;
 use crate::{ModelConfig, Network, OptimiserConfig, Standardisation};
 
 /// Why a configuration is refused.
@@ -40,6 +42,8 @@ pub enum ConfigError {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunConfig {
+    /// The data set: `emoji`, `folder:DIR`, `csv:FILE`, or a benchmark and its folder.
+    pub data: DataSpec,
     /// Everything random follows from this: weights, batches, augmentation, mixup, dropout.
     pub seed: u64,
     /// How often the sampler goes through the training images.
@@ -56,6 +60,8 @@ pub struct RunConfig {
     pub image: ImageConfig,
     /// Evaluation on the classes that are not trained on.
     pub evaluation: EvaluationConfig,
+    /// What is kept of a run while it goes on.
+    pub checkpoint: CheckpointConfig,
 }
 
 /// How batches are formed and taken.
@@ -149,8 +155,19 @@ impl ImageConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvaluationConfig {
-    /// Epochs between evaluations; the last epoch is always evaluated.
+    /// Epochs between evaluations; the last epoch is always evaluated. Default 5.
     pub every: u64,
+    /// Share of the training classes that are held out of training, to judge the run by while it goes
+    /// on and to choose its best checkpoint: the test classes choose nothing. 0 trains on all of
+    /// them; then the last epoch's model is the result. Default 0.1.
+    pub validation: f64,
+    /// The metric by which the best checkpoint is chosen, on the validation classes: `recall@1`,
+    /// `map@r` and so on; one of those that are reported. Default the recall at the first of `ks`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub select: Option<Metric>,
+    /// Whether the test images are judged whenever the validation classes are, and not only at the
+    /// end. They choose nothing. Default false.
+    pub test_during_training: bool,
     /// The k of recall@k.
     pub ks: Vec<usize>,
     /// Images embedded at once.
@@ -159,9 +176,21 @@ pub struct EvaluationConfig {
     pub gallery: usize,
 }
 
+/// What is kept of a run while it goes on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointConfig {
+    /// How many of the latest checkpoints are kept, beside the best one. Default 2.
+    pub keep: usize,
+    /// Minutes after which a checkpoint is due, beside those at evaluations. It is what a run that is
+    /// killed can lose; numbers do not depend on it. Default 15.
+    pub every_minutes: f64,
+}
+
 impl Default for RunConfig {
     fn default() -> Self {
         Self {
+            data: DataSpec::Emoji,
             seed: 0,
             epochs: 40,
             batch: BatchConfig::default(),
@@ -170,6 +199,7 @@ impl Default for RunConfig {
             optimiser: OptimiserConfig::default(),
             image: ImageConfig::default(),
             evaluation: EvaluationConfig::default(),
+            checkpoint: CheckpointConfig::default(),
         }
     }
 }
@@ -246,9 +276,21 @@ impl Default for EvaluationConfig {
     fn default() -> Self {
         Self {
             every: 5,
+            validation: 0.1,
+            select: None,
+            test_during_training: false,
             ks: vec![1, 2, 4, 8],
             chunk: 256,
             gallery: 40,
+        }
+    }
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self {
+            keep: 2,
+            every_minutes: 15.0,
         }
     }
 }
@@ -338,6 +380,34 @@ impl RunConfig {
                 "give at least one k, each at least 1".into(),
             );
         }
+        if !(0.0..1.0).contains(&self.evaluation.validation) {
+            return value(
+                "evaluation.validation",
+                "must be a share of the training classes, at least 0 and less than 1".into(),
+            );
+        }
+        let reported = metrics(&self.evaluation.ks);
+        if let Some(select) = self.evaluation.select
+            && !reported.contains(&select)
+        {
+            let reported: Vec<String> = reported.iter().map(ToString::to_string).collect();
+            return value(
+                "evaluation.select",
+                format!(
+                    "{select} is not among the metrics of this run, {}",
+                    reported.join(", ")
+                ),
+            );
+        }
+        if self.checkpoint.keep == 0 {
+            return value("checkpoint.keep", "at least 1 checkpoint is kept".into());
+        }
+        if self.checkpoint.every_minutes.is_nan() || self.checkpoint.every_minutes <= 0.0 {
+            return value(
+                "checkpoint.every_minutes",
+                "must be a positive number of minutes; inf leaves only those at evaluations".into(),
+            );
+        }
         self.loss.surrogate().init()?;
         Ok(())
     }
@@ -361,6 +431,14 @@ impl RunConfig {
             seed: self.seed,
             ..BatchSamplerConfig::new(self.batch.size, self.batch.samples_per_class)
         }
+    }
+}
+
+impl EvaluationConfig {
+    /// The metric that chooses the best checkpoint.
+    pub(crate) fn selecting(&self) -> Metric {
+        let first = self.ks.first().copied().unwrap_or(1);
+        self.select.unwrap_or(Metric::RecallAt(first))
     }
 }
 

@@ -25,11 +25,11 @@ mod weights;
 
 pub use backend::{BackendError, BackendName, OnBackend};
 pub use config::{
-    BatchConfig, Boxes, ConfigError, EvaluationConfig, ImageConfig, LossConfig, RunConfig,
+    BatchConfig, Boxes, CheckpointConfig, ConfigError, EvaluationConfig, ImageConfig, LossConfig, RunConfig,
 };
 pub use error::RunError;
 pub use model::*;
-pub use optimiser::{Optimiser, OptimiserConfig, OptimiserKind};
+pub use optimiser::{NonFinite, Optimiser, OptimiserConfig, OptimiserKind};
 pub use pixels::Standardisation;
 pub use run::{
     Checkpoint, CheckpointState, EvaluationRecord, Finished, Loading, Progress, RunFolder,
