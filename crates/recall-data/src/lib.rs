@@ -44,6 +44,7 @@ mod dataset;
 mod decode;
 mod error;
 mod formats;
+mod hold_out;
 mod jpeg;
 mod loader;
 mod readers;
@@ -58,6 +59,7 @@ pub use dataset::{
 };
 pub use decode::{MAX_PIXELS, decode_rgb};
 pub use error::DataError;
+pub use hold_out::{HeldOut, hold_out_classes};
 pub use loader::{Batch, BatchRequest, Batches, CorruptPolicy, Loader, LoaderConfig};
 pub use readers::split_classes_in_half;
 pub use sampler::{BatchSampler, BatchSamplerConfig, ClassCount, SmallClasses};

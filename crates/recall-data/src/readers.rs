@@ -41,7 +41,7 @@ pub fn split_classes_in_half<S: AsRef<str>>(names: &[S]) -> Vec<Split> {
     names.iter().map(|name| split(name.as_ref())).collect()
 }
 
-fn name_hash(name: &str) -> u64 {
+pub(crate) fn name_hash(name: &str) -> u64 {
     let fnv = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });

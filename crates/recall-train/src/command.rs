@@ -3,6 +3,7 @@
 mod check;
 mod embed;
 mod eval;
+mod interrupt;
 mod terminal;
 mod train;
 
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use recall_data::{Benchmark, CorruptPolicy, DataSpec};
 
-use crate::{BackendName, Loading};
+use crate::{BackendName, Loading, RunConfig, RunError};
 
 /// Train image-retrieval embeddings on Recall@k itself.
 ///
@@ -44,8 +45,8 @@ struct CommonArgs {
     /// Where to compute: auto, cuda, wgpu, flex (CPU) or ndarray (CPU, slow reference).
     #[arg(long, value_name = "NAME", default_value = "auto")]
     backend: BackendName,
-    #[arg(long, value_name = "SPEC", default_value = "emoji", help = data_help())]
-    data: DataSpec,
+    #[arg(long, value_name = "SPEC", help = data_help())]
+    data: Option<DataSpec>,
     /// Threads that decode images; 0 takes one for each core. Results do not depend on it.
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
@@ -61,12 +62,17 @@ struct CommonArgs {
 fn data_help() -> String {
     format!(
         "The images: emoji, folder:DIR, csv:FILE, or a benchmark in the folder DIR, one of {} \
-         followed by :DIR",
+         followed by :DIR. Without it: those of the settings or the checkpoint, else emoji",
         Benchmark::ALL.map(Benchmark::name).join(", ")
     )
 }
 
 impl CommonArgs {
+    /// The data set of `--data`, or, without it, the one that `checkpoint` was trained on.
+    fn data_or(&self, checkpoint: &RunConfig) -> DataSpec {
+        self.data.clone().unwrap_or_else(|| checkpoint.data.clone())
+    }
+
     fn loading(&self) -> Loading {
         let corrupt = if self.skip_corrupt {
             CorruptPolicy::Skip
@@ -100,6 +106,10 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
+            if let Some(RunError::Interrupted { .. }) = error.downcast_ref() {
+                eprintln!("{error}");
+                return ExitCode::from(interrupt::INTERRUPTED);
+            }
             // Messages name their cause themselves; `{error:#}` would repeat it.
             eprintln!("error: {error}");
             ExitCode::from(USER_ERROR)

@@ -40,7 +40,10 @@ pub enum RunError {
         source: std::io::Error,
     },
     /// The folder of a run is not empty.
-    #[error("{path} is not empty; choose another --out, nothing in it was touched")]
+    #[error(
+        "{path} is not empty; choose another --out, or go on with the run in it by --resume {path}; \
+         nothing in it was touched"
+    )]
     Occupied {
         /// The folder.
         path: PathBuf,
@@ -50,6 +53,59 @@ pub enum RunError {
     NoCheckpoint {
         /// The folder.
         path: PathBuf,
+    },
+    /// A file of a checkpoint is missing or not as it was written.
+    #[error("the checkpoint {path} is damaged: {problem}")]
+    DamagedCheckpoint {
+        /// Its folder.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The checkpoint that a run would go on from is damaged.
+    #[error("the last checkpoint {path} is damaged: {problem}; {way_out}")]
+    DamagedLast {
+        /// Its folder.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+        /// What can be done.
+        way_out: String,
+    },
+    /// A run cannot go on from where it is told to.
+    #[error("cannot resume from {path}: {problem}")]
+    Resume {
+        /// The run or the checkpoint.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
+    /// Another process works on the run.
+    #[error("another process is writing to the run {path}; wait for it or stop it")]
+    Busy {
+        /// The folder of the run.
+        path: PathBuf,
+    },
+    /// A loss or a gradient is not finite.
+    #[error(
+        "epoch {epoch}, step {step}: {what}; a lower optimiser.learning_rate, optimiser.clip_norm=1 or \
+         optimiser.non_finite=skip may help; the last checkpoint is as it was"
+    )]
+    NonFinite {
+        /// The epoch, from 0.
+        epoch: u64,
+        /// The step within the epoch, from 0.
+        step: u64,
+        /// What is not finite.
+        what: String,
+    },
+    /// The user asked the run to stop.
+    #[error("stopped after step {step}; recall-train --resume {path} goes on")]
+    Interrupted {
+        /// The folder of the run.
+        path: PathBuf,
+        /// Steps taken.
+        step: u64,
     },
     /// The weights of a checkpoint do not fit the model or are damaged.
     #[error("cannot load the weights {path}: {problem}")]

@@ -25,15 +25,16 @@ mod weights;
 
 pub use backend::{BackendError, BackendName, OnBackend};
 pub use config::{
-    BatchConfig, Boxes, CheckpointConfig, ConfigError, EvaluationConfig, ImageConfig, LossConfig, RunConfig,
+    BatchConfig, Boxes, CheckpointConfig, ConfigError, EvaluationConfig, ImageConfig, LossConfig,
+    RunConfig,
 };
 pub use error::RunError;
 pub use model::*;
 pub use optimiser::{NonFinite, Optimiser, OptimiserConfig, OptimiserKind};
 pub use pixels::Standardisation;
 pub use run::{
-    Checkpoint, CheckpointState, EvaluationRecord, Finished, Loading, Progress, RunFolder,
-    StepRecord, TrainingRun,
+    Best, Checkpoint, CheckpointState, EvaluationRecord, Finished, Judged, Loading, Place,
+    Progress, RunFolder, StepRecord, TrainingRun,
 };
 pub use step::{StepError, StepOutput, TwoPass};
 pub use weights::{LoadedWeights, load_weights, save_weights};

@@ -2,6 +2,7 @@
 
 mod average;
 mod groups;
+mod state;
 
 use burn::module::AutodiffModule;
 use burn::optim::adaptor::OptimizerAdaptor;
@@ -200,15 +201,26 @@ pub struct Optimiser<B: AutodiffBackend> {
 }
 
 impl<B: AutodiffBackend> Optimiser<B> {
-    /// Updates the model.
+    /// The length of all gradients as one vector, before it is cut: infinite or NaN if one of them is.
+    pub fn gradient_norm(&self, model: &Network<B>, gradients: &GradientsParams) -> f64 {
+        groups::norm::<B, _>(model, gradients)
+    }
+
+    /// The names of the parameters whose gradient is not finite.
+    pub fn not_finite(&self, model: &Network<B>, gradients: &GradientsParams) -> Vec<String> {
+        groups::not_finite(model, gradients)
+    }
+
+    /// Updates the model. `gradient_norm` is what [`gradient_norm`](Self::gradient_norm) gives.
     pub fn step(
         &mut self,
         learning_rate: f64,
         mut model: Network<B>,
         mut gradients: GradientsParams,
+        gradient_norm: f64,
     ) -> Network<B> {
         if let Some(limit) = self.clip_norm {
-            groups::clip::<B, _>(&model, &mut gradients, limit);
+            groups::clip::<B, _>(&model, &mut gradients, gradient_norm, limit);
         }
         let parts = self.groups.split::<B, _>(&model, gradients);
         let groups = self.groups.treatments.iter().zip(&mut self.steppers);
@@ -301,14 +313,29 @@ mod tests {
             ..ModelConfig::default()
         };
         let (model, optimiser) = config.init(model.init::<B>([8, 8], &device));
+        let gradients = slopes(&model);
+        (model, optimiser, gradients)
+    }
+
+    /// The gradients of something.
+    fn slopes(model: &Network<B>) -> GradientsParams {
+        let device = Default::default();
         let images: Vec<f32> = (0..2 * 3 * 64).map(|i| (i * 29 % 31) as f32).collect();
         let images = burn::tensor::TensorData::new(images, [2, 3, 8, 8]);
         let embedded = model.embed(Tensor::from_data(images, &device));
         let slope =
             Tensor::<B, 2>::from_floats([[1., 2., -1., 0., 3.], [0., 1., 1., -2., 1.]], &device);
         let gradients = (embedded * slope).sum().backward();
-        let gradients = GradientsParams::from_grads(gradients, &model);
-        (model, optimiser, gradients)
+        GradientsParams::from_grads(gradients, model)
+    }
+
+    fn stepped(
+        optimiser: &mut Optimiser<B>,
+        model: Network<B>,
+        gradients: GradientsParams,
+    ) -> Network<B> {
+        let norm = optimiser.gradient_norm(&model, &gradients);
+        optimiser.step(0.01, model, gradients, norm)
     }
 
     #[test]
@@ -323,7 +350,7 @@ mod tests {
         let slopes = values(&model, Some(&gradients));
         assert!(!slopes.contains_key("stem.weight"));
         let before = values(&model, None);
-        let after = values(&optimiser.step(0.01, model, gradients), None);
+        let after = values(&stepped(&mut optimiser, model, gradients), None);
         // The first step of Adam moves each number with a slope by the learning rate.
         let moved = |name: &str| {
             let pairs = before[name].iter().zip(&after[name]);
@@ -362,7 +389,7 @@ mod tests {
             };
             let (model, mut optimiser, gradients) = prepared(&config);
             let before = values(&model, None);
-            let after = values(&optimiser.step(0.01, model, gradients), None);
+            let after = values(&stepped(&mut optimiser, model, gradients), None);
             // γ starts at 1: the step is ± 0.01, the decay 0.005.
             let pairs = before["norm.gamma"].iter().zip(&after["norm.gamma"]);
             let shrunk: f32 = pairs.map(|(a, b)| ((a - b).abs() - 0.01).abs()).sum();
@@ -388,10 +415,11 @@ mod tests {
                 .sqrt()
         };
         let before = flat(&gradients);
-        let norm = groups::clip::<B, _>(&model, &mut gradients, length(&before) * 2.0);
+        let norm = groups::norm::<B, _>(&model, &gradients);
+        groups::clip::<B, _>(&model, &mut gradients, norm, norm * 2.0);
         assert!((norm - length(&before)).abs() < 1e-4 * norm);
         assert_eq!(flat(&gradients), before);
-        groups::clip::<B, _>(&model, &mut gradients, norm / 4.0);
+        groups::clip::<B, _>(&model, &mut gradients, norm, norm / 4.0);
         let after = flat(&gradients);
         assert!((length(&after) - norm / 4.0).abs() < 1e-4 * norm);
         for (a, b) in after.iter().zip(&before) {
@@ -404,7 +432,7 @@ mod tests {
         let (model, mut optimiser, gradients) = prepared(&OptimiserConfig::default());
         let average = model.valid();
         let before = values(&model, None);
-        let model = optimiser.step(0.01, model, gradients);
+        let model = stepped(&mut optimiser, model, gradients);
         let now = values(&model, None);
         let average = Network::from_inner(move_towards(average, &model.valid(), 0.75));
         for (name, values) in values(&average, None) {
@@ -415,5 +443,63 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_saved_state_goes_on_as_if_nothing_had_happened() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("optimiser.safetensors");
+        for kind in [OptimiserKind::Adam, OptimiserKind::AdamW] {
+            let config = OptimiserConfig {
+                kind,
+                backbone_rate: 0.5,
+                freeze_stages: 1,
+                ..OptimiserConfig::default()
+            };
+            let (model, mut optimiser, gradients) = prepared(&config);
+            let model = stepped(&mut optimiser, model, gradients);
+            optimiser.save(&model, &path).unwrap();
+            let (model, mut resumed) = config.init(model);
+            resumed.load(&model, &path).unwrap();
+            let fresh = stepped(
+                &mut config.init(model.clone()).1,
+                model.clone(),
+                slopes(&model),
+            );
+            let went_on = stepped(&mut optimiser, model.clone(), slopes(&model));
+            let resumed = stepped(&mut resumed, model.clone(), slopes(&model));
+            assert_eq!(values(&resumed, None), values(&went_on, None));
+            assert_ne!(values(&fresh, None), values(&went_on, None));
+        }
+    }
+
+    #[test]
+    fn the_state_of_another_model_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("optimiser.safetensors");
+        let config = OptimiserConfig::default();
+        let (model, mut optimiser, gradients) = prepared(&config);
+        let model = stepped(&mut optimiser, model, gradients);
+        optimiser.save(&model, &path).unwrap();
+        let refusal = |shape: ModelConfig| {
+            let (model, mut optimiser) = config.init(shape.init::<B>([8, 8], &Default::default()));
+            optimiser.load(&model, &path).unwrap_err().to_string()
+        };
+        let small = ModelConfig {
+            widths: vec![3, 4],
+            grid: 2,
+            dim: 5,
+            ..ModelConfig::default()
+        };
+        let wider = refusal(ModelConfig {
+            dim: 6,
+            ..small.clone()
+        });
+        assert!(wider.contains("head.weight"), "{wider}");
+        let shallower = refusal(ModelConfig {
+            widths: vec![3],
+            ..small
+        });
+        assert!(shallower.contains("optimiser.safetensors"), "{shallower}");
     }
 }

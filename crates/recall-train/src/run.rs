@@ -3,51 +3,63 @@
 mod checkpoint;
 mod folder;
 mod gallery;
+mod health;
+mod progress;
 mod records;
+mod session;
 
-pub use checkpoint::{Checkpoint, CheckpointState};
+pub use checkpoint::{Best, Checkpoint, CheckpointState};
 pub use folder::RunFolder;
 pub(crate) use gallery::duration;
-pub use records::{EvaluationRecord, Progress, StepRecord};
+pub use progress::Progress;
+pub use records::{EvaluationRecord, Judged, StepRecord};
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{Int, Tensor, TensorData};
 use rand::RngExt;
 use recall_data::random::{Key, Purpose};
 use recall_data::{
-    Batch, BatchSampler, CorruptPolicy, DataSpec, Dataset, ImageCache, Loader, LoaderConfig,
-    SmallClasses, Split, Transform,
+    BatchSampler, CorruptPolicy, Dataset, HeldOut, ImageCache, Loader, LoaderConfig, SmallClasses,
+    Split, Transform, hold_out_classes,
 };
 use recall_eval::Evaluation;
-use recall_loss::{Mixup, RecallAtKLoss, RecallBackend};
+use recall_loss::RecallBackend;
+use sha2::{Digest, Sha256};
 
-use crate::embed::{embed_items, items_of};
-use crate::judge::{Gallery, metrics};
-use crate::optimiser::move_towards;
-use crate::{
-    ImageConfig, Network, Optimiser, RunConfig, RunError, StepOutput, TwoPass, load_weights,
-};
-use gallery::Outcome;
+use crate::embed::items_of;
+use crate::{ImageConfig, RunConfig, RunError, load_weights};
+use checkpoint::Checkpoints;
 use records::Records;
+use session::{Items, Loaders, Session, Trainee};
+
+/// The configuration of a run, in its folder and in that of each checkpoint.
+const CONFIG: &str = "config.toml";
 
 /// What to train, on what, and where to leave the result.
 #[derive(Debug, Clone)]
 pub struct TrainingRun {
     /// Everything that determines the numbers.
     pub config: RunConfig,
-    /// The data set.
-    pub data: DataSpec,
-    /// The folder of the run; it must be empty or not exist. None takes the next free one in `runs`.
-    pub out: Option<PathBuf>,
+    /// Where the run is, and whether it was begun before.
+    pub place: Place,
     /// How images are loaded: threads and corrupt files change speed and robustness, not numbers.
     pub loading: Loading,
     /// How the run was started, for the report.
     pub command_line: String,
+}
+
+/// Where a run is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In a folder that must be empty or not exist; none takes the next free one in `runs`.
+    New(Option<PathBuf>),
+    /// In the folder of a run that was begun: it goes on from its last checkpoint. Or in the folder of
+    /// one of its checkpoints, to go on from there; what came after it is dropped.
+    Resume(PathBuf),
 }
 
 /// How images are loaded.
@@ -62,8 +74,11 @@ pub struct Loading {
 /// What a finished run leaves behind.
 #[derive(Debug)]
 pub struct Finished {
-    /// The metrics of the last epoch on the unseen classes.
+    /// The metrics of the model on the test images.
     pub evaluation: Evaluation,
+    /// Epochs that this model was trained for: that of the best checkpoint by the validation classes,
+    /// or all of them.
+    pub epoch: u64,
     /// The page with curves and gallery.
     pub report: PathBuf,
     /// Seconds spent in training steps, evaluation left out.
@@ -94,11 +109,30 @@ impl Loading {
 }
 
 impl TrainingRun {
-    /// Trains on `device` and evaluates on the classes that were not trained on.
+    /// A run that was begun, with the configuration it was begun with. `path` is its folder, or that of
+    /// one of its checkpoints.
     ///
     /// # Errors
     ///
-    /// [`RunError`]. What was written to the run folder until then stays.
+    /// [`RunError::Resume`] if there is no run, or what is wrong with its configuration.
+    pub fn resumed(path: &Path, loading: Loading, command_line: String) -> Result<Self, RunError> {
+        let file = folder_of(path)?.join(CONFIG);
+        let text = fs::read_to_string(&file).map_err(RunError::file("read", &file))?;
+        let origin = file.display().to_string();
+        Ok(Self {
+            config: RunConfig::read(Some((&origin, &text)), &[])?,
+            place: Place::Resume(path.to_owned()),
+            loading,
+            command_line,
+        })
+    }
+
+    /// Trains on `device` and judges the result on the test images.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`]. What was written to the run folder until then stays, and the run can be resumed
+    /// from its last checkpoint.
     pub fn train<B: AutodiffBackend<InnerBackend: RecallBackend>>(
         &self,
         device: &B::Device,
@@ -106,13 +140,186 @@ impl TrainingRun {
     ) -> Result<Finished, RunError> {
         let config = &self.config;
         config.check()?;
-        // First of all: a file of weights that does not fit should cost nobody any waiting.
-        let model = self.model::<B>(device, progress)?;
-        let dataset = Arc::new(config.image.open(&self.data)?);
+        // First of all: what cannot be resumed, or a file of weights that does not fit, should cost
+        // nobody any waiting.
+        let begun = match &self.place {
+            Place::New(_) => None,
+            Place::Resume(path) => Some(self.begun(path)?),
+        };
+        let checkpoint = begun
+            .as_ref()
+            .and_then(|(_, checkpoint)| checkpoint.as_ref());
+        let trainee = match checkpoint {
+            Some(checkpoint) => resumed_trainee::<B>(checkpoint, device)?,
+            None => self.new_trainee::<B>(device, progress)?,
+        };
+        let dataset = Arc::new(config.image.open(&config.data)?);
         dataset.notes().iter().for_each(|note| progress.note(note));
-        let train = items_of(&dataset, Split::Train)?;
-        let test = items_of(&dataset, Split::Test)?;
-        let sampler = config.sampler().init_for(&dataset, train)?;
+        let items = self.items(&dataset, progress)?;
+        let sampler = config.sampler().init_for(&dataset, &items.train)?;
+        self.tell_sizes(&sampler, progress);
+        let loaders = Loaders {
+            train: self.loading.loader(
+                &dataset,
+                &config.image,
+                config.image.train.clone(),
+                config.seed,
+            )?,
+            eval: self
+                .loading
+                .loader(&dataset, &config.image, config.image.eval, config.seed)?,
+        };
+        let data = fingerprint(&dataset, &items);
+        let backend = <B::InnerBackend as Backend>::name(device);
+        if let Some(checkpoint) = checkpoint {
+            if checkpoint.state.data != data {
+                return Err(RunError::Resume {
+                    path: checkpoint.path().to_owned(),
+                    problem: format!(
+                        "the images of {} are not those that the run began with",
+                        config.data
+                    ),
+                });
+            }
+            if checkpoint.state.backend != backend {
+                progress.warn(&format!(
+                    "the run began on {} and goes on on {backend}: numbers will differ by rounding",
+                    checkpoint.state.backend
+                ));
+            }
+        }
+
+        let (folder, checkpoint) = match begun {
+            Some(begun) => begun,
+            None => {
+                let Place::New(out) = &self.place else {
+                    unreachable!("a run that goes on has a folder");
+                };
+                let folder = RunFolder::create(out.as_deref(), dataset.name())?;
+                folder.write(CONFIG, config.to_toml().as_bytes())?;
+                (folder, None)
+            }
+        };
+        progress.note(&format!(
+            "backend {backend}: {} training images of {} classes, {} validation and {} test images, \
+             writing to {}",
+            items.train.len(),
+            classes(&dataset, &items.train),
+            items.validation.len(),
+            items.test.len(),
+            folder.path().display(),
+        ));
+        let records = match &checkpoint {
+            Some(checkpoint) => Records::resume(&folder, checkpoint.state.records)?,
+            None => Records::create(&folder)?,
+        };
+        let checkpoints = Checkpoints::new(&folder, config.checkpoint.keep);
+        let state = match checkpoint {
+            Some(checkpoint) => {
+                progress.note(&format!(
+                    "goes on after step {}, from {}",
+                    checkpoint.state.step,
+                    checkpoint.path().display()
+                ));
+                checkpoints.point(&checkpoint.state)?;
+                checkpoints.tidy(&checkpoint.state)?;
+                CheckpointState {
+                    backend,
+                    ..checkpoint.state
+                }
+            }
+            None => CheckpointState {
+                data,
+                backend,
+                ..CheckpointState::default()
+            },
+        };
+        let session = Session::<B>::new(session::Parts {
+            run: self,
+            folder,
+            checkpoints,
+            device: device.clone(),
+            sampler,
+            loaders,
+            items,
+            records,
+            progress,
+            state,
+        })?;
+        session.train(trainee)
+    }
+
+    /// The folder of the run that `path` names, and the checkpoint to go on from; none if the run was
+    /// stopped before its first.
+    fn begun(&self, path: &Path) -> Result<(RunFolder, Option<Checkpoint>), RunError> {
+        let place = folder_of(path)?;
+        let folder = RunFolder::reopen(&place)?;
+        let checkpoint = match place == path {
+            true => Checkpoints::new(&folder, self.config.checkpoint.keep).latest()?,
+            false => Some(Checkpoint::open(path)?),
+        };
+        if let Some(checkpoint) = &checkpoint
+            && checkpoint.config != self.config
+        {
+            return Err(RunError::Resume {
+                path: checkpoint.path().to_owned(),
+                problem: format!(
+                    "it was made with other settings than those in {}",
+                    place.join(CONFIG).display()
+                ),
+            });
+        }
+        Ok((folder, checkpoint))
+    }
+
+    /// The model and the optimiser that training starts with.
+    fn new_trainee<B: AutodiffBackend>(
+        &self,
+        device: &B::Device,
+        progress: &mut dyn Progress,
+    ) -> Result<Trainee<B>, RunError> {
+        let key = Key {
+            seed: self.config.seed,
+            ..Key::default()
+        };
+        B::seed(device, key.seed_for(Purpose::Model));
+        let mut model = self.config.init_model::<B>(device);
+        if let Some(weights) = &self.config.model.weights {
+            let (filled, loaded) = load_weights(model, weights, self.config.patch_grid())?;
+            for note in loaded.notes() {
+                progress.note(&format!("{}: {note}", weights.display()));
+            }
+            model = filled;
+        }
+        let (model, optimiser) = self.config.optimiser.init(model);
+        let average = self.config.optimiser.average.map(|_| model.valid());
+        Ok(Trainee {
+            model,
+            optimiser,
+            average,
+        })
+    }
+
+    /// Training, validation and test images.
+    fn items(&self, dataset: &Dataset, progress: &mut dyn Progress) -> Result<Items, RunError> {
+        let train = items_of(dataset, Split::Train)?;
+        let test = items_of(dataset, Split::Test)?.to_vec();
+        let share = self.config.evaluation.validation;
+        let HeldOut { kept, held_out } = hold_out_classes(dataset, train, share);
+        if share > 0.0 && held_out.is_empty() {
+            progress.warn(
+                "too few training classes to hold some out for validation: the model of the last epoch \
+                 is the result",
+            );
+        }
+        Ok(Items {
+            train: kept,
+            validation: held_out,
+            test,
+        })
+    }
+
+    fn tell_sizes(&self, sampler: &BatchSampler, progress: &mut dyn Progress) {
         let left_out = sampler.left_out();
         if left_out.classes > 0 {
             progress.note(&format!(
@@ -122,277 +329,77 @@ impl TrainingRun {
         }
         let small = sampler.small();
         if small.classes > 0 {
-            let what = match config.batch.small_classes {
+            let what = match self.config.batch.small_classes {
                 SmallClasses::Repeat => "filled up with copies of their images",
                 _ => "taken whole",
             };
             progress.note(&format!(
                 "{} classes with fewer than {} images are {what} ({} images)",
-                small.classes, config.batch.samples_per_class, small.images
+                small.classes, self.config.batch.samples_per_class, small.images
             ));
         }
-        let loaders = Loaders {
-            train: self.loading.loader(
-                &dataset,
-                &config.image,
-                config.image.train.clone(),
-                config.seed,
-            )?,
-            test: self
-                .loading
-                .loader(&dataset, &config.image, config.image.eval, config.seed)?,
-        };
-        let folder = RunFolder::create(self.out.as_deref(), dataset.name())?;
-        folder.write("config.toml", config.to_toml().as_bytes())?;
-        progress.note(&format!(
-            "backend {}: {} training images of {} classes, {} test images, writing to {}",
-            <B::InnerBackend as Backend>::name(device),
-            train.len(),
-            classes(&dataset, train),
-            test.len(),
-            folder.path().display(),
-        ));
-
-        let records = Records::create(&folder)?;
-        let mut session = Session {
-            run: self,
-            folder,
-            device: device.clone(),
-            loss: config
-                .loss
-                .surrogate()
-                .init()
-                .map_err(crate::ConfigError::from)?,
-            sampler,
-            loaders,
-            test: test.to_vec(),
-            records,
-            progress,
-            global_step: 0,
-            training_seconds: 0.0,
-            best: None,
-            average: None,
-        };
-        session.train(model)
-    }
-
-    /// The model that training starts from.
-    fn model<B: AutodiffBackend>(
-        &self,
-        device: &B::Device,
-        progress: &mut dyn Progress,
-    ) -> Result<Network<B>, RunError> {
-        let key = Key {
-            seed: self.config.seed,
-            ..Key::default()
-        };
-        B::seed(device, key.seed_for(Purpose::Model));
-        let model = self.config.init_model::<B>(device);
-        let Some(weights) = &self.config.model.weights else {
-            return Ok(model);
-        };
-        let (model, loaded) = load_weights(model, weights, self.config.patch_grid())?;
-        for note in loaded.notes() {
-            progress.note(&format!("{}: {note}", weights.display()));
-        }
-        Ok(model)
     }
 }
 
-struct Loaders {
-    train: Loader,
-    test: Loader,
+/// What a checkpoint was taken of.
+fn resumed_trainee<B: AutodiffBackend>(
+    checkpoint: &Checkpoint,
+    device: &B::Device,
+) -> Result<Trainee<B>, RunError> {
+    let config = &checkpoint.config;
+    let model = checkpoint.load_trained::<B>(device)?;
+    let (model, mut optimiser) = config.optimiser.init(model);
+    optimiser.load(&model, &checkpoint.optimiser())?;
+    let average = match config.optimiser.average {
+        // Into a copy of the model: an average finds the weights it follows by their identity.
+        Some(_) => Some(checkpoint.load_into(model.valid())?),
+        None => None,
+    };
+    Ok(Trainee {
+        model,
+        optimiser,
+        average,
+    })
 }
 
-/// The parts of a run that stay the same from step to step, and its counters.
-struct Session<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> {
-    run: &'a TrainingRun,
-    folder: RunFolder,
-    device: B::Device,
-    loss: RecallAtKLoss,
-    sampler: BatchSampler,
-    loaders: Loaders,
-    test: Vec<usize>,
-    records: Records,
-    progress: &'a mut dyn Progress,
-    global_step: u64,
-    training_seconds: f64,
-    best: Option<f64>,
-    /// The moving average of the weights, if one is wanted.
-    average: Option<Network<B::InnerBackend>>,
+/// The folder of the run that `path` is, or that `path` is a checkpoint of.
+fn folder_of(path: &Path) -> Result<PathBuf, RunError> {
+    let checkpoints = path
+        .parent()
+        .filter(|parent| parent.ends_with("checkpoints"));
+    let run = match checkpoints.and_then(Path::parent) {
+        Some(run) if run.as_os_str().is_empty() => PathBuf::from("."),
+        Some(run) => run.to_owned(),
+        None => path.to_owned(),
+    };
+    match run.join(CONFIG).is_file() {
+        true => Ok(run),
+        false => Err(RunError::Resume {
+            path: path.to_owned(),
+            problem: "it is not the folder of a run, nor of one of its checkpoints".to_owned(),
+        }),
+    }
 }
 
-impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'_, B> {
-    fn train(&mut self, model: Network<B>) -> Result<Finished, RunError> {
-        let config = &self.run.config;
-        let steps = self.sampler.steps_per_epoch() as u64;
-        self.progress.begin(config.epochs, steps);
-        let (mut model, mut optimiser) = config.optimiser.init(model);
-        self.average = config.optimiser.average.map(|_| model.valid());
-
-        let mut latest = self.evaluate(&model, 0)?;
-        for epoch in 0..config.epochs {
-            model = self.train_epoch(model, &mut optimiser, epoch)?;
-            let done = epoch + 1;
-            if done % config.evaluation.every == 0 || done == config.epochs {
-                latest = self.evaluate(&model, done)?;
-                let (evaluation, _) = &latest;
-                let state = CheckpointState::new(done, self.global_step, evaluation);
-                Checkpoint::save(&self.folder, "last", &self.result(&model), config, &state)?;
-                let score = evaluation.values.first().map_or(0.0, |(_, value)| *value);
-                if self.best.is_none_or(|best| score > best) {
-                    self.best = Some(score);
-                    Checkpoint::save(&self.folder, "best", &self.result(&model), config, &state)?;
-                }
+/// Tells one set of training and validation images from another: by their names and classes.
+fn fingerprint(dataset: &Dataset, items: &Items) -> String {
+    let mut hash = Sha256::new();
+    for part in [&items.train, &items.validation] {
+        for &id in part {
+            let item = &dataset.items()[id];
+            let class = &dataset.class_names()[item.class as usize];
+            for text in [&item.name, class] {
+                hash.update((text.len() as u64).to_le_bytes());
+                hash.update(text);
             }
         }
-
-        let (evaluation, gallery) = latest;
-        let report = gallery::report(&Outcome {
-            run: self.run,
-            dataset: self.loaders.test.dataset(),
-            backend: <B::InnerBackend as Backend>::name(&self.device),
-            parameters: burn::module::Module::num_params(&model),
-            training_seconds: self.training_seconds,
-            records: &self.records,
-            hits: gallery.sample(config.evaluation.gallery, 8)?,
-        })?;
-        let report = self
-            .folder
-            .write("report.html", report.render()?.as_bytes())?;
-        self.progress.end();
-        Ok(Finished {
-            evaluation,
-            report,
-            training_seconds: self.training_seconds,
-        })
+        hash.update([0; 8]);
     }
-
-    fn train_epoch(
-        &mut self,
-        mut model: Network<B>,
-        optimiser: &mut Optimiser<B>,
-        epoch: u64,
-    ) -> Result<Network<B>, RunError> {
-        let requests = self.sampler.requests(epoch);
-        let mut start = Instant::now();
-        for (step, batch) in (0..).zip(self.loaders.train.batches(requests)) {
-            let batch = batch?;
-            let learning_rate = self
-                .run
-                .config
-                .optimiser
-                .learning_rate_at(epoch, self.global_step);
-            let output =
-                self.step(&model, &batch, epoch, step)
-                    .map_err(|source| RunError::Step {
-                        epoch,
-                        step,
-                        source,
-                    })?;
-            model = optimiser.step(learning_rate, model, output.gradients);
-            if let (Some(average), Some(keep)) =
-                (self.average.take(), self.run.config.optimiser.average)
-            {
-                self.average = Some(move_towards(average, &model.valid(), keep));
-            }
-            let loss = output.objective.loss.into_data().iter::<f64>().sum::<f64>();
-
-            let seconds = start.elapsed().as_secs_f64();
-            start = Instant::now();
-            self.training_seconds += seconds;
-            let record = StepRecord {
-                epoch,
-                step: self.global_step,
-                loss,
-                learning_rate,
-                images: batch.ids.len(),
-                skipped: batch.skipped,
-                seconds,
-            };
-            self.global_step += 1;
-            self.records.step(record.clone())?;
-            self.progress.step(&record);
-        }
-        Ok(model)
-    }
-
-    fn step(
-        &self,
-        model: &Network<B>,
-        batch: &Batch,
-        epoch: u64,
-        step: u64,
-    ) -> Result<StepOutput<B>, crate::StepError> {
-        let config = &self.run.config;
-        let key = Key {
-            seed: config.seed,
-            epoch,
-            step,
-            item: 0,
-        };
-        let labels: Vec<i64> = batch.labels.iter().map(|&label| label.into()).collect();
-        let mixup = config
-            .loss
-            .mixup
-            .then(|| Mixup::all_pairs(&labels, key.seed_for(Purpose::Mixup)));
-        let labels = TensorData::new(labels, [batch.labels.len()]);
-        let labels = Tensor::<B::InnerBackend, 1, Int>::from_data(labels, &self.device);
-        let two_pass = TwoPass {
-            chunk: config.batch.chunk,
-            seed: key.seed_for(Purpose::Model),
-        };
-        two_pass.run(
-            model,
-            batch.ids.len(),
-            |model, rows| {
-                let images = config
-                    .image
-                    .standardise
-                    .images::<B>(batch, rows, &self.device);
-                crate::Embedder::embed(model, images)
-            },
-            |embeddings| self.loss.value_and_grad(embeddings, labels, mixup.as_ref()),
-        )
-    }
-
-    fn evaluate(
-        &mut self,
-        model: &Network<B>,
-        epoch: u64,
-    ) -> Result<(Evaluation, Gallery), RunError> {
-        let start = Instant::now();
-        let gallery = self.gallery(model)?;
-        let evaluation = gallery.evaluate(&metrics(&self.run.config.evaluation.ks))?;
-        let record = EvaluationRecord {
-            epoch,
-            step: self.global_step,
-            evaluation: evaluation.clone(),
-            seconds: start.elapsed().as_secs_f64(),
-        };
-        self.records.evaluation(record.clone())?;
-        self.progress.evaluated(&record);
-        Ok((evaluation, gallery))
-    }
-
-    /// What is evaluated and written: the weights, or their moving average.
-    fn result(&self, model: &Network<B>) -> Network<B::InnerBackend> {
-        self.average.clone().unwrap_or_else(|| model.valid())
-    }
-
-    fn gallery(&self, model: &Network<B>) -> Result<Gallery, RunError> {
-        let config = &self.run.config;
-        let (embeddings, ids) = embed_items(
-            &self.result(model),
-            &self.loaders.test,
-            &self.test,
-            config.evaluation.chunk,
-            &config.image.standardise,
-            &self.device,
-            |_| (),
-        )?;
-        Ok(Gallery::new(self.loaders.test.dataset(), embeddings, ids)?)
-    }
+    let digest = hash.finalize();
+    digest[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// One number from a place in the run, to seed what takes a number.

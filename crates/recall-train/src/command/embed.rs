@@ -41,7 +41,12 @@ enum Part {
 impl EmbedArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let checkpoint = Checkpoint::open(&self.checkpoint.checkpoint)?;
-        let dataset = Arc::new(checkpoint.config.image.open(&self.common.data)?);
+        let dataset = Arc::new(
+            checkpoint
+                .config
+                .image
+                .open(&self.common.data_or(&checkpoint.config))?,
+        );
         let ids = match self.split {
             Part::Train => items_of(&dataset, Split::Train)?.to_vec(),
             Part::Test => items_of(&dataset, Split::Test)?.to_vec(),

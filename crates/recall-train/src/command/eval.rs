@@ -120,7 +120,8 @@ impl EvalArgs {
             Some(dir) => {
                 let mut terminal = Terminal::new(self.common.quiet || self.judging.json);
                 let checkpoint = Checkpoint::open(dir)?;
-                let dataset = Arc::new(checkpoint.config.image.open(&self.common.data)?);
+                let data = self.common.data_or(&checkpoint.config);
+                let dataset = Arc::new(checkpoint.config.image.open(&data)?);
                 dataset.notes().iter().for_each(|note| terminal.say(note));
                 let protocol = self.judging.protocol();
                 ensure!(
@@ -136,7 +137,7 @@ impl EvalArgs {
                 };
                 let (embeddings, kept) = self.common.backend.run(job)??;
                 let problems = Problem::of_dataset(&dataset, embeddings, &kept, protocol)?;
-                let usual = usual_metrics(&self.common.data, &dataset, &checkpoint);
+                let usual = usual_metrics(&data, &dataset, &checkpoint);
                 let config = self.judging.config(usual);
                 let judgement = (self.judging).ranked(self.common.backend, &|ranking| {
                     config.judge_by(&problems, ranking)

@@ -3,7 +3,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::run::{EvaluationRecord, Progress, StepRecord};
+use super::interrupt;
+use crate::run::{EvaluationRecord, Judged, Progress, StepRecord};
 
 /// How long plain output stays silent at least, so that a log does not fill with steps.
 const PLAIN_PAUSE: Duration = Duration::from_secs(5);
@@ -16,6 +17,8 @@ pub(super) struct Terminal {
     last_line: Instant,
     epochs: u64,
     steps_per_epoch: u64,
+    /// The epoch that is shown.
+    epoch: String,
 }
 
 impl Terminal {
@@ -26,6 +29,7 @@ impl Terminal {
             last_line: Instant::now(),
             epochs: 0,
             steps_per_epoch: 0,
+            epoch: String::new(),
         }
     }
 
@@ -85,31 +89,51 @@ impl Terminal {
 }
 
 impl Progress for Terminal {
-    fn begin(&mut self, epochs: u64, steps_per_epoch: u64) {
+    fn begin(&mut self, epochs: u64, steps_per_epoch: u64, done: u64) {
         (self.epochs, self.steps_per_epoch) = (epochs, steps_per_epoch);
         self.start(
             epochs * steps_per_epoch,
             "{prefix} {wide_bar} {pos}/{len} steps  {msg}  {eta_precise} left",
         );
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+            // What another process did says nothing about the time that is left.
+            bar.reset_eta();
+        }
+    }
+
+    fn chunk(&mut self, done: usize, total: usize) {
+        // Where a batch is a single chunk there is nothing to tell.
+        if total > 1
+            && let Some(bar) = &self.bar
+        {
+            bar.set_prefix(format!("{}  chunk {done}/{total}", self.epoch));
+        }
     }
 
     fn step(&mut self, record: &StepRecord) {
         let speed = record.images as f64 / record.seconds.max(1e-9);
-        if let Some(bar) = &self.bar {
-            bar.set_prefix(format!("epoch {}/{}", record.epoch + 1, self.epochs));
-            bar.set_message(format!("loss {:.4}  {speed:.0} images/s", record.loss));
-            bar.set_position(record.step + 1);
-        }
+        let shown =
+            |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.4}"));
+        self.epoch = format!("epoch {}/{}", record.epoch + 1, self.epochs);
+        let told = format!(
+            "loss {}  recall {}  {speed:.0} images/s",
+            shown(record.loss),
+            shown(record.recall)
+        );
         if self.is_plain() && self.last_line.elapsed() >= PLAIN_PAUSE {
             self.last_line = Instant::now();
             eprintln!(
-                "epoch {}/{}  step {}/{}  loss {:.4}  {speed:.0} images/s",
-                record.epoch + 1,
-                self.epochs,
+                "{}  step {}/{}  {told}",
+                self.epoch,
                 record.step + 1,
                 self.epochs * self.steps_per_epoch,
-                record.loss,
             );
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_prefix(self.epoch.clone());
+            bar.set_message(told);
+            bar.set_position(record.step + 1);
         }
     }
 
@@ -120,8 +144,12 @@ impl Progress for Terminal {
             .iter()
             .map(|(metric, value)| format!("{metric} {value:.4}"))
             .collect();
+        let what = match record.split {
+            Judged::Validation => "validation",
+            Judged::Test => "test",
+        };
         self.say(&format!(
-            "after epoch {}: {}",
+            "{what} after epoch {}: {}",
             record.epoch,
             values.join("  ")
         ));
@@ -129,6 +157,14 @@ impl Progress for Terminal {
 
     fn note(&mut self, note: &str) {
         self.say(note);
+    }
+
+    fn warn(&mut self, warning: &str) {
+        Terminal::warn(self, warning);
+    }
+
+    fn interrupted(&self) -> bool {
+        interrupt::requested()
     }
 
     fn end(&mut self) {

@@ -5,10 +5,10 @@ use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 use recall_loss::RecallBackend;
 
-use super::CommonArgs;
 use super::terminal::Terminal;
+use super::{CommonArgs, interrupt};
 use crate::backend::OnBackend;
-use crate::run::{Finished, TrainingRun, duration};
+use crate::run::{Finished, Place, TrainingRun, duration};
 use crate::{RunConfig, RunError};
 
 /// Options of training.
@@ -29,10 +29,43 @@ pub(super) struct TrainArgs {
     /// The folder of the run; it must be new or empty. Without it: the next free one in runs/.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Go on with the run in this folder from its last checkpoint, or from the checkpoint in this folder,
+    /// to the same end as if it had never stopped.
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with_all = ["config", "set", "weights", "out", "data"]
+    )]
+    resume: Option<PathBuf>,
 }
 
 impl TrainArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
+        let run = match &self.resume {
+            Some(path) => TrainingRun::resumed(path, self.common.loading(), command_line())?,
+            None => self.new_run()?,
+        };
+        let mut terminal = Terminal::new(self.common.quiet);
+        interrupt::listen();
+        let finished = self.common.backend.run(TrainJob {
+            run: &run,
+            terminal: &mut terminal,
+        })??;
+        terminal.say(&format!(
+            "trained for {}; judged on the test images, after epoch {}:",
+            duration(finished.training_seconds),
+            finished.epoch
+        ));
+        println!("{}", finished.evaluation);
+        let without = finished.evaluation.without_positives;
+        if without > 0 {
+            println!("{without} queries without another image of their class are left out");
+        }
+        println!("report  {}", finished.report.display());
+        Ok(())
+    }
+
+    fn new_run(&self) -> anyhow::Result<TrainingRun> {
         let document = self
             .config
             .as_ref()
@@ -46,32 +79,18 @@ impl TrainArgs {
             .as_ref()
             .map(|(origin, text)| (origin.as_str(), text.as_str()));
         let mut config = RunConfig::read(document, &self.set)?;
-        if self.weights.is_some() {
-            config.model.weights = self.weights;
+        if let Some(weights) = &self.weights {
+            config.model.weights = Some(weights.clone());
         }
-        let run = TrainingRun {
+        if let Some(data) = &self.common.data {
+            config.data = data.clone();
+        }
+        Ok(TrainingRun {
             config,
-            data: self.common.data.clone(),
-            out: self.out,
+            place: Place::New(self.out.clone()),
             loading: self.common.loading(),
             command_line: command_line(),
-        };
-        let mut terminal = Terminal::new(self.common.quiet);
-        let finished = self.common.backend.run(TrainJob {
-            run: &run,
-            terminal: &mut terminal,
-        })??;
-        terminal.say(&format!(
-            "trained for {}",
-            duration(finished.training_seconds)
-        ));
-        println!("{}", finished.evaluation);
-        let without = finished.evaluation.without_positives;
-        if without > 0 {
-            println!("{without} queries without another image of their class are left out");
-        }
-        println!("report  {}", finished.report.display());
-        Ok(())
+        })
     }
 }
 

@@ -39,6 +39,11 @@ impl Groups {
         sort.groups
     }
 
+    /// The group of a parameter.
+    pub fn of(&self, id: ParamId) -> Option<usize> {
+        self.of.get(&id).copied()
+    }
+
     /// The gradients of each group.
     pub fn split<B: AutodiffBackend, M: AutodiffModule<B>>(
         &self,
@@ -144,7 +149,7 @@ struct Split<'a> {
 impl<B: AutodiffBackend> ModuleVisitor<B> for Split<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         let gradient = self.gradients.remove::<B::InnerBackend, D>(param.id);
-        if let (Some(gradient), Some(&group)) = (gradient, self.groups.of.get(&param.id)) {
+        if let (Some(gradient), Some(group)) = (gradient, self.groups.of(param.id)) {
             self.parts[group].register(param.id, gradient);
         }
     }
@@ -186,26 +191,71 @@ impl<B: Backend> ModuleMapper<B> for Freeze<'_, B> {
     }
 }
 
-/// Scales gradients so that the length of all of them as one vector is at most `limit`, as PyTorch's
-/// `clip_grad_norm_` does. Returns the length before.
-pub(super) fn clip<B: AutodiffBackend, M: AutodiffModule<B>>(
+/// The length of all gradients as one vector.
+pub(super) fn norm<B: AutodiffBackend, M: AutodiffModule<B>>(
     model: &M,
-    gradients: &mut GradientsParams,
-    limit: f64,
+    gradients: &GradientsParams,
 ) -> f64 {
     let mut length = Length::<B> {
         gradients,
         squared: None,
     };
     model.visit(&mut length);
-    let norm = length.squared.map_or(0.0, |squared| {
+    length.squared.map_or(0.0, |squared| {
         f64::from(squared.into_scalar().elem::<f32>()).sqrt()
-    });
+    })
+}
+
+/// Scales gradients of length `norm` so that it is at most `limit`, as PyTorch's `clip_grad_norm_`
+/// does.
+pub(super) fn clip<B: AutodiffBackend, M: AutodiffModule<B>>(
+    model: &M,
+    gradients: &mut GradientsParams,
+    norm: f64,
+    limit: f64,
+) {
     let factor = limit / (norm + 1e-6);
     if factor < 1.0 {
         model.visit(&mut Scale { gradients, factor });
     }
-    norm
+}
+
+/// The names of parameters whose gradient is not finite.
+pub(super) fn not_finite<B: AutodiffBackend>(
+    model: &Network<B>,
+    gradients: &GradientsParams,
+) -> Vec<String> {
+    let mut search = NotFinite {
+        walk: Walk::new(model),
+        gradients,
+        names: Vec::new(),
+    };
+    model.visit(&mut search);
+    search.names
+}
+
+struct NotFinite<'a, B: Backend> {
+    walk: Walk<'a, B>,
+    gradients: &'a GradientsParams,
+    names: Vec<String>,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for NotFinite<'_, B> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.walk.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.walk.exit(container);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if let Some(gradient) = self.gradients.get::<B::InnerBackend, D>(param.id)
+            && gradient.into_data().iter::<f32>().any(|x| !x.is_finite())
+        {
+            self.names.push(self.walk.path.join("."));
+        }
+    }
 }
 
 /// Summed on the device, so that it is read once.
@@ -217,7 +267,7 @@ struct Length<'a, B: AutodiffBackend> {
 impl<B: AutodiffBackend> ModuleVisitor<B> for Length<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         if let Some(gradient) = self.gradients.get::<B::InnerBackend, D>(param.id) {
-            let squared = gradient.powf_scalar(2.0).sum();
+            let squared = (gradient.clone() * gradient).sum();
             self.squared = Some(match self.squared.take() {
                 Some(sum) => sum + squared,
                 None => squared,

@@ -1,3 +1,9 @@
+//! Trained models on disk, and what a run needs to go on from where it was.
+
+mod description;
+mod manifest;
+mod store;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,37 +12,59 @@ use burn::tensor::backend::Backend;
 use recall_eval::Evaluation;
 use serde::{Deserialize, Serialize};
 
-use super::RunFolder;
-use crate::{Network, Pooling, RunConfig, RunError, load_weights, save_weights};
+use crate::{Network, RunConfig, RunError, load_weights};
+use manifest::Manifest;
+pub(in crate::run) use store::{Checkpoints, Contents};
 
-/// Where in a run a checkpoint was taken and how good it was.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Where in a run a checkpoint was taken.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CheckpointState {
-    /// Epochs trained.
+    /// Whole epochs trained.
     pub epoch: u64,
-    /// Steps taken.
+    /// Steps of the epoch after these that were taken.
+    pub step_in_epoch: u64,
+    /// Steps taken in all.
     pub step: u64,
-    /// Metrics on the unseen classes.
+    /// Metrics of the last evaluation until then, by name; those of the validation classes, if some
+    /// are held out.
     pub metrics: BTreeMap<String, f64>,
+    /// The best checkpoint until then, by the validation classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
+    /// Lines of `metrics.jsonl` until then.
+    pub records: usize,
+    /// Seconds spent in training steps until then.
+    pub training_seconds: f64,
+    /// The backend that trained.
+    pub backend: String,
+    /// Tells another set of training images from this one.
+    pub data: String,
+}
+
+/// The best checkpoint of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Whole epochs trained until it was taken.
+    pub epoch: u64,
+    /// Steps taken until then.
+    pub step: u64,
+    /// The metric that chose it, on the validation classes.
+    pub value: f64,
 }
 
 impl CheckpointState {
-    pub(crate) fn new(epoch: u64, step: u64, evaluation: &Evaluation) -> Self {
+    pub(super) fn judged(&mut self, evaluation: &Evaluation) {
         let metrics = evaluation.values.iter();
-        let metrics = metrics
+        self.metrics = metrics
             .map(|(metric, value)| (metric.to_string(), *value))
             .collect();
-        Self {
-            epoch,
-            step,
-            metrics,
-        }
     }
 }
 
-/// A trained model on disk: a folder with `model.safetensors`, `model.json`, `config.toml` and
-/// `state.json`. The first two are what a PyTorch user needs: tensors under the names of torchvision
-/// and timm, and how images are prepared.
+/// A trained model on disk: a folder with `model.safetensors`, `model.json`, `config.toml`,
+/// `state.json`, what a resumed run needs, and `manifest.json` with a hash of each file. The first two
+/// are what a PyTorch user needs: tensors under the names of torchvision and timm, and how images are
+/// prepared.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -46,25 +74,42 @@ pub struct Checkpoint {
     pub state: CheckpointState,
 }
 
+/// The weights that are judged: those of training, or their moving average.
 const MODEL: &str = "model.safetensors";
+/// The weights of training, where the model is their average.
+const TRAINED: &str = "trained.safetensors";
+const OPTIMISER: &str = "optimiser.safetensors";
 const DESCRIPTION: &str = "model.json";
 const CONFIG: &str = "config.toml";
 const STATE: &str = "state.json";
 
 impl Checkpoint {
-    /// Finds a checkpoint: `path` is one, or a run folder, whose last one is taken.
+    /// Finds a checkpoint: `path` is one, or a run folder, whose best one is taken, or the last one
+    /// where no validation classes were held out to choose by.
     ///
     /// # Errors
     ///
-    /// [`RunError::NoCheckpoint`], or what is wrong with its configuration or state.
+    /// [`RunError::NoCheckpoint`], or what is wrong with its files.
     pub fn open(path: &Path) -> Result<Self, RunError> {
-        let places = [path.to_owned(), path.join("checkpoints/last")];
+        let places = [
+            path.to_owned(),
+            path.join("checkpoints/best"),
+            path.join("checkpoints/last"),
+        ];
         let path = places
             .into_iter()
-            .find(|place| place.join(MODEL).is_file())
+            .find(|place| place.join(STATE).is_file() || place.join(MODEL).is_file())
             .ok_or_else(|| RunError::NoCheckpoint {
                 path: path.to_owned(),
             })?;
+        Self::read(path)
+    }
+
+    /// Reads the checkpoint in the folder `path`, every file of it looked at.
+    fn read(path: PathBuf) -> Result<Self, RunError> {
+        if let Some(problem) = Manifest::problem(&path) {
+            return Err(RunError::DamagedCheckpoint { path, problem });
+        }
         let read = |name: &str| {
             let file = path.join(name);
             fs::read_to_string(&file).map_err(RunError::file("read", file))
@@ -91,93 +136,34 @@ impl Checkpoint {
     ///
     /// [`RunError::Weights`] if a tensor is missing, left over or of another shape.
     pub fn load<B: Backend>(&self, device: &B::Device) -> Result<Network<B>, RunError> {
-        let model = self.config.init_model::<B>(device);
+        self.weights(MODEL, device)
+    }
+
+    /// Loads the weights that training goes on with.
+    pub(super) fn load_trained<B: Backend>(
+        &self,
+        device: &B::Device,
+    ) -> Result<Network<B>, RunError> {
+        match Manifest::lists(&self.path, TRAINED) {
+            true => self.weights(TRAINED, device),
+            false => self.load(device),
+        }
+    }
+
+    /// Loads the weights that are judged into a model of the same kind.
+    pub(super) fn load_into<B: Backend>(&self, model: Network<B>) -> Result<Network<B>, RunError> {
         let (model, _) = load_weights(model, &self.path.join(MODEL), self.config.patch_grid())?;
         Ok(model)
     }
 
-    /// Writes `checkpoints/NAME`: made whole beside it, then swapped in.
-    pub(crate) fn save<B: Backend>(
-        folder: &RunFolder,
-        name: &str,
-        model: &Network<B>,
-        config: &RunConfig,
-        state: &CheckpointState,
-    ) -> Result<(), RunError> {
-        let parent = folder.path().join("checkpoints");
-        let target = parent.join(name);
-        let unfinished = parent.join(format!("{name}.tmp"));
-        let previous = parent.join(format!("{name}.old"));
-        for leftover in [&unfinished, &previous] {
-            if leftover.exists() {
-                fs::remove_dir_all(leftover).map_err(RunError::file("remove", leftover))?;
-            }
-        }
-        fs::create_dir_all(&unfinished).map_err(RunError::file("create", &unfinished))?;
-
-        save_weights(model, &unfinished.join(MODEL))?;
-        fs::copy(folder.path().join(CONFIG), unfinished.join(CONFIG))
-            .map_err(RunError::file("write", unfinished.join(CONFIG)))?;
-        write_json(
-            &unfinished.join(DESCRIPTION),
-            &ModelDescription::new(config),
-        )?;
-        write_json(&unfinished.join(STATE), state)?;
-
-        if target.exists() {
-            fs::rename(&target, &previous).map_err(RunError::file("replace", &target))?;
-        }
-        fs::rename(&unfinished, &target).map_err(RunError::file("write", &target))?;
-        if previous.exists() {
-            fs::remove_dir_all(&previous).map_err(RunError::file("remove", &previous))?;
-        }
-        Ok(())
+    /// The file with the state of the optimiser.
+    pub(super) fn optimiser(&self) -> PathBuf {
+        self.path.join(OPTIMISER)
     }
-}
 
-/// What a user of the weights has to know, in the terms of torchvision.
-#[derive(Serialize)]
-struct ModelDescription {
-    backbone: &'static str,
-    /// The function of torchvision or the model of timm that these weights are of.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    architecture: Option<&'static str>,
-    pooling: Pooling,
-    dim: usize,
-    preprocess: Preprocess,
-}
-
-/// `Resize(resize, interpolation)`, `CenterCrop(crop)`, `ToTensor()`, `Normalize(mean, std)`.
-#[derive(Serialize)]
-struct Preprocess {
-    resize: usize,
-    crop: usize,
-    interpolation: &'static str,
-    mean: [f32; 3],
-    std: [f32; 3],
-}
-
-impl ModelDescription {
-    fn new(config: &RunConfig) -> Self {
-        let RunConfig { model, image, .. } = config;
-        Self {
-            backbone: model.backbone.name(),
-            architecture: model.backbone.architecture(),
-            pooling: model.pooling(),
-            dim: model.dim,
-            preprocess: Preprocess {
-                resize: image.eval.resize,
-                crop: image.eval.crop,
-                interpolation: "bilinear",
-                mean: image.standardise.mean,
-                std: image.standardise.std,
-            },
-        }
+    fn weights<B: Backend>(&self, name: &str, device: &B::Device) -> Result<Network<B>, RunError> {
+        let model = self.config.init_model::<B>(device);
+        let (model, _) = load_weights(model, &self.path.join(name), self.config.patch_grid())?;
+        Ok(model)
     }
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<(), RunError> {
-    let text = serde_json::to_vec_pretty(value)
-        .map_err(|error| RunError::file("write", path)(error.into()))?;
-    fs::write(path, text).map_err(RunError::file("write", path))
 }

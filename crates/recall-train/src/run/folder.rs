@@ -1,16 +1,23 @@
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use tempfile::Builder;
 
+use super::CONFIG;
 use crate::RunError;
 
-/// The folder that holds everything a run leaves behind.
-#[derive(Debug, Clone)]
+/// The folder that holds everything a run leaves behind. As long as this value lives, no other process
+/// gets one for the same folder.
+#[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    /// The system lets go of it when the process ends, however it ends.
+    _lock: File,
 }
+
+/// The file that a process holds while it writes to the folder.
+const LOCK: &str = ".lock";
 
 impl RunFolder {
     /// Makes the folder `out`, or, without one, the next free `runs/NAME-NNN`.
@@ -36,7 +43,37 @@ impl RunFolder {
             }
             None => next_free(Path::new("runs"), name)?,
         };
-        Ok(Self { path })
+        Self::locked(path)
+    }
+
+    /// The folder of a run that was begun.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Resume`] if there is no run in it, [`RunError::Busy`] if a process is at it.
+    pub fn reopen(path: &Path) -> Result<Self, RunError> {
+        if !path.join(CONFIG).is_file() {
+            return Err(RunError::Resume {
+                path: path.to_owned(),
+                problem: format!("there is no run: {CONFIG} is missing"),
+            });
+        }
+        Self::locked(path.to_owned())
+    }
+
+    fn locked(path: PathBuf) -> Result<Self, RunError> {
+        let place = path.join(LOCK);
+        let lock = File::options()
+            .create(true)
+            .append(true)
+            .open(&place)
+            .map_err(RunError::file("write", &place))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(RunError::Busy { path }),
+            // A file system without locks: better a run without one than none.
+            Err(TryLockError::Error(_)) => Ok(Self { path, _lock: lock }),
+        }
     }
 
     /// Where it is.
@@ -51,6 +88,7 @@ impl RunFolder {
             .tempfile_in(&self.path)
             .and_then(|mut file| {
                 file.write_all(contents)?;
+                file.as_file().sync_all()?;
                 file.persist(&path).map_err(|error| error.error)
             })
             .map_err(RunError::file("write", &path))?;
@@ -94,6 +132,20 @@ mod tests {
         let error = RunFolder::create(Some(&out), "x").unwrap_err();
         assert!(matches!(error, RunError::Occupied { .. }), "{error}");
         assert_eq!(fs::read(out.join("file")).unwrap(), b"contents");
+    }
+
+    #[test]
+    fn one_process_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("run");
+        let folder = RunFolder::create(Some(&out), "x").unwrap();
+        let refusal = RunFolder::reopen(&out).unwrap_err();
+        assert!(matches!(refusal, RunError::Resume { .. }), "{refusal}");
+        folder.write(CONFIG, b"").unwrap();
+        let refusal = RunFolder::reopen(&out).unwrap_err();
+        assert!(matches!(refusal, RunError::Busy { .. }), "{refusal}");
+        drop(folder);
+        RunFolder::reopen(&out).unwrap();
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn facts(outcome: &Outcome<'_>, config: &RunConfig, time: &str) -> Vec<(String, 
         .map_or(0, |last| last.evaluation.queries);
     let skipped: usize = records.steps.iter().map(|step| step.skipped).sum();
     let mut facts = vec![
-        ("data set", outcome.run.data.to_string()),
+        ("data set", config.data.to_string()),
         ("backend", outcome.backend.clone()),
         ("parameters", outcome.parameters.to_string()),
         (
@@ -121,11 +121,10 @@ fn metrics(records: &Records) -> Vec<Metric> {
 }
 
 fn curves(records: &Records) -> Vec<Curve> {
-    let by_step = |value: fn(&super::StepRecord) -> f64| {
-        records
-            .steps
-            .iter()
-            .map(|step| (step.step as f64, value(step)))
+    let by_step = |value: fn(&super::StepRecord) -> Option<f64>| {
+        let steps = records.steps.iter();
+        steps
+            .filter_map(|step| Some((step.step as f64, value(step)?)))
             .collect::<Vec<_>>()
     };
     let curve = |title: &str, x: &str, series: Vec<Series>| Curve {
@@ -164,7 +163,7 @@ fn curves(records: &Records) -> Vec<Curve> {
         curve(
             "Learning rate",
             "step",
-            vec![line("rate", by_step(|s| s.learning_rate))],
+            vec![line("rate", by_step(|s| Some(s.learning_rate)))],
         ),
     ]
 }

@@ -1,23 +1,31 @@
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use recall_eval::Evaluation;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::RunFolder;
 use crate::RunError;
 
 /// What is known of a training step.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// The epoch, from 0.
     pub epoch: u64,
     /// The step of the run, from 0.
     pub step: u64,
-    /// The loss before the step.
-    pub loss: f64,
-    /// The learning rate of the step.
+    /// The loss before the step; none if it is not finite.
+    pub loss: Option<f64>,
+    /// The mean soft recall of the real images of the batch, over all k of the loss: what the loss
+    /// makes great, without virtual items.
+    pub recall: Option<f64>,
+    /// The length of the gradient, all parameters together, before it is cut.
+    pub gradient_norm: Option<f64>,
+    /// The mean similarity of any two images of the batch, each with itself included: 1 if the model
+    /// tells none from another.
+    pub similarity: Option<f64>,
+    /// The learning rate of the step; 0 if it was left out because it was not finite.
     pub learning_rate: f64,
     /// Images in the batch.
     pub images: usize,
@@ -28,8 +36,10 @@ pub struct StepRecord {
 }
 
 /// What is known of an evaluation.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationRecord {
+    /// What was judged.
+    pub split: Judged,
     /// Epochs trained until then.
     pub epoch: u64,
     /// Steps taken until then.
@@ -41,67 +51,193 @@ pub struct EvaluationRecord {
     pub seconds: f64,
 }
 
-/// Is told how a run goes, to show it.
-pub trait Progress {
-    /// The run begins.
-    fn begin(&mut self, epochs: u64, steps_per_epoch: u64);
-    /// A step is done.
-    fn step(&mut self, record: &StepRecord);
-    /// An evaluation is done.
-    fn evaluated(&mut self, record: &EvaluationRecord);
-    /// Something worth a line.
-    fn note(&mut self, note: &str);
-    /// The run is over.
-    fn end(&mut self);
+/// The images that an evaluation judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Judged {
+    /// Of the classes held out of training.
+    Validation,
+    /// The test split.
+    Test,
 }
 
 /// `metrics.jsonl`, a line a record, and the same in memory for the report.
 pub(crate) struct Records {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: File,
+    lines: usize,
     pub(crate) steps: Vec<StepRecord>,
     pub(crate) evaluations: Vec<EvaluationRecord>,
 }
 
-#[derive(Serialize)]
-struct Line<'a, R> {
-    kind: &'a str,
-    #[serde(flatten)]
-    record: &'a R,
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Record {
+    Step(StepRecord),
+    Evaluation(EvaluationRecord),
 }
+
+/// The name of the file in the folder of a run.
+pub(crate) const METRICS: &str = "metrics.jsonl";
 
 impl Records {
     pub(crate) fn create(folder: &RunFolder) -> Result<Self, RunError> {
-        let path = folder.path().join("metrics.jsonl");
+        let path = folder.path().join(METRICS);
         let file = File::create(&path).map_err(RunError::file("create", &path))?;
         Ok(Self {
             path,
-            file: BufWriter::new(file),
+            file,
+            lines: 0,
             steps: Vec::new(),
             evaluations: Vec::new(),
         })
     }
 
+    /// Goes on after the first `lines` lines: what a run wrote after its last checkpoint is dropped,
+    /// since it is done again.
+    pub(crate) fn resume(folder: &RunFolder, lines: usize) -> Result<Self, RunError> {
+        let path = folder.path().join(METRICS);
+        let text = fs::read_to_string(&path).map_err(RunError::file("read", &path))?;
+        let whole = text
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'));
+        let kept: Vec<&str> = whole.take(lines).collect();
+        if kept.len() < lines {
+            let problem = format!(
+                "{METRICS} has {} lines, and had {lines} when the checkpoint was taken",
+                kept.len()
+            );
+            return Err(RunError::Resume {
+                path: folder.path().to_owned(),
+                problem,
+            });
+        }
+        folder.write(METRICS, kept.concat().as_bytes())?;
+        let (steps, evaluations) = parse(&path, &kept)?;
+        let file = File::options()
+            .append(true)
+            .open(&path)
+            .map_err(RunError::file("write", &path))?;
+        Ok(Self {
+            path,
+            file,
+            lines,
+            steps,
+            evaluations,
+        })
+    }
+
+    /// Lines written.
+    pub(crate) fn lines(&self) -> usize {
+        self.lines
+    }
+
     pub(crate) fn step(&mut self, record: StepRecord) -> Result<(), RunError> {
-        self.line("step", &record)?;
+        self.line(&Record::Step(record.clone()))?;
         self.steps.push(record);
         Ok(())
     }
 
     pub(crate) fn evaluation(&mut self, record: EvaluationRecord) -> Result<(), RunError> {
-        self.line("evaluation", &record)?;
+        self.line(&Record::Evaluation(record.clone()))?;
         self.evaluations.push(record);
         Ok(())
     }
 
-    /// Flushed line by line: a run that is killed leaves whole lines, and `tail -f` shows them.
-    fn line(&mut self, kind: &str, record: &impl Serialize) -> Result<(), RunError> {
-        let mut line = serde_json::to_vec(&Line { kind, record })
+    /// Sees to it that all lines are on the disk.
+    pub(crate) fn sync(&self) -> Result<(), RunError> {
+        self.file
+            .sync_data()
+            .map_err(RunError::file("write", &self.path))
+    }
+
+    /// A line at once: a run that is killed leaves whole lines, and `tail -f` shows them.
+    fn line(&mut self, record: &Record) -> Result<(), RunError> {
+        let mut line = serde_json::to_vec(record)
             .map_err(|error| RunError::file("write", &self.path)(error.into()))?;
         line.push(b'\n');
         self.file
             .write_all(&line)
-            .and_then(|()| self.file.flush())
-            .map_err(RunError::file("write", &self.path))
+            .map_err(RunError::file("write", &self.path))?;
+        self.lines += 1;
+        Ok(())
+    }
+}
+
+/// The records of some lines of the file `path`.
+pub(crate) fn parse(
+    path: &Path,
+    lines: &[&str],
+) -> Result<(Vec<StepRecord>, Vec<EvaluationRecord>), RunError> {
+    let (mut steps, mut evaluations) = (Vec::new(), Vec::new());
+    for line in lines {
+        match serde_json::from_str(line) {
+            Ok(Record::Step(step)) => steps.push(step),
+            Ok(Record::Evaluation(evaluation)) => evaluations.push(evaluation),
+            Err(error) => return Err(RunError::file("read", path)(error.into())),
+        }
+    }
+    Ok((steps, evaluations))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(step: u64) -> StepRecord {
+        StepRecord {
+            epoch: 0,
+            step,
+            loss: Some(0.1 + 0.2),
+            recall: Some(0.5),
+            gradient_norm: None,
+            similarity: Some(0.3),
+            learning_rate: 1e-3,
+            images: 8,
+            skipped: 0,
+            seconds: 0.25,
+        }
+    }
+
+    fn evaluation() -> EvaluationRecord {
+        let values = [(recall_eval::Metric::RecallAt(1), 0.625)];
+        EvaluationRecord {
+            split: Judged::Validation,
+            epoch: 1,
+            step: 2,
+            evaluation: Evaluation {
+                values: values.to_vec(),
+                queries: 8,
+                without_positives: 1,
+                tied: 0,
+            },
+            seconds: 1.5,
+        }
+    }
+
+    #[test]
+    fn what_came_after_the_checkpoint_is_dropped_and_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(Some(&dir.path().join("run")), "x").unwrap();
+        let mut records = Records::create(&folder).unwrap();
+        records.step(step(0)).unwrap();
+        records.step(step(1)).unwrap();
+        records.evaluation(evaluation()).unwrap();
+        let lines = records.lines();
+        records.step(step(2)).unwrap();
+        let straight = fs::read(&records.path).unwrap();
+        // A line that was being written when the power went.
+        records.file.write_all(b"{\"kind\":\"st").unwrap();
+        drop(records);
+
+        let mut records = Records::resume(&folder, lines).unwrap();
+        assert_eq!(records.steps, [step(0), step(1)]);
+        assert_eq!(records.evaluations, [evaluation()]);
+        records.step(step(2)).unwrap();
+        assert_eq!(fs::read(&records.path).unwrap(), straight);
+        assert_eq!(records.lines(), 4);
+
+        let refusal = Records::resume(&folder, 9).err().unwrap().to_string();
+        assert!(refusal.contains("4 lines, and had 9"), "{refusal}");
     }
 }

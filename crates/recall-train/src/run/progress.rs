@@ -1,0 +1,27 @@
+use super::{EvaluationRecord, StepRecord};
+
+/// Is told how a run goes, to show it, and asked whether it should go on.
+pub trait Progress {
+    /// The run begins, `done` steps of it having been taken before.
+    fn begin(&mut self, epochs: u64, steps_per_epoch: u64, done: u64);
+    /// `done` of `total` passes over a chunk of the current step are done.
+    fn chunk(&mut self, done: usize, total: usize) {
+        let _ = (done, total);
+    }
+    /// A step is done.
+    fn step(&mut self, record: &StepRecord);
+    /// An evaluation is done.
+    fn evaluated(&mut self, record: &EvaluationRecord);
+    /// Something worth a line.
+    fn note(&mut self, note: &str);
+    /// Something that should not be missed.
+    fn warn(&mut self, warning: &str) {
+        self.note(warning);
+    }
+    /// The run is over.
+    fn end(&mut self);
+    /// Whether the run should save itself and stop; asked after each step and while it evaluates.
+    fn interrupted(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,469 @@
+//! The course of a run: epochs of steps, evaluations, checkpoints, and the result.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use burn::module::{AutodiffModule, Module};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{Int, Tensor, TensorData};
+use recall_data::random::{Key, Purpose};
+use recall_data::{Batch, BatchSampler, Dataset, ItemId, Loader};
+use recall_eval::{Embeddings, Evaluation};
+use recall_loss::{LossError, Mixup, RecallAtKLoss, RecallBackend};
+
+use super::checkpoint::{Best, Checkpoint, CheckpointState, Checkpoints, Contents};
+use super::gallery::{self, Outcome};
+use super::health::{Collapse, broken_gradients, broken_images, mean_similarity};
+use super::records::Records;
+use super::{
+    EvaluationRecord, Finished, Judged, Progress, RunFolder, SeedFor, StepRecord, TrainingRun,
+};
+use crate::embed::embed_each;
+use crate::judge::{Gallery, metrics};
+use crate::optimiser::move_towards;
+use crate::{Embedder, Network, NonFinite, Optimiser, RunConfig, RunError, StepOutput, TwoPass};
+
+/// Steps in a row that may be left out because they are not finite.
+const MOST_LEFT_OUT: u32 = 10;
+
+/// What training changes.
+pub(super) struct Trainee<B: AutodiffBackend> {
+    pub model: Network<B>,
+    pub optimiser: Optimiser<B>,
+    /// The moving average of the weights, if one is wanted.
+    pub average: Option<Network<B::InnerBackend>>,
+}
+
+pub(super) struct Loaders {
+    pub train: Loader,
+    pub eval: Loader,
+}
+
+/// The images of a run.
+pub(super) struct Items {
+    pub train: Vec<ItemId>,
+    pub validation: Vec<ItemId>,
+    pub test: Vec<ItemId>,
+}
+
+/// What a session is made of.
+pub(super) struct Parts<'a, B: AutodiffBackend> {
+    pub run: &'a TrainingRun,
+    pub folder: RunFolder,
+    pub checkpoints: Checkpoints,
+    pub device: B::Device,
+    pub sampler: BatchSampler,
+    pub loaders: Loaders,
+    pub items: Items,
+    pub records: Records,
+    pub progress: &'a mut dyn Progress,
+    pub state: CheckpointState,
+}
+
+/// A run while it goes on. What of it has to survive is in `parts.state`.
+pub(super) struct Session<'a, B: AutodiffBackend> {
+    parts: Parts<'a, B>,
+    loss: RecallAtKLoss,
+    saved: Instant,
+    collapse: Collapse,
+    left_out: u32,
+}
+
+/// A step that came out finite.
+struct Taken<B: AutodiffBackend> {
+    output: StepOutput<B>,
+    gradient_norm: f64,
+}
+
+impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
+    pub fn new(parts: Parts<'a, B>) -> Result<Self, RunError> {
+        let loss = parts.run.config.loss.surrogate().init();
+        Ok(Self {
+            loss: loss.map_err(crate::ConfigError::from)?,
+            parts,
+            saved: Instant::now(),
+            collapse: Collapse::default(),
+            left_out: 0,
+        })
+    }
+
+    pub fn train(mut self, mut trainee: Trainee<B>) -> Result<Finished, RunError> {
+        let config = self.config();
+        let steps = self.parts.sampler.steps_per_epoch() as u64;
+        let done = self.parts.state.step;
+        self.parts.progress.begin(config.epochs, steps, done);
+        if done == 0 {
+            self.evaluate_epoch(&trainee)?;
+        }
+        while self.parts.state.epoch < config.epochs {
+            trainee = self.train_epoch(trainee)?;
+            let epoch = self.parts.state.epoch + 1;
+            if epoch.is_multiple_of(config.evaluation.every) || epoch == config.epochs {
+                // Should the user interrupt the evaluation, the epoch is not over yet: the run goes
+                // on with this evaluation.
+                let before = self.parts.state.clone();
+                let lines = self.parts.records.lines();
+                (self.parts.state.epoch, self.parts.state.step_in_epoch) = (epoch, 0);
+                match self.evaluate_epoch(&trainee) {
+                    Err(interrupted @ RunError::Interrupted { .. }) => {
+                        self.parts.state = before;
+                        self.save_at(&trainee, lines)?;
+                        return Err(interrupted);
+                    }
+                    judged => judged?,
+                }
+                self.save(&trainee)?;
+            } else {
+                (self.parts.state.epoch, self.parts.state.step_in_epoch) = (epoch, 0);
+            }
+        }
+        self.finish(trainee)
+    }
+
+    fn config(&self) -> &'a RunConfig {
+        &self.parts.run.config
+    }
+
+    fn train_epoch(&mut self, mut trainee: Trainee<B>) -> Result<Trainee<B>, RunError> {
+        let CheckpointState {
+            epoch,
+            step_in_epoch,
+            ..
+        } = self.parts.state;
+        let requests = self.parts.sampler.requests(epoch);
+        let requests = requests.skip(step_in_epoch as usize);
+        // What is longer than a duration can be never comes.
+        let minutes = self.config().checkpoint.every_minutes;
+        let every = Duration::try_from_secs_f64(60.0 * minutes).unwrap_or(Duration::MAX);
+        let mut start = Instant::now();
+        for batch in self.parts.loaders.train.batches(requests) {
+            let batch = batch?;
+            let mut record = self.step(&mut trainee, &batch)?;
+            record.seconds = start.elapsed().as_secs_f64();
+            start = Instant::now();
+            self.parts.state.training_seconds += record.seconds;
+            self.parts.state.step += 1;
+            self.parts.state.step_in_epoch += 1;
+            self.parts.records.step(record.clone())?;
+            self.parts.progress.step(&record);
+            if self.parts.progress.interrupted() {
+                self.save(&trainee)?;
+                return Err(self.interruption());
+            }
+            if self.saved.elapsed() >= every {
+                self.save(&trainee)?;
+                start = Instant::now();
+            }
+        }
+        Ok(trainee)
+    }
+
+    /// Takes a step, or leaves it out if it is not finite and the configuration says so.
+    fn step(&mut self, trainee: &mut Trainee<B>, batch: &Batch) -> Result<StepRecord, RunError> {
+        let config = self.config();
+        let CheckpointState {
+            epoch,
+            step,
+            step_in_epoch,
+            ..
+        } = self.parts.state;
+        let mut record = StepRecord {
+            epoch,
+            step,
+            loss: None,
+            recall: None,
+            gradient_norm: None,
+            similarity: None,
+            learning_rate: 0.0,
+            images: batch.ids.len(),
+            skipped: batch.skipped,
+            seconds: 0.0,
+        };
+        let taken = match self.gradients(trainee, batch, &mut record)? {
+            Ok(taken) => taken,
+            Err(what) => {
+                self.left_out += 1;
+                let refused = RunError::NonFinite {
+                    epoch,
+                    step: step_in_epoch,
+                    what,
+                };
+                return match config.optimiser.non_finite {
+                    NonFinite::Skip if self.left_out < MOST_LEFT_OUT => {
+                        self.parts.progress.warn(&format!("left out: {refused}"));
+                        Ok(record)
+                    }
+                    _ => Err(refused),
+                };
+            }
+        };
+        self.left_out = 0;
+        if let Some(warning) = record.similarity.and_then(|mean| self.collapse.step(mean)) {
+            self.parts.progress.warn(&warning);
+        }
+        record.learning_rate = config.optimiser.learning_rate_at(epoch, step);
+        trainee.model = trainee.optimiser.step(
+            record.learning_rate,
+            trainee.model.clone(),
+            taken.output.gradients,
+            taken.gradient_norm,
+        );
+        if let (Some(average), Some(keep)) = (trainee.average.take(), config.optimiser.average) {
+            trainee.average = Some(move_towards(average, &trainee.model.valid(), keep));
+        }
+        Ok(record)
+    }
+
+    /// The gradients of a batch, or in words what of them is not finite. `record` is told what there is
+    /// to tell.
+    fn gradients(
+        &mut self,
+        trainee: &Trainee<B>,
+        batch: &Batch,
+        record: &mut StepRecord,
+    ) -> Result<Result<Taken<B>, String>, RunError> {
+        let config = self.config();
+        let CheckpointState {
+            epoch,
+            step_in_epoch: step,
+            ..
+        } = self.parts.state;
+        let key = Key {
+            seed: config.seed,
+            epoch,
+            step,
+            item: 0,
+        };
+        let labels: Vec<i64> = batch.labels.iter().map(|&label| label.into()).collect();
+        let mixup = config
+            .loss
+            .mixup
+            .then(|| Mixup::all_pairs(&labels, key.seed_for(Purpose::Mixup)));
+        let device = &self.parts.device;
+        let labels = TensorData::new(labels, [batch.labels.len()]);
+        let labels = Tensor::<B::InnerBackend, 1, Int>::from_data(labels, device);
+        let two_pass = TwoPass {
+            chunk: config.batch.chunk,
+            seed: key.seed_for(Purpose::Model),
+        };
+        let rows = batch.ids.len();
+        let chunks = rows.div_ceil(config.batch.chunk);
+        let (progress, done) = (RefCell::new(&mut *self.parts.progress), Cell::new(0));
+        let broken = RefCell::new(None);
+        let output = two_pass.run(
+            &trainee.model,
+            rows,
+            |model, rows| {
+                done.set(done.get() + 1);
+                progress.borrow_mut().chunk(done.get(), 2 * chunks - 1);
+                let images = config.image.standardise.images::<B>(batch, rows, device);
+                Embedder::embed(model, images)
+            },
+            |embeddings| {
+                let result = self
+                    .loss
+                    .value_and_grad(embeddings.clone(), labels, mixup.as_ref());
+                if let Err(LossError::NonFinite { .. }) = result {
+                    let dataset = self.parts.loaders.train.dataset();
+                    *broken.borrow_mut() = Some(broken_images(embeddings, batch, dataset));
+                }
+                result
+            },
+        );
+        if let Some(what) = broken.into_inner() {
+            return Ok(Err(what));
+        }
+        let output = output.map_err(|source| RunError::Step {
+            epoch,
+            step,
+            source,
+        })?;
+
+        let finite = |value: f64| value.is_finite().then_some(value);
+        let loss = output.objective.loss.clone().into_data();
+        record.loss = finite(loss.iter::<f64>().sum());
+        record.recall = mean_of_real(&output, rows).and_then(finite);
+        record.similarity = finite(mean_similarity(output.embeddings.clone()));
+        let (model, optimiser) = (&trainee.model, &trainee.optimiser);
+        let gradient_norm = optimiser.gradient_norm(model, &output.gradients);
+        record.gradient_norm = finite(gradient_norm);
+        if record.loss.is_none() {
+            return Ok(Err("the loss is not finite".to_owned()));
+        }
+        if record.gradient_norm.is_none() {
+            let names = optimiser.not_finite(model, &output.gradients);
+            return Ok(Err(broken_gradients(&names)));
+        }
+        Ok(Ok(Taken {
+            output,
+            gradient_norm,
+        }))
+    }
+
+    /// Judges the model at the end of an epoch: on the validation classes, if there are any, and on the
+    /// test images if that is asked for.
+    fn evaluate_epoch(&mut self, trainee: &Trainee<B>) -> Result<(), RunError> {
+        let epoch = self.parts.state.epoch;
+        let model = result(trainee);
+        if self.config().evaluation.test_during_training {
+            let (evaluation, _) = self.evaluate(&model, Judged::Test, epoch)?;
+            self.parts.state.judged(&evaluation);
+        }
+        if self.parts.items.validation.is_empty() {
+            return Ok(());
+        }
+        let (evaluation, _) = self.evaluate(&model, Judged::Validation, epoch)?;
+        let state = &mut self.parts.state;
+        state.judged(&evaluation);
+        let value = evaluation.get(self.parts.run.config.evaluation.selecting());
+        // What has not been trained is not worth keeping, however good.
+        if let Some(value) = value
+            && state.step > 0
+            && state.best.as_ref().is_none_or(|best| value > best.value)
+        {
+            state.best = Some(Best {
+                epoch,
+                step: state.step,
+                value,
+            });
+        }
+        Ok(())
+    }
+
+    fn evaluate(
+        &mut self,
+        model: &Network<B::InnerBackend>,
+        split: Judged,
+        epoch: u64,
+    ) -> Result<(Evaluation, Gallery), RunError> {
+        let start = Instant::now();
+        let gallery = self.gallery(model, split)?;
+        let evaluation = gallery.evaluate(&metrics(&self.config().evaluation.ks))?;
+        let record = EvaluationRecord {
+            split,
+            epoch,
+            step: self.parts.state.step,
+            evaluation: evaluation.clone(),
+            seconds: start.elapsed().as_secs_f64(),
+        };
+        self.parts.records.evaluation(record.clone())?;
+        self.parts.progress.evaluated(&record);
+        Ok((evaluation, gallery))
+    }
+
+    fn gallery(
+        &self,
+        model: &Network<B::InnerBackend>,
+        split: Judged,
+    ) -> Result<Gallery, RunError> {
+        let config = self.config();
+        let ids = match split {
+            Judged::Validation => &self.parts.items.validation,
+            Judged::Test => &self.parts.items.test,
+        };
+        let loader = &self.parts.loaders.eval;
+        let (mut values, mut kept, mut dim) = (Vec::new(), Vec::with_capacity(ids.len()), 1);
+        embed_each(
+            model,
+            loader,
+            ids,
+            config.evaluation.chunk,
+            &config.image.standardise,
+            &self.parts.device,
+            |rows, ids| {
+                dim = rows.dim();
+                values.extend_from_slice(rows.as_slice());
+                kept.extend_from_slice(ids);
+                match self.parts.progress.interrupted() {
+                    true => Err(self.interruption()),
+                    false => Ok(()),
+                }
+            },
+        )?;
+        let embeddings = Embeddings::new(values, dim)?;
+        let dataset: &Arc<Dataset> = loader.dataset();
+        Ok(match split {
+            Judged::Validation => Gallery::each_against_rest(dataset, embeddings, kept),
+            Judged::Test => Gallery::new(dataset, embeddings, kept)?,
+        })
+    }
+
+    fn interruption(&self) -> RunError {
+        RunError::Interrupted {
+            path: self.parts.folder.path().to_owned(),
+            step: self.parts.state.step,
+        }
+    }
+
+    fn save(&mut self, trainee: &Trainee<B>) -> Result<(), RunError> {
+        self.save_at(trainee, self.parts.records.lines())
+    }
+
+    /// Saves the state that a run with `lines` lines of records is in.
+    fn save_at(&mut self, trainee: &Trainee<B>, lines: usize) -> Result<(), RunError> {
+        let parts = &mut self.parts;
+        parts.state.records = lines;
+        parts.records.sync()?;
+        parts.checkpoints.save(&Contents {
+            model: &trainee.model,
+            average: trainee.average.as_ref(),
+            optimiser: &trainee.optimiser,
+            config: &parts.run.config,
+            state: &parts.state,
+        })?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+
+    /// Judges the result on the test images and writes the report.
+    fn finish(mut self, trainee: Trainee<B>) -> Result<Finished, RunError> {
+        let CheckpointState { epoch, best, .. } = self.parts.state.clone();
+        let parameters = trainee.model.num_params();
+        let (model, epoch) = match best {
+            Some(best) => {
+                let path = self.parts.folder.path().join("checkpoints/best");
+                let best_model = Checkpoint::open(&path)?.load(&self.parts.device)?;
+                (best_model, best.epoch)
+            }
+            None => (result(&trainee), epoch),
+        };
+        drop(trainee);
+        let (evaluation, gallery) = self.evaluate(&model, Judged::Test, epoch)?;
+        let parts = &self.parts;
+        let report = gallery::report(&Outcome {
+            run: parts.run,
+            dataset: parts.loaders.eval.dataset(),
+            backend: <B::InnerBackend as Backend>::name(&parts.device),
+            parameters,
+            training_seconds: parts.state.training_seconds,
+            records: &parts.records,
+            hits: gallery.sample(self.config().evaluation.gallery, 8)?,
+        })?;
+        let report = parts
+            .folder
+            .write("report.html", report.render()?.as_bytes())?;
+        self.parts.progress.end();
+        Ok(Finished {
+            evaluation,
+            epoch,
+            report,
+            training_seconds: self.parts.state.training_seconds,
+        })
+    }
+}
+
+/// What is judged and written: the weights, or their moving average.
+fn result<B: AutodiffBackend>(trainee: &Trainee<B>) -> Network<B::InnerBackend> {
+    let average = trainee.average.clone();
+    average.unwrap_or_else(|| trainee.model.valid())
+}
+
+/// The mean recall of the queries that are images, not mixtures.
+fn mean_of_real<B: AutodiffBackend>(output: &StepOutput<B>, rows: usize) -> Option<f64> {
+    let real = output.objective.queries.iter().take_while(|&&q| q < rows);
+    let count = real.count();
+    let recall = output.objective.recall.clone().into_data();
+    let sum: f64 = recall.iter::<f64>().take(count).sum();
+    (count > 0).then(|| sum / count as f64)
+}
