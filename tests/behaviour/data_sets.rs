@@ -32,7 +32,7 @@ fn a_folder_with_splits() {
     fs::write(dir.path().join("images/train/class-00/notes.txt"), "x").unwrap();
     let arguments = ["--data", "folder:images", "--out", "run"];
     let (_, stderr) = succeed(&mut tiny(dir.path(), &arguments));
-    let counts = "16 training images of 4 classes, 9 test images";
+    let counts = "16 training images of 4 classes, 0 validation and 9 test images";
     assert!(stderr.contains(counts), "{stderr}");
     assert!(stderr.contains("1 file is no image"), "{stderr}");
     assert_eq!(eval(dir.path(), "folder:images")["queries"], 9);
@@ -51,7 +51,7 @@ fn a_folder_without_splits_is_halved_by_class() {
     class_folders(&dir.path().join("images"), 0..8, 4);
     let arguments = ["--data", "folder:images", "--out", "run"];
     let (_, stderr) = succeed(&mut tiny(dir.path(), &arguments));
-    let counts = "16 training images of 4 classes, 16 test images";
+    let counts = "16 training images of 4 classes, 0 validation and 16 test images";
     assert!(stderr.contains(counts), "{stderr}");
 }
 
@@ -87,7 +87,7 @@ fn a_benchmark_in_its_published_layout() {
         "run",
         &["batch.small_classes=repeat", "batch.super_classes=2"],
     );
-    let counts = "25 training images of 8 classes, 24 test images";
+    let counts = "25 training images of 8 classes, 0 validation and 24 test images";
     assert!(said.contains(counts), "{said}");
     assert!(
         said.contains("5 classes with fewer than 4 images are filled up"),

@@ -5,5 +5,6 @@ mod command_line;
 mod data_sets;
 mod judging;
 mod reproducible;
+mod resume;
 mod support;
 mod two_pass;
