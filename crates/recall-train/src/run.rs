@@ -4,6 +4,7 @@ mod checkpoint;
 mod folder;
 mod gallery;
 mod records;
+mod tensorboard;
 
 pub use checkpoint::{Checkpoint, CheckpointState};
 pub use folder::RunFolder;
