@@ -256,6 +256,9 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'_, B> {
             parameters: burn::module::Module::num_params(&model),
             training_seconds: self.training_seconds,
             records: &self.records,
+            intervals: Vec::new(),
+            validation: None,
+            similarities: gallery.similarities()?,
             hits: gallery.sample(config.evaluation.gallery, 8)?,
         })?;
         let report = self

@@ -196,11 +196,7 @@ mod tests {
     #[test]
     fn checksums_are_those_of_the_standard() {
         // RFC 3720, B.4: 32 bytes of zeros, of ones, ascending. The mask is undone.
-        let crc = |bytes: &[u8]| {
-            masked_crc(bytes)
-                .wrapping_sub(0xa282_ead8)
-                .rotate_left(15)
-        };
+        let crc = |bytes: &[u8]| masked_crc(bytes).wrapping_sub(0xa282_ead8).rotate_left(15);
         assert_eq!(crc(&[0; 32]), 0x8a91_36aa);
         assert_eq!(crc(&[0xff; 32]), 0x62a8_ab43);
         let ascending: Vec<u8> = (0..32).collect();
@@ -227,7 +223,9 @@ mod tests {
         // 300 is 0b10_0101100.
         expected.extend([0x10, 0xac, 0x02]);
         expected.extend([0x2a, 13 + 11]);
-        expected.extend([0x0a, 11, 0x0a, 4, b'l', b'o', b's', b's', 0x15, 0, 0, 0, 0x3f]);
+        expected.extend([
+            0x0a, 11, 0x0a, 4, b'l', b'o', b's', b's', 0x15, 0, 0, 0, 0x3f,
+        ]);
         expected.extend([0x0a, 9, 0x0a, 2, b'l', b'r', 0x15, 0, 0, 0, 0xc0]);
         assert_eq!(event.0, expected);
     }
