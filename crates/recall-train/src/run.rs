@@ -7,6 +7,7 @@ mod health;
 mod progress;
 mod records;
 mod session;
+mod tensorboard;
 
 pub use checkpoint::{Best, Checkpoint, CheckpointState};
 pub use folder::RunFolder;
@@ -210,7 +211,10 @@ impl TrainingRun {
             folder.path().display(),
         ));
         let records = match &checkpoint {
-            Some(checkpoint) => Records::resume(&folder, checkpoint.state.records)?,
+            Some(checkpoint) => {
+                let state = &checkpoint.state;
+                Records::resume(&folder, state.records, state.step + 1)?
+            }
             None => Records::create(&folder)?,
         };
         let checkpoints = Checkpoints::new(&folder, config.checkpoint.keep);

@@ -1,5 +1,8 @@
 //! Queries and what they search.
 
+mod similarities;
+
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use recall_data::{Dataset, ItemId, Role};
@@ -133,7 +136,9 @@ impl Gallery {
         evaluate(&self.retrieval()?.ranks()?, metrics, EmptyQueries::Skip)
     }
 
-    /// The nearest neighbours of `count` queries, spread evenly over all of them.
+    /// The nearest neighbours of `count` queries, the worst first: half of them are those whose first
+    /// positive comes last, the others are spread evenly over the rest. Queries without positives are
+    /// left out.
     ///
     /// # Errors
     ///
@@ -141,13 +146,10 @@ impl Gallery {
     pub fn sample(&self, count: usize, neighbours: usize) -> Result<Vec<Hit>, EvalError> {
         let retrieval = self.retrieval()?;
         let ranks = retrieval.ranks()?;
-        let answerable: Vec<usize> = (0..self.queries.ids.len())
-            .filter(|&query| !ranks.of(query).is_empty())
+        let first_hits = (0..self.queries.ids.len())
+            .filter_map(|query| Some((query, *ranks.of(query).first()?)))
             .collect();
-        let count = count.min(answerable.len());
-        let queries: Vec<usize> = (0..count)
-            .map(|i| answerable[i * answerable.len() / count])
-            .collect();
+        let queries = worst_and_spread(first_hits, count);
         let found = nearest(&retrieval, &queries, neighbours)?;
         let gallery = self.gallery.as_ref().unwrap_or(&self.queries);
         Ok(queries
@@ -209,6 +211,59 @@ pub struct Hit {
     pub neighbours: Vec<(ItemId, Neighbour)>,
 }
 
+/// Of queries and the ranks of their first positives, `count` queries: half of them (rounded up) with
+/// the highest ranks, the others equally far apart among the rest; then all by descending rank, those
+/// of one rank in their order.
+fn worst_and_spread(mut first_hits: Vec<(usize, u32)>, count: usize) -> Vec<usize> {
+    let by_rank = |&(query, rank): &(usize, u32)| (Reverse(rank), query);
+    let count = count.min(first_hits.len());
+    first_hits.sort_unstable_by_key(by_rank);
+    let mut rest = first_hits.split_off(count.div_ceil(2));
+    rest.sort_unstable();
+    let others = count - first_hits.len();
+    first_hits.extend((0..others).map(|at| rest[at * rest.len() / others]));
+    first_hits.sort_unstable_by_key(by_rank);
+    first_hits.into_iter().map(|(query, _)| query).collect()
+}
+
 fn labels(dataset: &Dataset, ids: &[ItemId]) -> Vec<i64> {
     dataset.labels(ids).into_iter().map(i64::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_queries_and_a_fair_share_of_the_others() {
+        let ranks = [1, 9, 1, 2, 1, 1, 7, 1, 1, 3];
+        let all: Vec<(usize, u32)> = (0..).zip(ranks).collect();
+        // 1, 6 and 9 are the worst; of 0, 2, 3, 4, 5, 7, 8 three equally far apart, 3 the worst of them.
+        assert_eq!(worst_and_spread(all.clone(), 6), [1, 6, 9, 3, 0, 5]);
+        assert_eq!(worst_and_spread(all.clone(), 5), [1, 6, 9, 0, 4]);
+        assert_eq!(worst_and_spread(all.clone(), 1), [1]);
+        let everyone = [1, 6, 9, 3, 0, 2, 4, 5, 7, 8];
+        assert_eq!(worst_and_spread(all.clone(), 10), everyone);
+        assert_eq!(worst_and_spread(all.clone(), 99), everyone);
+        assert!(worst_and_spread(all, 0).is_empty());
+        assert!(worst_and_spread(Vec::new(), 5).is_empty());
+    }
+
+    #[test]
+    fn a_sample_begins_with_what_went_wrong() {
+        // Item 4 lies among the others' class; item 5 has nobody.
+        let embeddings = vec![
+            1.0, 0.0, 0.96, 0.28, 0.0, 1.0, 0.352, 0.936, 0.8, 0.6, -1.0, 0.0,
+        ];
+        let embeddings = Embeddings::new(embeddings, 2).unwrap();
+        let gallery = Gallery::from_parts((embeddings, vec![1, 1, 2, 2, 2, 3]), None);
+        let hits = gallery.sample(2, 3).unwrap();
+        let queries: Vec<ItemId> = hits.iter().map(|hit| hit.query).collect();
+        assert_eq!(queries, [4, 0]);
+        assert_eq!(hits[0].first_hit_rank, Some(2));
+        let found = hits[0].neighbours.iter();
+        let found: Vec<_> = found.map(|(id, n)| (*id, n.relevant)).collect();
+        assert_eq!(found, [(1, false), (3, true), (0, false)]);
+        assert_eq!(gallery.sample(99, 1).unwrap().len(), 5);
+    }
 }

@@ -6,12 +6,12 @@ use super::axis::Axis;
 use super::thin::{means, thin};
 use super::{Curve, Series, number};
 
-const WIDTH: f64 = 400.0;
-const HEIGHT: f64 = 230.0;
-const TOP: f64 = 10.0;
-const BOTTOM: f64 = HEIGHT - 26.0;
+pub(super) const WIDTH: f64 = 400.0;
+pub(super) const HEIGHT: f64 = 230.0;
+pub(super) const TOP: f64 = 10.0;
+pub(super) const BOTTOM: f64 = HEIGHT - 26.0;
 /// About the width of a character of the charts' type.
-const CHARACTER: f64 = 6.3;
+pub(super) const CHARACTER: f64 = 6.3;
 /// The least distance between the base lines of two labels.
 const LINE: f64 = 14.0;
 /// A longer name is cut; the whole one is in the read-out.
@@ -341,12 +341,12 @@ fn summary(curve: &Curve, lines: &[Line<'_>]) -> String {
     words
 }
 
-fn tick(place: f64, label: String) -> Value {
+pub(super) fn tick(place: f64, label: String) -> Value {
     context! { place => pixels(place), label }
 }
 
 /// A tenth of a pixel is as fine as anyone sees.
-fn pixels(value: f64) -> String {
+pub(super) fn pixels(value: f64) -> String {
     let text = format!("{value:.1}");
     text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
 }

@@ -1,5 +1,5 @@
 //! The page a training run leaves behind: what it reached, how it got there, and what its nearest
-//! neighbours look like.
+//! neighbours look like. Without the rest it is a page of queries and neighbours.
 //!
 //! [`Report::render`] turns plain values into one HTML file that needs nothing else: pictures are
 //! embedded, charts are inline SVG, fonts are the reader's own. It reads on a phone, on paper, and
@@ -7,10 +7,13 @@
 
 mod axis;
 mod chart;
+mod distribution;
+mod gallery;
 mod number;
 mod page;
 mod picture;
 mod thin;
+mod thumbnail;
 
 use std::fmt;
 
@@ -28,6 +31,8 @@ pub struct Report {
     pub metrics: Vec<Metric>,
     /// What happened on the way, a chart each.
     pub curves: Vec<Curve>,
+    /// How similar items of one class are, and items of different ones.
+    pub similarities: Option<Distribution>,
     /// Queries with their nearest neighbours.
     pub gallery: Vec<GalleryRow>,
     /// The configuration that was in force, as TOML.
@@ -45,6 +50,10 @@ pub struct Metric {
     pub name: String,
     /// Its value at the end.
     pub value: f64,
+    /// The ends of its 95 % interval, where it was computed.
+    pub interval: Option<(f64, f64)>,
+    /// Its value on the validation classes, where there are some.
+    pub validation: Option<f64>,
     /// Its value before training, where it was measured.
     pub before: Option<f64>,
 }
@@ -71,6 +80,25 @@ pub struct Series {
     pub points: Vec<(f64, f64)>,
 }
 
+/// How the similarities of two kinds of pairs are distributed, as two histograms over the same bins of
+/// equal width.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Distribution {
+    /// Where the first bin begins.
+    pub low: f64,
+    /// Where the last bin ends.
+    pub high: f64,
+    /// Of pairs within a class: the density in each bin. Densities times the width of a bin add up to
+    /// 1.
+    pub positive: Vec<f64>,
+    /// The same of pairs from different classes, as many bins.
+    pub negative: Vec<f64>,
+    /// Mean similarity within a class.
+    pub positive_mean: f64,
+    /// Mean similarity across classes.
+    pub negative_mean: f64,
+}
+
 /// A query and the items ranked nearest to it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GalleryRow {
@@ -87,7 +115,8 @@ pub struct GalleryRow {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Picture {
     /// The encoded file (PNG, JPEG, WebP or GIF). It goes into the page as it is, so a photograph
-    /// is better handed over as a thumbnail.
+    /// is better handed over as a thumbnail ([`Picture::light`]). In the place of anything else the
+    /// caption is shown.
     pub bytes: Vec<u8>,
     /// What it shows: a class, a file name.
     pub caption: String,
@@ -100,8 +129,8 @@ pub struct Neighbour {
     pub picture: Picture,
     /// Its similarity to the query.
     pub similarity: f32,
-    /// Whether it is a right answer.
-    pub relevant: bool,
+    /// Whether it is a right answer; `None` where that is not known.
+    pub relevant: Option<bool>,
 }
 
 impl Report {

@@ -11,6 +11,15 @@ pub(super) fn percent(share: f64) -> String {
     format!("{}{NARROW_SPACE}%", fixed(share * 100.0, 1))
 }
 
+/// Two shares as a stretch: `62.0–66.2 %`; a dash for what is not a number.
+pub(super) fn percents(low: f64, high: f64) -> String {
+    if !(low.is_finite() && high.is_finite()) {
+        return "–".to_owned();
+    }
+    let [low, high] = [low, high].map(|share| fixed(share * 100.0, 1));
+    format!("{low}–{high}{NARROW_SPACE}%")
+}
+
 /// A difference of shares in percentage points: `+19.1`.
 pub(super) fn points(difference: f64) -> String {
     if !difference.is_finite() {
@@ -107,6 +116,8 @@ mod tests {
     fn shares() {
         assert_eq!(percent(0.6423), "64.2\u{202f}%");
         assert_eq!(percent(f64::NAN), "–");
+        assert_eq!(percents(0.6204, 0.6618), "62.0–66.2\u{202f}%");
+        assert_eq!(percents(0.6204, f64::NAN), "–");
         assert_eq!(points(0.191), "+19.1");
         assert_eq!(points(-0.02), "−2.0");
         assert_eq!(points(-0.000_01), "0.0");

@@ -3,18 +3,14 @@
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, UndefinedBehavior, Value, context};
 
-use super::{GALLERY_FACT, GalleryRow, Metric, Neighbour, Picture, Report, chart, number};
-
-/// Pictures up to this many pixels wide and high are enlarged pixel by pixel.
-const SMALL: u32 = 64;
+use super::{GALLERY_FACT, Metric, Report, chart, distribution, gallery, number};
 
 /// A fact with a longer value takes a line of its own.
 const LONG_FACT: usize = 44;
 
-/// More queries than these make a map too fine to point at.
-const MAP: usize = 200;
-
 pub(super) fn render(report: &Report) -> Result<String, Error> {
+    let similarities = report.similarities.as_ref().and_then(distribution::lay_out);
+    let charts = report.curves.len() + usize::from(similarities.is_some());
     let mut environment = Environment::new();
     environment.set_syntax(
         SyntaxConfig::builder()
@@ -25,6 +21,8 @@ pub(super) fn render(report: &Report) -> Result<String, Error> {
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     // Names that end in .html are escaped.
     environment.add_template("page.html", include_str!("page.html"))?;
+    environment.add_template("distribution.html", include_str!("distribution.html"))?;
+    environment.add_template("gallery.html", include_str!("gallery.html"))?;
     environment.get_template("page.html")?.render(context! {
         style => Value::from_safe_string(include_str!("page.css").to_owned()),
         script => Value::from_safe_string(include_str!("page.js").to_owned()),
@@ -32,10 +30,13 @@ pub(super) fn render(report: &Report) -> Result<String, Error> {
         facts => facts(report),
         metrics => report.metrics.iter().map(metric).collect::<Vec<_>>(),
         compared => report.metrics.iter().any(|metric| before(metric).is_some()),
+        with_intervals => report.metrics.iter().any(|metric| metric.interval.is_some()),
+        validated => report.metrics.iter().any(|metric| metric.validation.is_some()),
         charts => report.curves.iter().map(chart::lay_out).collect::<Vec<_>>(),
+        similarities,
         // Three in a line, unless that would leave one or two holes.
-        in_pairs => matches!(report.curves.len(), 1 | 2 | 4),
-        gallery => (!report.gallery.is_empty()).then(|| gallery(report)),
+        in_pairs => matches!(charts, 1 | 2 | 4),
+        gallery => (!report.gallery.is_empty()).then(|| gallery::lay_out(report)),
         config => config(&report.config),
     })
 }
@@ -68,6 +69,8 @@ fn metric(metric: &Metric) -> Value {
     context! {
         name => metric.name.as_str(),
         value => number::percent(metric.value),
+        interval => metric.interval.map(|(low, high)| number::percents(low, high)),
+        validation => metric.validation.map(number::percent),
         bar => finite.then(|| share(metric.value)),
         before => before.map(number::percent),
         tick => before.map(share),
@@ -80,113 +83,9 @@ fn metric(metric: &Metric) -> Value {
     }
 }
 
-fn gallery(report: &Report) -> Value {
-    let rows = &report.gallery;
-    let depth = rows
-        .iter()
-        .map(|row| row.neighbours.len())
-        .max()
-        .unwrap_or(0);
-    let at_first = rows.iter().filter(|row| first_hit(row) == Some(1)).count();
-    let within = rows
-        .iter()
-        .filter(|row| first_hit(row).is_some_and(|rank| rank <= depth))
-        .count();
-    let pictures = rows.iter().flat_map(|row| {
-        std::iter::once(&row.query).chain(row.neighbours.iter().map(|n| &n.picture))
-    });
-    let about = report.facts.iter().find(|(name, _)| name == GALLERY_FACT);
-    context! {
-        about => about.map(|(_, sentence)| sentence),
-        heading => heading(rows.len(), depth),
-        count => rows.len(),
-        depth,
-        at_first,
-        missed => rows.len() - at_first,
-        within,
-        small => pictures.into_iter().all(is_small),
-        map => (rows.len() <= MAP && depth > 0).then(|| map(rows, depth)),
-        rows => rows.iter().map(row).collect::<Vec<_>>(),
-    }
-}
-
-fn heading(queries: usize, depth: usize) -> String {
-    let queries = match queries {
-        1 => "One query".to_owned(),
-        _ => format!("{queries} queries, each"),
-    };
-    match depth {
-        1 => format!("{queries} with its nearest neighbour"),
-        _ => format!("{queries} with its {depth} nearest neighbours"),
-    }
-}
-
-fn is_small(picture: &Picture) -> bool {
-    picture
-        .size()
-        .is_some_and(|(width, height)| width.max(height) <= SMALL)
-}
-
-/// The rank as given, or as the neighbours shown tell it.
-fn first_hit(row: &GalleryRow) -> Option<usize> {
-    let shown = row
-        .neighbours
-        .iter()
-        .position(|neighbour| neighbour.relevant);
-    row.first_hit_rank.or(shown.map(|at| at + 1))
-}
-
-fn row(row: &GalleryRow) -> Value {
-    let rank = first_hit(row);
-    context! {
-        query => picture(&row.query),
-        at_first => rank == Some(1),
-        verdict => match rank {
-            Some(1) => "right at rank 1".to_owned(),
-            Some(rank) => format!("first right at rank {}", number::fixed(rank as f64, 0)),
-            None => "none right".to_owned(),
-        },
-        neighbours => row.neighbours.iter().map(neighbour).collect::<Vec<_>>(),
-    }
-}
-
-fn neighbour(neighbour: &Neighbour) -> Value {
-    context! {
-        picture => picture(&neighbour.picture),
-        relevant => neighbour.relevant,
-        similarity => if neighbour.similarity.is_finite() {
-            number::fixed(f64::from(neighbour.similarity), 3)
-        } else {
-            "–".to_owned()
-        },
-    }
-}
-
-fn picture(picture: &Picture) -> Value {
-    context! {
-        caption => picture.caption.as_str(),
-        src => picture.data_uri().map(Value::from_safe_string),
-        crisp => is_small(picture),
-    }
-}
-
-/// The gallery at a glance: a column a query, a cell a rank.
-fn map(rows: &[GalleryRow], depth: usize) -> Value {
-    let column = |(at, row): (usize, &GalleryRow)| {
-        let cells: Vec<bool> = row.neighbours.iter().map(|n| n.relevant).collect();
-        let right = cells.iter().filter(|&&right| right).count();
-        context! {
-            number => at + 1,
-            words => format!("{}: {right} of {} right", row.query.caption, cells.len()),
-            cells,
-        }
-    };
-    context! { columns => rows.iter().enumerate().map(column).collect::<Vec<_>>(), depth }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Curve, Series};
+    use super::super::{Curve, Distribution, GalleryRow, Neighbour, Picture, Series};
     use super::*;
 
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x20\0\0\0\x20";
@@ -202,7 +101,7 @@ mod tests {
         Neighbour {
             picture: shown(caption),
             similarity: 0.5,
-            relevant,
+            relevant: Some(relevant),
         }
     }
 
@@ -228,6 +127,8 @@ mod tests {
             metrics: vec![Metric {
                 name: "recall@1".into(),
                 value: 0.642,
+                interval: Some((0.6204, 0.6618)),
+                validation: Some(0.703),
                 before: Some(0.451),
             }],
             curves: vec![Curve {
@@ -239,6 +140,14 @@ mod tests {
                     points,
                 }],
             }],
+            similarities: Some(Distribution {
+                low: 0.0,
+                high: 1.0,
+                positive: vec![0.0, 1.0, 3.0, 0.0],
+                negative: vec![3.0, 1.0, 0.0, 0.0],
+                positive_mean: 0.61,
+                negative_mean: 0.21,
+            }),
             gallery: queries(),
             config: "[data]\nspec = \"emoji\"\n".into(),
         };
@@ -285,7 +194,11 @@ mod tests {
     fn verdicts_come_from_the_ranks() {
         let page = page(|_| {});
         assert!(page.contains("4 queries, each with its 2 nearest neighbours"));
-        assert!(page.contains("1 of 4 have a right picture first, 2 among the first 2."));
+        assert!(
+            page.contains(
+                "Of those shown, 1 of 4 have a right picture first, 2 among the first 2."
+            )
+        );
         for verdict in [
             "right at rank 1<",
             "first right at rank 2<",
@@ -303,7 +216,9 @@ mod tests {
         let sentence = "Queries from classes never seen in training.";
         let page = page(|report| report.facts.push((GALLERY_FACT.into(), sentence.into())));
         assert_eq!(page.matches(sentence).count(), 1);
-        assert!(page.contains(&format!("<p class=\"about\">{sentence} 1 of 4")));
+        assert!(page.contains(&format!(
+            "<p class=\"about\">{sentence} Of those shown, 1 of 4"
+        )));
     }
 
     #[test]
@@ -317,6 +232,8 @@ mod tests {
         let page = page(|report| {
             report.metrics[0].value = f64::NAN;
             report.metrics[0].before = Some(f64::INFINITY);
+            report.metrics[0].interval = Some((f64::NAN, f64::NAN));
+            report.metrics[0].validation = Some(f64::NAN);
             report.gallery[0].neighbours[0].similarity = f32::NAN;
         });
         assert!(!page.contains("NaN") && !page.contains("inf"));
@@ -331,7 +248,66 @@ mod tests {
             report.gallery[0].query.bytes = b"no picture".to_vec();
         });
         assert!(page.contains("One query with its 0 nearest neighbours"));
-        assert!(page.contains("no preview"));
+        assert!(page.contains("<span class=\"blank\">cup</span>"));
+    }
+
+    #[test]
+    fn columns_are_there_where_they_have_something_to_say() {
+        let all = page(|_| {});
+        for words in ["62.0–66.2", "70.3", "interval</th>", ">validation</th>"] {
+            assert!(all.contains(words), "{words}");
+        }
+        let bare = page(|report| {
+            report.metrics[0].interval = None;
+            report.metrics[0].validation = None;
+        });
+        assert!(!bare.contains("interval</th>") && !bare.contains(">validation</th>"));
+        assert_eq!(
+            all.matches("</td>").count(),
+            bare.matches("</td>").count() + 2
+        );
+    }
+
+    #[test]
+    fn similarities_are_a_chart_with_means_and_overlap() {
+        let all = page(|_| {});
+        assert_eq!(all.matches("<path class=\"area").count(), 2);
+        for words in [
+            "same class, mean 0.61",
+            "other classes, mean 0.21",
+            "overlap 25.0",
+        ] {
+            assert!(all.contains(words), "{words}");
+        }
+        let alone = page(|report| report.curves.clear());
+        assert!(alone.contains("<h2 id=\"curves\">Similarities</h2>"));
+        assert!(!page(|report| report.similarities = None).contains("<path class=\"area"));
+    }
+
+    #[test]
+    fn where_nothing_is_known_to_be_right_nothing_is_marked() {
+        let page = page(|report| {
+            report.gallery.truncate(2);
+            for row in &mut report.gallery {
+                row.first_hit_rank = None;
+                for neighbour in &mut row.neighbours {
+                    neighbour.relevant = None;
+                }
+            }
+        });
+        assert!(page.contains("2 queries, each with its 2 nearest neighbours"));
+        assert_eq!(page.matches("<li ").count(), 4);
+        for words in [
+            "Of those shown",
+            "class=\"legend\"><span><svg",
+            "class=\"map\"",
+            "class=\"filter\"",
+            "none right",
+            "aria-label=\"right\"",
+            "aria-label=\"wrong\"",
+        ] {
+            assert!(!page.contains(words), "{words}");
+        }
     }
 
     #[test]

@@ -1,21 +1,15 @@
 //! Fills the report of a finished run.
 
-use std::io::Cursor;
-
-use image::ImageFormat;
-use recall_data::{Dataset, ItemId, Split, decode_rgb};
+use recall_data::{Dataset, ItemId, Split};
+use recall_eval::{Evaluation, Interval};
 
 use super::TrainingRun;
-use super::records::Records;
+use super::records::{Judged, Records};
 use crate::judge::Hit;
-use crate::report::{Curve, GALLERY_FACT, GalleryRow, Metric, Neighbour, Picture, Report, Series};
+use crate::report::{
+    Curve, Distribution, GALLERY_FACT, GalleryRow, Metric, Neighbour, Picture, Report, Series,
+};
 use crate::{RunConfig, RunError};
-
-/// Files above this size are shown as thumbnails, to keep the page light.
-const INLINE_BYTES: usize = 16 << 10;
-
-/// Longest side of a thumbnail, in pixels: twice what is shown, for dense screens.
-const THUMBNAIL: u32 = 200;
 
 /// What a run came to.
 pub(super) struct Outcome<'a> {
@@ -25,6 +19,12 @@ pub(super) struct Outcome<'a> {
     pub parameters: usize,
     pub training_seconds: f64,
     pub records: &'a Records,
+    /// 95 % intervals of the metrics of the last evaluation, in their order; empty for none.
+    pub intervals: Vec<Interval>,
+    /// The metrics of the same model on the validation classes.
+    pub validation: Option<&'a Evaluation>,
+    /// Of the test images.
+    pub similarities: Option<Distribution>,
     pub hits: Vec<Hit>,
 }
 
@@ -34,8 +34,9 @@ pub(super) fn report(outcome: &Outcome<'_>) -> Result<Report, RunError> {
     Ok(Report {
         title: format!("{} · {} · {time}", outcome.dataset.name(), outcome.backend),
         facts: facts(outcome, config, &time),
-        metrics: metrics(outcome.records),
+        metrics: metrics(outcome),
         curves: curves(outcome.records),
+        similarities: outcome.similarities.clone(),
         gallery: rows(outcome.dataset, &outcome.hits)?,
         config: config.to_toml(),
     })
@@ -44,10 +45,8 @@ pub(super) fn report(outcome: &Outcome<'_>) -> Result<Report, RunError> {
 fn facts(outcome: &Outcome<'_>, config: &RunConfig, time: &str) -> Vec<(String, String)> {
     let records = outcome.records;
     let images: usize = records.steps.iter().map(|step| step.images).sum();
-    let queries = records
-        .evaluations
-        .last()
-        .map_or(0, |last| last.evaluation.queries);
+    let last = records.of(Judged::Test).next_back();
+    let queries = last.map_or(0, |last| last.evaluation.queries);
     let skipped: usize = records.steps.iter().map(|step| step.skipped).sum();
     let mut facts = vec![
         ("data set", config.data.to_string()),
@@ -71,11 +70,12 @@ fn facts(outcome: &Outcome<'_>, config: &RunConfig, time: &str) -> Vec<(String, 
         (
             GALLERY_FACT,
             format!(
-                "Queries {}, spread evenly over the test images, the hardest first.",
+                "Queries {}: {}.",
                 match has_seen_classes(outcome.dataset) {
                     true => "from the test images",
                     false => "from classes never seen in training",
-                }
+                },
+                choice(outcome.hits.len()),
             ),
         ),
     ];
@@ -94,6 +94,18 @@ fn facts(outcome: &Outcome<'_>, config: &RunConfig, time: &str) -> Vec<(String, 
         .collect()
 }
 
+/// How [`Gallery::sample`](crate::judge::Gallery::sample) came to so many queries.
+pub(crate) fn choice(queries: usize) -> String {
+    let worst = match queries.div_ceil(2) {
+        1 => "the one whose first right answer comes last".to_owned(),
+        many => format!("the {many} whose first right answer comes last"),
+    };
+    match queries / 2 {
+        0 => worst,
+        others => format!("{worst}, then {others} spread evenly over the others"),
+    }
+}
+
 /// Whether a class has both training and test images.
 fn has_seen_classes(dataset: &Dataset) -> bool {
     let mut trained = vec![false; dataset.class_names().len()];
@@ -104,17 +116,22 @@ fn has_seen_classes(dataset: &Dataset) -> bool {
     test.into_iter().any(|label| trained[label as usize])
 }
 
-fn metrics(records: &Records) -> Vec<Metric> {
-    let before = records.evaluations.first().filter(|first| first.step == 0);
-    let Some(last) = records.evaluations.last() else {
+fn metrics(outcome: &Outcome<'_>) -> Vec<Metric> {
+    let records = outcome.records;
+    let mut tests = records.of(Judged::Test);
+    let Some(last) = tests.next_back() else {
         return Vec::new();
     };
+    let before = tests.next().filter(|first| first.step == 0);
     last.evaluation
         .values
         .iter()
-        .map(|&(metric, value)| Metric {
+        .enumerate()
+        .map(|(at, &(metric, value))| Metric {
             name: metric.to_string(),
             value,
+            interval: (outcome.intervals.get(at)).map(|&Interval { low, high }| (low, high)),
+            validation: outcome.validation.and_then(|of| of.get(metric)),
             before: before.and_then(|before| before.evaluation.get(metric)),
         })
         .collect()
@@ -137,41 +154,50 @@ fn curves(records: &Records) -> Vec<Curve> {
         name: name.to_owned(),
         points,
     };
-    let names = records
-        .evaluations
-        .first()
-        .map(|first| &first.evaluation.values);
-    let recall = names
-        .into_iter()
-        .flatten()
-        .map(|&(metric, _)| {
+    let judged = |split: Judged| {
+        let first = records.of(split).next();
+        let names = first.map(|first| &first.evaluation.values);
+        let series = names.into_iter().flatten().map(|&(metric, _)| {
             let points = records
-                .evaluations
-                .iter()
+                .of(split)
                 .filter_map(|at| Some((at.epoch as f64, at.evaluation.get(metric)?)))
                 .collect();
             line(&metric.to_string(), points)
-        })
-        .collect();
-    vec![
-        curve("On the test images", "epoch", recall),
+        });
+        series.collect::<Vec<_>>()
+    };
+    let mut curves = Vec::new();
+    for (split, title) in [
+        (Judged::Validation, "On the validation classes"),
+        (Judged::Test, "On the test images"),
+    ] {
+        // A single judgement is in the table, and no curve.
+        if records.of(split).nth(1).is_some() {
+            curves.push(curve(title, "epoch", judged(split)));
+        }
+    }
+    curves.extend([
         curve(
             "Loss (1 − soft recall of the batch)",
             "step",
             vec![line("loss", by_step(|s| s.loss))],
         ),
         curve(
+            "Length of the gradient",
+            "step",
+            vec![line("length", by_step(|s| s.gradient_norm))],
+        ),
+        curve(
             "Learning rate",
             "step",
             vec![line("rate", by_step(|s| Some(s.learning_rate)))],
         ),
-    ]
+    ]);
+    curves
 }
 
 fn rows(dataset: &Dataset, hits: &[Hit]) -> Result<Vec<GalleryRow>, RunError> {
-    let mut hits: Vec<&Hit> = hits.iter().collect();
-    hits.sort_by_key(|hit| std::cmp::Reverse(hit.first_hit_rank));
-    hits.into_iter()
+    hits.iter()
         .map(|hit| {
             let neighbours = hit
                 .neighbours
@@ -180,7 +206,7 @@ fn rows(dataset: &Dataset, hits: &[Hit]) -> Result<Vec<GalleryRow>, RunError> {
                     Ok(Neighbour {
                         picture: picture(dataset, id)?,
                         similarity: neighbour.similarity,
-                        relevant: neighbour.relevant,
+                        relevant: Some(neighbour.relevant),
                     })
                 })
                 .collect::<Result<_, RunError>>()?;
@@ -194,21 +220,10 @@ fn rows(dataset: &Dataset, hits: &[Hit]) -> Result<Vec<GalleryRow>, RunError> {
 }
 
 fn picture(dataset: &Dataset, id: ItemId) -> Result<Picture, RunError> {
-    let item = &dataset.items()[id];
-    let mut bytes = dataset.read(id)?.into_owned();
-    if bytes.len() > INLINE_BYTES {
-        let full = decode_rgb(&bytes, &item.name)?;
-        let small = image::DynamicImage::ImageRgb8(full).thumbnail(THUMBNAIL, THUMBNAIL);
-        let mut encoded = Cursor::new(Vec::new());
-        // An image that cannot be encoded again is shown as it is.
-        if small.write_to(&mut encoded, ImageFormat::Jpeg).is_ok() {
-            bytes = encoded.into_inner();
-        }
-    }
-    Ok(Picture {
-        bytes,
-        caption: dataset.class_names()[item.class as usize].clone(),
-    })
+    let item = dataset.item(id)?;
+    let bytes = item.encoded_bytes()?.into_owned();
+    let class = dataset.class_names()[item.class as usize].clone();
+    Ok(Picture::light(bytes, &item.name, class)?)
 }
 
 /// Seconds as a person would say them.

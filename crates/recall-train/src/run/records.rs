@@ -6,6 +6,7 @@ use recall_eval::Evaluation;
 use serde::{Deserialize, Serialize};
 
 use super::RunFolder;
+use super::tensorboard::EventWriter;
 use crate::RunError;
 
 /// What is known of a training step.
@@ -61,10 +62,11 @@ pub enum Judged {
     Test,
 }
 
-/// `metrics.jsonl`, a line a record, and the same in memory for the report.
+/// `metrics.jsonl`, a line a record; the same for TensorBoard, and in memory for the report.
 pub(crate) struct Records {
     path: PathBuf,
     file: File,
+    events: EventWriter,
     lines: usize,
     pub(crate) steps: Vec<StepRecord>,
     pub(crate) evaluations: Vec<EvaluationRecord>,
@@ -87,6 +89,7 @@ impl Records {
         Ok(Self {
             path,
             file,
+            events: EventWriter::create(folder.path(), 0)?,
             lines: 0,
             steps: Vec::new(),
             evaluations: Vec::new(),
@@ -95,7 +98,11 @@ impl Records {
 
     /// Goes on after the first `lines` lines: what a run wrote after its last checkpoint is dropped,
     /// since it is done again.
-    pub(crate) fn resume(folder: &RunFolder, lines: usize) -> Result<Self, RunError> {
+    pub(crate) fn resume(
+        folder: &RunFolder,
+        lines: usize,
+        first_step: u64,
+    ) -> Result<Self, RunError> {
         let path = folder.path().join(METRICS);
         let text = fs::read_to_string(&path).map_err(RunError::file("read", &path))?;
         let whole = text
@@ -121,10 +128,17 @@ impl Records {
         Ok(Self {
             path,
             file,
+            events: EventWriter::create(folder.path(), first_step)?,
             lines,
             steps,
             evaluations,
         })
+    }
+
+    /// The evaluations of some images, in the order of epochs.
+    pub(crate) fn of(&self, split: Judged) -> impl DoubleEndedIterator<Item = &EvaluationRecord> {
+        let evaluations = self.evaluations.iter();
+        evaluations.filter(move |record| record.split == split)
     }
 
     /// Lines written.
@@ -134,12 +148,39 @@ impl Records {
 
     pub(crate) fn step(&mut self, record: StepRecord) -> Result<(), RunError> {
         self.line(&Record::Step(record.clone()))?;
+        let values = [
+            ("train/loss", record.loss),
+            ("train/recall", record.recall),
+            ("train/gradient_norm", record.gradient_norm),
+            ("train/similarity", record.similarity),
+            ("train/learning_rate", Some(record.learning_rate)),
+            ("train/seconds", Some(record.seconds)),
+        ];
+        let values: Vec<(&str, f64)> = values
+            .into_iter()
+            .filter_map(|(tag, value)| Some((tag, value?)))
+            .collect();
+        // As evaluations are: by the steps that were taken then.
+        self.events.scalar(record.step + 1, &values)?;
         self.steps.push(record);
         Ok(())
     }
 
     pub(crate) fn evaluation(&mut self, record: EvaluationRecord) -> Result<(), RunError> {
         self.line(&Record::Evaluation(record.clone()))?;
+        let split = match record.split {
+            Judged::Validation => "validation",
+            Judged::Test => "test",
+        };
+        let values = record.evaluation.values.iter();
+        let values: Vec<(String, f64)> = values
+            .map(|(metric, value)| (format!("{split}/{metric}"), *value))
+            .collect();
+        let values: Vec<(&str, f64)> = values
+            .iter()
+            .map(|(tag, value)| (tag.as_str(), *value))
+            .collect();
+        self.events.scalar(record.step, &values)?;
         self.evaluations.push(record);
         Ok(())
     }
@@ -230,14 +271,14 @@ mod tests {
         records.file.write_all(b"{\"kind\":\"st").unwrap();
         drop(records);
 
-        let mut records = Records::resume(&folder, lines).unwrap();
+        let mut records = Records::resume(&folder, lines, 2).unwrap();
         assert_eq!(records.steps, [step(0), step(1)]);
         assert_eq!(records.evaluations, [evaluation()]);
         records.step(step(2)).unwrap();
         assert_eq!(fs::read(&records.path).unwrap(), straight);
         assert_eq!(records.lines(), 4);
 
-        let refusal = Records::resume(&folder, 9).err().unwrap().to_string();
+        let refusal = Records::resume(&folder, 9, 2).err().unwrap().to_string();
         assert!(refusal.contains("4 lines, and had 9"), "{refusal}");
     }
 }

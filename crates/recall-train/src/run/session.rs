@@ -9,7 +9,7 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor, TensorData};
 use recall_data::random::{Key, Purpose};
 use recall_data::{Batch, BatchSampler, Dataset, ItemId, Loader};
-use recall_eval::{Embeddings, Evaluation};
+use recall_eval::{Bootstrap, Embeddings, Policy, Scores, Units};
 use recall_loss::{LossError, Mixup, RecallAtKLoss, RecallBackend};
 
 use super::checkpoint::{Best, Checkpoint, CheckpointState, Checkpoints, Contents};
@@ -307,13 +307,14 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         let epoch = self.parts.state.epoch;
         let model = result(trainee);
         if self.config().evaluation.test_during_training {
-            let (evaluation, _) = self.evaluate(&model, Judged::Test, epoch)?;
-            self.parts.state.judged(&evaluation);
+            let (scores, _) = self.evaluate(&model, Judged::Test, epoch)?;
+            self.parts.state.judged(&scores.evaluation());
         }
         if self.parts.items.validation.is_empty() {
             return Ok(());
         }
-        let (evaluation, _) = self.evaluate(&model, Judged::Validation, epoch)?;
+        let (scores, _) = self.evaluate(&model, Judged::Validation, epoch)?;
+        let evaluation = scores.evaluation();
         let state = &mut self.parts.state;
         state.judged(&evaluation);
         let value = evaluation.get(self.parts.run.config.evaluation.selecting());
@@ -336,20 +337,21 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         model: &Network<B::InnerBackend>,
         split: Judged,
         epoch: u64,
-    ) -> Result<(Evaluation, Gallery), RunError> {
+    ) -> Result<(Scores, Gallery), RunError> {
         let start = Instant::now();
         let gallery = self.gallery(model, split)?;
-        let evaluation = gallery.evaluate(&metrics(&self.config().evaluation.ks))?;
+        let metrics = metrics(&self.config().evaluation.ks);
+        let scores = Scores::new(&gallery.retrieval()?.ranks()?, &metrics, Policy::default())?;
         let record = EvaluationRecord {
             split,
             epoch,
             step: self.parts.state.step,
-            evaluation: evaluation.clone(),
+            evaluation: scores.evaluation(),
             seconds: start.elapsed().as_secs_f64(),
         };
         self.parts.records.evaluation(record.clone())?;
         self.parts.progress.evaluated(&record);
-        Ok((evaluation, gallery))
+        Ok((scores, gallery))
     }
 
     fn gallery(
@@ -429,8 +431,10 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             None => (result(&trainee), epoch),
         };
         drop(trainee);
-        let (evaluation, gallery) = self.evaluate(&model, Judged::Test, epoch)?;
+        let (scores, gallery) = self.evaluate(&model, Judged::Test, epoch)?;
         let parts = &self.parts;
+        let mut of_validation = parts.records.of(Judged::Validation);
+        let validation = of_validation.find(|record| record.epoch == epoch);
         let report = gallery::report(&Outcome {
             run: parts.run,
             dataset: parts.loaders.eval.dataset(),
@@ -438,17 +442,20 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             parameters,
             training_seconds: parts.state.training_seconds,
             records: &parts.records,
+            intervals: Bootstrap::default().intervals(&scores, Units::Queries)?,
+            validation: validation.map(|record| &record.evaluation),
+            similarities: gallery.similarities()?,
             hits: gallery.sample(self.config().evaluation.gallery, 8)?,
         })?;
-        let report = parts
-            .folder
-            .write("report.html", report.render()?.as_bytes())?;
+        let page = report.render()?;
+        let report = parts.folder.write("report.html", page.as_bytes())?;
+        let training_seconds = parts.state.training_seconds;
         self.parts.progress.end();
         Ok(Finished {
-            evaluation,
+            evaluation: scores.evaluation(),
             epoch,
             report,
-            training_seconds: self.parts.state.training_seconds,
+            training_seconds,
         })
     }
 }
