@@ -8,7 +8,7 @@ mod tensorboard;
 
 pub use checkpoint::{Checkpoint, CheckpointState};
 pub use folder::RunFolder;
-pub(crate) use gallery::duration;
+pub(crate) use gallery::{choice, duration};
 pub use records::{EvaluationRecord, Progress, StepRecord};
 
 use std::path::PathBuf;
