@@ -1,8 +1,10 @@
-//! The command line: train, judge a trained model, embed images with it, check a data set.
+//! The command line: train, judge a trained model, embed images with it and show what they find,
+//! check a data set.
 
 mod check;
 mod embed;
 mod eval;
+mod gallery;
 mod interrupt;
 mod terminal;
 mod train;
@@ -35,6 +37,8 @@ enum Command {
     Eval(Box<eval::EvalArgs>),
     /// Write the embeddings of a data set's images to a file.
     Embed(embed::EmbedArgs),
+    /// Show what images find in an index of embeddings, as a page of pictures.
+    Gallery(gallery::GalleryArgs),
     /// Look at a data set: what is missing, broken, twice there or not as published.
     Check(check::CheckArgs),
 }
@@ -101,6 +105,7 @@ pub fn main() -> ExitCode {
         Some(Command::Train(args)) => args.run().map(done),
         Some(Command::Eval(args)) => args.run().map(done),
         Some(Command::Embed(args)) => args.run().map(done),
+        Some(Command::Gallery(args)) => args.run().map(done),
         Some(Command::Check(args)) => args.run(),
     };
     match result {

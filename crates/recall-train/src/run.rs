@@ -11,7 +11,7 @@ mod tensorboard;
 
 pub use checkpoint::{Best, Checkpoint, CheckpointState};
 pub use folder::RunFolder;
-pub(crate) use gallery::duration;
+pub(crate) use gallery::{choice, duration};
 pub use progress::Progress;
 pub use records::{EvaluationRecord, Judged, StepRecord};
 

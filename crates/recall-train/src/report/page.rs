@@ -30,7 +30,7 @@ pub(super) fn render(report: &Report) -> Result<String, Error> {
         facts => facts(report),
         metrics => report.metrics.iter().map(metric).collect::<Vec<_>>(),
         compared => report.metrics.iter().any(|metric| before(metric).is_some()),
-        with_intervals => report.metrics.iter().any(|metric| metric.interval.is_some()),
+        with_intervals => report.metrics.iter().any(|metric| interval(metric).is_some()),
         validated => report.metrics.iter().any(|metric| metric.validation.is_some()),
         charts => report.curves.iter().map(chart::lay_out).collect::<Vec<_>>(),
         similarities,
@@ -62,6 +62,11 @@ fn before(metric: &Metric) -> Option<f64> {
     metric.before.filter(|before| before.is_finite())
 }
 
+fn interval(metric: &Metric) -> Option<String> {
+    let (low, high) = metric.interval?;
+    (low.is_finite() && high.is_finite()).then(|| number::percents(low, high))
+}
+
 fn metric(metric: &Metric) -> Value {
     let share = |value: f64| format!("{:.2}", value.clamp(0.0, 1.0) * 100.0);
     let finite = metric.value.is_finite();
@@ -69,7 +74,7 @@ fn metric(metric: &Metric) -> Value {
     context! {
         name => metric.name.as_str(),
         value => number::percent(metric.value),
-        interval => metric.interval.map(|(low, high)| number::percents(low, high)),
+        interval => interval(metric),
         validation => metric.validation.map(number::percent),
         bar => finite.then(|| share(metric.value)),
         before => before.map(number::percent),

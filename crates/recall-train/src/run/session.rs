@@ -433,8 +433,10 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         drop(trainee);
         let (scores, gallery) = self.evaluate(&model, Judged::Test, epoch)?;
         let parts = &self.parts;
-        let mut of_validation = parts.records.of(Judged::Validation);
-        let validation = of_validation.find(|record| record.epoch == epoch);
+        let validation = parts
+            .records
+            .of(Judged::Validation)
+            .find(|record| record.epoch == epoch);
         let report = gallery::report(&Outcome {
             run: parts.run,
             dataset: parts.loaders.eval.dataset(),

@@ -1,0 +1,382 @@
+//! Any images against any index of embeddings, as a page of pictures.
+
+mod images;
+mod index;
+mod pictures;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{bail, ensure};
+use burn::tensor::backend::AutodiffBackend;
+use clap::Args;
+use recall_data::{CorruptPolicy, DataSpec, Dataset, ItemId, Split};
+use recall_eval::{Embeddings, Neighbour as Found, Retrieval, nearest};
+use recall_loss::RecallBackend;
+
+use super::terminal::Terminal;
+use crate::backend::OnBackend;
+use crate::embed::{embed_each, items_of};
+use crate::judge::Gallery;
+use crate::report::{GALLERY_FACT, GalleryRow, Neighbour, Picture, Report};
+use crate::run::{Checkpoint, choice};
+use crate::{BackendName, Loading, RunError};
+use index::Index;
+use pictures::Pictures;
+
+/// Options of a page of queries and their nearest neighbours.
+#[derive(Debug, Args)]
+pub(super) struct GalleryArgs {
+    /// The embeddings to search in, as `embed` wrote them: NAME.npy or NAME.safetensors, the names of
+    /// the images in NAME.txt and, where they are known, their classes in NAME.labels.npy.
+    #[arg(long, value_name = "FILE")]
+    index: PathBuf,
+    /// The data set whose images the index names. Without it: that of the checkpoint, or emoji. Names
+    /// that are not in it are taken for files.
+    #[arg(long, value_name = "SPEC")]
+    index_data: Option<DataSpec>,
+    /// Images to search with: files, and folders with all that is in them. Without it: images of the
+    /// index itself.
+    #[arg(long, value_name = "PATH", num_args = 1.., requires = "checkpoint")]
+    images: Vec<PathBuf>,
+    /// The folder of a run, or of one of its checkpoints: the model that made the index, for --images.
+    #[arg(long, value_name = "DIR")]
+    checkpoint: Option<PathBuf>,
+    /// Neighbours of each query.
+    #[arg(long, value_name = "K", default_value_t = 10)]
+    neighbours: usize,
+    /// Queries at most: spread evenly; of an index with classes, half of them the worst.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    count: usize,
+    /// Where to write the page.
+    #[arg(long, value_name = "FILE", default_value = "gallery.html")]
+    output: PathBuf,
+    /// Replace the page if it is there.
+    #[arg(long)]
+    force: bool,
+    /// Where to compute: auto, cuda, wgpu, flex (CPU) or ndarray (CPU, slow reference).
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    backend: BackendName,
+    /// Threads that decode images; 0 takes one for each core. Results do not depend on it.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    /// Leave out images that cannot be read, and count them, instead of stopping at the first.
+    #[arg(long)]
+    skip_corrupt: bool,
+    /// Print results only, no progress.
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// Queries with what they found in the index, and a sentence about which queries these are.
+struct Searched {
+    rows: Vec<GalleryRow>,
+    about: String,
+}
+
+impl GalleryArgs {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        ensure!(self.neighbours > 0, "--neighbours must be at least 1");
+        ensure!(self.count > 0, "--count must be at least 1");
+        self.check_output()?;
+        let mut terminal = Terminal::new(self.quiet);
+        let checkpoint = (self.checkpoint.as_deref())
+            .map(Checkpoint::open)
+            .transpose()?;
+        let index = Index::open(&self.index, &mut terminal)?;
+        let pictures = self.pictures(&index, checkpoint.as_ref(), &mut terminal)?;
+        let searched = match (&self.images[..], &checkpoint) {
+            ([_, ..], Some(checkpoint)) => {
+                self.search_images(&index, &pictures, checkpoint, &mut terminal)?
+            }
+            ([_, ..], None) => bail!("--images needs the model that made the index: --checkpoint"),
+            ([], _) => self.search_index(&index, &pictures)?,
+        };
+
+        let queries = searched.rows.len();
+        let report = self.page(&index, checkpoint.as_ref(), searched);
+        fs::write(&self.output, report.render()?).map_err(RunError::file("write", &self.output))?;
+        println!(
+            "{queries} {} in {} images",
+            match queries {
+                1 => "query",
+                _ => "queries",
+            },
+            index.names.len()
+        );
+        match pictures.missing() {
+            0 => {}
+            1 => println!("1 picture was not found and is shown as its name"),
+            many => println!("{many} pictures were not found and are shown as their names"),
+        }
+        println!("gallery  {}", self.output.display());
+        Ok(())
+    }
+
+    /// Before anything is computed: a page that cannot be written should not be a surprise at the end.
+    fn check_output(&self) -> anyhow::Result<()> {
+        let output = self.output.display();
+        ensure!(
+            !self.output.is_dir(),
+            "{output} is a folder: choose another --output"
+        );
+        ensure!(
+            self.force || !self.output.exists(),
+            "{output} is there already: choose another --output, or --force to replace it"
+        );
+        let folder = match self.output.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        ensure!(
+            folder.is_dir(),
+            "there is no folder {} for {output}: make it first",
+            folder.display()
+        );
+        Ok(())
+    }
+
+    /// The data set of the checkpoint may be elsewhere today; only one that was asked for must be there.
+    fn pictures(
+        &self,
+        index: &Index,
+        checkpoint: Option<&Checkpoint>,
+        terminal: &mut Terminal,
+    ) -> anyhow::Result<Pictures> {
+        let dataset = match &self.index_data {
+            Some(spec) => Some(spec.index()?),
+            None => {
+                let spec = checkpoint.map_or(&DataSpec::Emoji, |of| &of.config.data);
+                spec.index()
+                    .map_err(|error| {
+                        terminal.say(&format!("names are taken for files, as {error}"));
+                    })
+                    .ok()
+            }
+        };
+        Ok(Pictures::new(dataset, &index.names))
+    }
+
+    fn search_images(
+        &self,
+        index: &Index,
+        pictures: &Pictures,
+        checkpoint: &Checkpoint,
+        terminal: &mut Terminal,
+    ) -> anyhow::Result<Searched> {
+        let (of_index, of_model) = (index.embeddings.dim(), checkpoint.config.model.dim);
+        ensure!(
+            of_index == of_model,
+            "the embeddings in {} have {of_index} numbers and those of the model in {} {of_model}: \
+             write the index with the same checkpoint",
+            self.index.display(),
+            checkpoint.path().display(),
+        );
+        let files = images::find(&self.images)?;
+        let given = files.len();
+        let chosen = spread(given, self.count).map(|at| files[at].clone());
+        let dataset = Arc::new(images::data_set(chosen.collect())?);
+        let loading = Loading {
+            threads: self.threads,
+            corrupt: match self.skip_corrupt {
+                true => CorruptPolicy::Skip,
+                false => CorruptPolicy::Error,
+            },
+        };
+        let (queries, kept) = self.backend.run(EmbedJob {
+            checkpoint,
+            dataset: &dataset,
+            loading,
+            terminal,
+        })??;
+        let asked = dataset.items().len();
+        if kept.len() < asked {
+            terminal.warn(&format!("{} images could not be read", asked - kept.len()));
+        }
+        ensure!(
+            !kept.is_empty(),
+            "none of the {asked} images could be read, so there is nothing to search with"
+        );
+        let queries = Embeddings::new(queries, of_model)?;
+        let nothing = vec![Vec::new(); kept.len()];
+        let retrieval =
+            Retrieval::query_against_gallery_with(&queries, &index.embeddings, nothing)?;
+        let all: Vec<usize> = (0..kept.len()).collect();
+        let found = nearest(&retrieval, &all, self.neighbours)?;
+        let row = |(&id, found): (&ItemId, &Vec<Found>)| -> anyhow::Result<GalleryRow> {
+            let item = dataset.item(id)?;
+            let bytes = item.encoded_bytes()?.into_owned();
+            Ok(GalleryRow {
+                query: Picture::light(bytes, &item.name, item.name.clone())?,
+                neighbours: neighbours(pictures, index, found, false),
+                first_hit_rank: None,
+            })
+        };
+        Ok(Searched {
+            rows: kept.iter().zip(&found).map(row).collect::<Result<_, _>>()?,
+            about: match asked < given {
+                true => format!("{asked} of the {given} images given, spread evenly."),
+                false => "The images given.".to_owned(),
+            },
+        })
+    }
+
+    fn search_index(&self, index: &Index, pictures: &Pictures) -> anyhow::Result<Searched> {
+        let row = |query: usize, found: &[Found], rank, judged| GalleryRow {
+            query: pictures.of(query, &index.names[query]),
+            neighbours: neighbours(pictures, index, found, judged),
+            first_hit_rank: rank,
+        };
+        if let Some(labels) = index.labels.as_ref().filter(|labels| has_pairs(labels)) {
+            let gallery = Gallery::from_parts((index.embeddings.clone(), labels.clone()), None);
+            let hits = gallery.sample(self.count, self.neighbours)?;
+            let rows = hits.iter().map(|hit| {
+                let found: Vec<Found> = hit.neighbours.iter().map(|(_, found)| *found).collect();
+                row(hit.query, &found, hit.first_hit_rank, true)
+            });
+            return Ok(Searched {
+                rows: rows.collect(),
+                about: format!("Images of the index: {}.", choice(hits.len())),
+            });
+        }
+        let count = index.names.len();
+        // Each is a class of its own: there are no right answers.
+        let alone: Vec<i64> = (0..).take(count).collect();
+        let retrieval = Retrieval::each_against_rest(&index.embeddings, &alone)?;
+        let queries: Vec<usize> = spread(count, self.count).collect();
+        let found = nearest(&retrieval, &queries, self.neighbours)?;
+        let rows = queries.iter().zip(&found);
+        Ok(Searched {
+            rows: rows
+                .map(|(&query, found)| row(query, found, None, false))
+                .collect(),
+            about: match queries.len() < count {
+                true => format!(
+                    "{} of the images of the index, spread evenly.",
+                    queries.len()
+                ),
+                false => "All images of the index.".to_owned(),
+            },
+        })
+    }
+
+    fn page(&self, index: &Index, checkpoint: Option<&Checkpoint>, searched: Searched) -> Report {
+        let name = |path: &Path| {
+            let name = path.file_name().unwrap_or(path.as_os_str());
+            name.to_string_lossy().into_owned()
+        };
+        let mut facts = vec![
+            ("index", self.index.display().to_string()),
+            (
+                "embeddings",
+                format!(
+                    "{} of {} numbers",
+                    index.names.len(),
+                    index.embeddings.dim()
+                ),
+            ),
+        ];
+        if let (Some(checkpoint), [_, ..]) = (checkpoint, &self.images[..]) {
+            facts.push(("checkpoint", checkpoint.path().display().to_string()));
+        }
+        facts.push(("version", env!("CARGO_PKG_VERSION").to_owned()));
+        facts.push((GALLERY_FACT, searched.about));
+        Report {
+            title: match &self.images[..] {
+                [] => format!("Neighbours in {}", name(&self.index)),
+                [only] => format!("{} in {}", name(only), name(&self.index)),
+                _ => format!("{} images in {}", searched.rows.len(), name(&self.index)),
+            },
+            facts: facts
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            gallery: searched.rows,
+            ..Report::default()
+        }
+    }
+}
+
+/// What was found, with its pictures; whether it is right only where that is known.
+fn neighbours(pictures: &Pictures, index: &Index, found: &[Found], judged: bool) -> Vec<Neighbour> {
+    let neighbour = |found: &Found| Neighbour {
+        picture: pictures.of(found.id as usize, &index.names[found.id as usize]),
+        similarity: found.similarity,
+        relevant: judged.then_some(found.relevant),
+    };
+    found.iter().map(neighbour).collect()
+}
+
+/// At most `most` of `count` places, equally far apart.
+fn spread(count: usize, most: usize) -> impl Iterator<Item = usize> {
+    let taken = count.min(most);
+    (0..taken).map(move |at| at * count / taken)
+}
+
+/// Whether any class has two items, without which labels say nothing.
+fn has_pairs(labels: &[i64]) -> bool {
+    let mut sorted = labels.to_vec();
+    sorted.sort_unstable();
+    sorted.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+struct EmbedJob<'a> {
+    checkpoint: &'a Checkpoint,
+    dataset: &'a Arc<Dataset>,
+    loading: Loading,
+    terminal: &'a mut Terminal,
+}
+
+impl OnBackend for EmbedJob<'_> {
+    /// Embeddings row by row, and the items that they belong to.
+    type Output = Result<(Vec<f32>, Vec<ItemId>), RunError>;
+
+    fn run<B: AutodiffBackend<InnerBackend: RecallBackend>>(
+        self,
+        device: &B::Device,
+    ) -> Self::Output {
+        let config = &self.checkpoint.config;
+        let model = self.checkpoint.load::<B::InnerBackend>(device)?;
+        let loader =
+            self.loading
+                .loader(self.dataset, &config.image, config.image.eval, config.seed)?;
+        let ids = items_of(self.dataset, Split::Test)?;
+        self.terminal.count("embedding", ids.len());
+        let (mut values, mut kept) = (Vec::new(), Vec::new());
+        embed_each(
+            &model,
+            &loader,
+            ids,
+            config.evaluation.chunk,
+            &config.image.standardise,
+            device,
+            |rows, ids| {
+                values.extend_from_slice(rows.as_slice());
+                kept.extend_from_slice(ids);
+                self.terminal.counted(kept.len());
+                Ok(())
+            },
+        )?;
+        self.terminal.counting_done();
+        Ok((values, kept))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_spread() {
+        assert_eq!(spread(10, 4).collect::<Vec<_>>(), [0, 2, 5, 7]);
+        assert_eq!(spread(3, 9).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(spread(0, 9).count(), 0);
+    }
+
+    #[test]
+    fn labels_that_say_nothing() {
+        assert!(has_pairs(&[3, 1, 3]));
+        assert!(!has_pairs(&[3, 1, 2]) && !has_pairs(&[]));
+    }
+}

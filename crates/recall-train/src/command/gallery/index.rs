@@ -1,0 +1,93 @@
+//! Embeddings to search in, with the names of their images.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{anyhow, ensure};
+use recall_eval::{Embeddings, EvalError, read_labels};
+use safetensors::SafeTensors;
+
+use crate::RunError;
+use crate::command::terminal::Terminal;
+
+/// What `embed` wrote.
+pub(super) struct Index {
+    /// Of length 1.
+    pub embeddings: Embeddings,
+    /// The name of each row's image.
+    pub names: Vec<String>,
+    /// The class of each row, where they are known.
+    pub labels: Option<Vec<i64>>,
+}
+
+impl Index {
+    /// Reads `NAME.npy` or `NAME.safetensors` and what lies beside it: `NAME.txt`, and `NAME.labels.npy`
+    /// if it is there and the labels are not in the file itself.
+    ///
+    /// # Errors
+    ///
+    /// Files that are not there, cannot be read or do not fit together.
+    pub fn open(path: &Path, terminal: &mut Terminal) -> anyhow::Result<Self> {
+        let mut embeddings = Embeddings::open(path)?;
+        if !embeddings.is_normalised() {
+            terminal.say(&format!(
+                "the rows of {} are brought to length 1",
+                path.display()
+            ));
+            let at_fault = |source: EvalError| EvalError::Content {
+                path: path.into(),
+                source: Box::new(source),
+            };
+            embeddings = embeddings.normalised().map_err(at_fault)?;
+        }
+        let rows = embeddings.rows();
+        let list = path.with_extension("txt");
+        let names = fs::read_to_string(&list).map_err(|error| {
+            anyhow!(
+                "cannot read {}, the names of the images of {}, a line each: {error}",
+                list.display(),
+                path.display()
+            )
+        })?;
+        let names: Vec<String> = names.lines().map(str::to_owned).collect();
+        ensure!(
+            names.len() == rows,
+            "there are {} names in {} for the {rows} rows of {}: each row needs one",
+            names.len(),
+            list.display(),
+            path.display()
+        );
+        let labels = labels(path)?;
+        if let Some(labels) = &labels {
+            ensure!(
+                labels.len() == rows,
+                "there are {} labels for the {rows} rows of {}: each row needs one",
+                labels.len(),
+                path.display()
+            );
+        }
+        Ok(Self {
+            embeddings,
+            names,
+            labels,
+        })
+    }
+}
+
+fn labels(path: &Path) -> anyhow::Result<Option<Vec<i64>>> {
+    let is_tensors = path
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
+    if is_tensors {
+        let bytes = fs::read(path).map_err(RunError::file("read", path))?;
+        // Embeddings were read from it, so it is sound.
+        if SafeTensors::deserialize(&bytes).is_ok_and(|file| file.tensor("labels").is_ok()) {
+            return Ok(Some(read_labels(path)?));
+        }
+    }
+    let beside = path.with_extension("labels.npy");
+    match beside.exists() {
+        true => Ok(Some(read_labels(beside)?)),
+        false => Ok(None),
+    }
+}

@@ -1,0 +1,124 @@
+//! The pictures of an index, by their names.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+
+use recall_data::{Dataset, ItemId, Split};
+
+use crate::report::Picture;
+
+/// Where the pictures of an index are.
+pub(super) struct Pictures {
+    dataset: Option<Dataset>,
+    /// The item of each row, of those that are in the data set.
+    items: Vec<Option<ItemId>>,
+    /// By row: whether there was a picture, of those that were asked for.
+    found: RefCell<BTreeMap<usize, bool>>,
+}
+
+impl Pictures {
+    /// Looks the names up. Where several items have the name of one image, as a class may have a file
+    /// `1.png` to train on and another to test: an index of all of them has them in their order, and
+    /// any other one is taken to hold the test images.
+    pub fn new(dataset: Option<Dataset>, names: &[String]) -> Self {
+        let mut items = vec![None; names.len()];
+        if let Some(dataset) = &dataset {
+            let mut of_name: HashMap<&str, Vec<ItemId>> = HashMap::new();
+            for (id, item) in dataset.items().iter().enumerate() {
+                of_name.entry(&item.name).or_default().push(id);
+            }
+            let mut rows: HashMap<&str, Vec<usize>> = HashMap::new();
+            for (row, name) in names.iter().enumerate() {
+                rows.entry(name).or_default().push(row);
+            }
+            for (name, rows) in rows {
+                let mut ids = of_name.remove(name).unwrap_or_default();
+                if ids.len() != rows.len() {
+                    // A stable sort: within a split they stay in their order.
+                    ids.sort_by_key(|&id| dataset.items()[id].split == Split::Train);
+                }
+                for (row, id) in rows.into_iter().zip(ids) {
+                    items[row] = Some(id);
+                }
+            }
+        }
+        Self {
+            dataset,
+            items,
+            found: RefCell::default(),
+        }
+    }
+
+    /// The picture of a row, or none with its name: from the data set, or else from the file of that
+    /// name.
+    pub fn of(&self, row: usize, name: &str) -> Picture {
+        let item = (self.dataset.as_ref())
+            .zip(self.items[row])
+            .and_then(|(dataset, id)| dataset.read(id).ok());
+        let bytes = item.map_or_else(|| fs::read(name).ok(), |bytes| Some(bytes.into_owned()));
+        let picture = bytes
+            .and_then(|bytes| Picture::light(bytes, name, name.to_owned()).ok())
+            .filter(|picture| picture.mime().is_some());
+        self.found.borrow_mut().insert(row, picture.is_some());
+        picture.unwrap_or_else(|| Picture {
+            bytes: Vec::new(),
+            caption: name.to_owned(),
+        })
+    }
+
+    /// How many pictures of those that were asked for are not there, or are no pictures.
+    pub fn missing(&self) -> usize {
+        let found = self.found.borrow();
+        found.values().filter(|&&found| !found).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use recall_data::{ImageSource, Item};
+
+    use super::*;
+
+    fn dataset() -> Dataset {
+        let item = |name: &str, bytes: &'static [u8], split| {
+            Item::new(name, ImageSource::Embedded(bytes), 0, split)
+        };
+        let items = vec![
+            item("a/1", b"GIF89a train", Split::Train),
+            item("a/2", b"GIF89a other", Split::Train),
+            item("a/1", b"GIF89a test", Split::Test),
+            item("a/3", b"no picture", Split::Test),
+        ];
+        Dataset::from_items("own", items, vec!["a".into()]).unwrap()
+    }
+
+    fn shown(names: &[&str]) -> (Vec<String>, usize) {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let pictures = Pictures::new(Some(dataset()), &names);
+        let of = |(row, name): (usize, &String)| {
+            let picture = pictures.of(row, name);
+            assert_eq!(picture.caption, *name);
+            String::from_utf8(picture.bytes).unwrap()
+        };
+        (
+            names.iter().enumerate().map(of).collect(),
+            pictures.missing(),
+        )
+    }
+
+    #[test]
+    fn names_that_are_there_twice() {
+        let all = shown(&["a/1", "a/2", "a/1"]);
+        let expected = ["GIF89a train", "GIF89a other", "GIF89a test"];
+        assert_eq!(all, (expected.map(str::to_owned).to_vec(), 0));
+        assert_eq!(shown(&["a/1"]).0, ["GIF89a test"]);
+    }
+
+    #[test]
+    fn what_is_no_picture_is_counted() {
+        let (shown, missing) = shown(&["a/3", "nowhere/x.png", "a/2"]);
+        assert_eq!(shown, ["", "", "GIF89a other"]);
+        assert_eq!(missing, 2);
+    }
+}
