@@ -3,6 +3,8 @@
 mod check;
 mod embed;
 mod eval;
+mod presets;
+mod print;
 mod terminal;
 mod train;
 
@@ -36,6 +38,8 @@ enum Command {
     Embed(embed::EmbedArgs),
     /// Look at a data set: what is missing, broken, twice there or not as published.
     Check(check::CheckArgs),
+    /// List the recipes there are, or print one.
+    Presets(presets::PresetsArgs),
 }
 
 /// What every command takes.
@@ -96,6 +100,7 @@ pub fn main() -> ExitCode {
         Some(Command::Eval(args)) => args.run().map(done),
         Some(Command::Embed(args)) => args.run().map(done),
         Some(Command::Check(args)) => args.run(),
+        Some(Command::Presets(args)) => args.run().map(done),
     };
     match result {
         Ok(code) => code,

@@ -25,7 +25,8 @@ mod weights;
 
 pub use backend::{BackendError, BackendName, OnBackend};
 pub use config::{
-    BatchConfig, Boxes, CheckpointConfig, ConfigError, EvaluationConfig, ImageConfig, LossConfig, RunConfig,
+    BatchConfig, Boxes, CheckpointConfig, ConfigError, EvaluationConfig, ImageConfig, LossConfig,
+    Preset, RunConfig,
 };
 pub use error::RunError;
 pub use model::*;
