@@ -198,6 +198,24 @@ pub enum EvalError {
     #[error("no metric was asked for: name at least one, such as recall@1")]
     NoMetric,
 
+    /// A metric has two columns of values.
+    #[error("`{metric}` is named twice, and which of its values are meant cannot be told")]
+    RepeatedMetric {
+        /// The metric.
+        metric: String,
+    },
+
+    /// A value that no metric can have.
+    #[error("{metric} of query {query} is {value}: a metric lies between 0 and 1")]
+    InvalidValue {
+        /// The metric.
+        metric: String,
+        /// The query, counted from 0.
+        query: usize,
+        /// The value.
+        value: f64,
+    },
+
     /// A bootstrap that draws nothing, or an interval of nothing or everything.
     #[error(
         "{resamples} resamples and a level of {level}: \

@@ -75,22 +75,7 @@ impl Scores {
         metrics: &[Metric],
         policy: Policy,
     ) -> Result<Self, EvalError> {
-        if let Some(metric) = metrics.iter().find(|metric| metric.cutoff() == Some(0)) {
-            return Err(EvalError::ZeroCutoff {
-                metric: metric.to_string(),
-            });
-        }
-        let mut distinct: Vec<Metric> = Vec::with_capacity(metrics.len());
-        for &metric in metrics {
-            if !distinct.contains(&metric) {
-                distinct.push(metric);
-            }
-        }
-        let metrics = distinct;
-        if metrics.is_empty() {
-            return Err(EvalError::NoMetric);
-        }
-
+        let metrics = distinct(metrics, Repeated::TakenOnce)?;
         let of = ranks.queries();
         let without_positives = ranks.iter().filter(|ranks| ranks.is_empty()).count();
         if policy.empty == EmptyQueries::Error
@@ -125,6 +110,56 @@ impl Scores {
             queries,
             of,
             without_positives,
+        })
+    }
+
+    /// Scores from their values: of each query, all of which count, one value for each of `metrics`.
+    /// Values lie in `0..=1`. Nothing is known of ties and of queries that did not count.
+    ///
+    /// ```
+    /// use recall_eval::{Metric, Scores};
+    ///
+    /// let metrics = [Metric::RecallAt(1), Metric::Mrr];
+    /// let scores = Scores::from_values(&metrics, vec![1.0, 1.0, 0.0, 0.5])?;
+    /// assert_eq!(scores.queries(), [0, 1]);
+    /// assert_eq!(scores.evaluation().get(Metric::Mrr), Some(0.75));
+    /// # Ok::<(), recall_eval::EvalError>(())
+    /// ```
+    ///
+    /// # Shapes
+    ///
+    /// - values: `[queries, metrics]`, row by row
+    ///
+    /// # Errors
+    ///
+    /// If there is no metric, if one is named twice or looks at the first 0 ranks, if there are no
+    /// values or they do not fill whole rows, or if one is not in `0..=1`.
+    pub fn from_values(metrics: &[Metric], values: Vec<f64>) -> Result<Self, EvalError> {
+        let metrics = distinct(metrics, Repeated::Refused)?;
+        if !values.len().is_multiple_of(metrics.len()) {
+            return Err(EvalError::Ragged {
+                values: values.len(),
+                dim: metrics.len(),
+            });
+        }
+        let of = values.len() / metrics.len();
+        if of == 0 {
+            return Err(EvalError::NothingToAverage { queries: of });
+        }
+        if let Some(at) = values.iter().position(|value| !(0.0..=1.0).contains(value)) {
+            return Err(EvalError::InvalidValue {
+                metric: metrics[at % metrics.len()].to_string(),
+                query: at / metrics.len(),
+                value: values[at],
+            });
+        }
+        Ok(Self {
+            metrics,
+            queries: (0..of).collect(),
+            values,
+            of,
+            without_positives: 0,
+            tied: 0,
         })
     }
 
@@ -204,8 +239,74 @@ impl Scores {
     }
 }
 
+enum Repeated {
+    TakenOnce,
+    Refused,
+}
+
+/// The metrics that can be taken, each once.
+fn distinct(metrics: &[Metric], repeated: Repeated) -> Result<Vec<Metric>, EvalError> {
+    let mut distinct: Vec<Metric> = Vec::with_capacity(metrics.len());
+    for &metric in metrics {
+        if metric.cutoff() == Some(0) {
+            return Err(EvalError::ZeroCutoff {
+                metric: metric.to_string(),
+            });
+        }
+        match (distinct.contains(&metric), &repeated) {
+            (false, _) => distinct.push(metric),
+            (true, Repeated::TakenOnce) => {}
+            (true, Repeated::Refused) => {
+                return Err(EvalError::RepeatedMetric {
+                    metric: metric.to_string(),
+                });
+            }
+        }
+    }
+    match distinct.is_empty() {
+        true => Err(EvalError::NoMetric),
+        false => Ok(distinct),
+    }
+}
+
 pub(crate) fn add(sums: &mut [f64], values: &[f64]) {
     for (sum, value) in sums.iter_mut().zip(values) {
         *sum += value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_make_no_scores() {
+        use Metric::{MapAtR, Mrr, RecallAt};
+        let refused = |metrics: &[Metric], values: &[f64]| {
+            Scores::from_values(metrics, values.to_vec())
+                .unwrap_err()
+                .to_string()
+        };
+        for (metrics, values, says) in [
+            (&[][..], &[0.5][..], "no metric"),
+            (&[Mrr, MapAtR, Mrr], &[0.5; 3], "`mrr` is named twice"),
+            (&[RecallAt(0)], &[0.5], "`recall@0`"),
+            (
+                &[Mrr, MapAtR],
+                &[0.5; 3],
+                "3 values do not divide into rows of 2",
+            ),
+            (&[Mrr], &[], "nothing to average"),
+            (
+                &[Mrr, MapAtR],
+                &[0.5, 1.0, 0.5, 1.5],
+                "map@r of query 1 is 1.5",
+            ),
+            (&[Mrr], &[f64::NAN], "mrr of query 0 is NaN"),
+            (&[Mrr], &[-0.1], "mrr of query 0 is -0.1"),
+        ] {
+            let message = refused(metrics, values);
+            assert!(message.contains(says), "{message}");
+        }
     }
 }

@@ -6,6 +6,8 @@ mod embed;
 mod eval;
 mod gallery;
 mod interrupt;
+mod presets;
+mod print;
 mod terminal;
 mod train;
 
@@ -41,6 +43,8 @@ enum Command {
     Gallery(gallery::GalleryArgs),
     /// Look at a data set: what is missing, broken, twice there or not as published.
     Check(check::CheckArgs),
+    /// List the recipes there are, or print one.
+    Presets(presets::PresetsArgs),
 }
 
 /// What every command takes.
@@ -107,6 +111,7 @@ pub fn main() -> ExitCode {
         Some(Command::Embed(args)) => args.run().map(done),
         Some(Command::Gallery(args)) => args.run().map(done),
         Some(Command::Check(args)) => args.run(),
+        Some(Command::Presets(args)) => args.run().map(done),
     };
     match result {
         Ok(code) => code,

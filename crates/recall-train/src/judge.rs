@@ -8,6 +8,7 @@
 mod gallery;
 mod json;
 mod problem;
+mod queries;
 mod text;
 
 use recall_eval::{
@@ -17,6 +18,7 @@ use recall_eval::{
 
 pub use gallery::{Gallery, Hit};
 pub use problem::{ListedProblem, Problem, ProblemKind};
+pub use queries::QueryScores;
 
 /// Which metrics to take, and how.
 #[derive(Debug, Clone, PartialEq)]

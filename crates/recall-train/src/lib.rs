@@ -26,7 +26,7 @@ mod weights;
 pub use backend::{BackendError, BackendName, OnBackend};
 pub use config::{
     BatchConfig, Boxes, CheckpointConfig, ConfigError, EvaluationConfig, ImageConfig, LossConfig,
-    RunConfig,
+    Preset, RunConfig,
 };
 pub use error::RunError;
 pub use model::*;

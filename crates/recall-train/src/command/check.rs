@@ -1,4 +1,3 @@
-use std::io::{ErrorKind, Write, stdout};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -7,6 +6,7 @@ use recall_data::{BatchSamplerConfig, DataSpec, SmallClasses};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
+use super::print::print;
 use super::terminal::Terminal;
 use crate::RunConfig;
 
@@ -79,14 +79,5 @@ impl CheckArgs {
             config.batch.small_classes = policy;
         }
         config.sampler()
-    }
-}
-
-/// The exit code tells what was found, even to someone who reads the first lines only (`| head`).
-fn print(text: &str) -> std::io::Result<()> {
-    let mut out = stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        printed => printed,
     }
 }

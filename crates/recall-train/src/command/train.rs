@@ -9,14 +9,17 @@ use super::terminal::Terminal;
 use super::{CommonArgs, interrupt};
 use crate::backend::OnBackend;
 use crate::run::{Finished, Place, TrainingRun, duration};
-use crate::{RunConfig, RunError};
+use crate::{Preset, RunConfig, RunError};
 
 /// Options of training.
 #[derive(Debug, Args)]
 pub(super) struct TrainArgs {
     #[command(flatten)]
     common: CommonArgs,
-    /// A TOML file with the settings to change; `config.toml` of a run repeats it.
+    /// A recipe by name, instead of the default settings; `recall-train presets` lists them.
+    #[arg(long, value_name = "NAME")]
+    preset: Option<Preset>,
+    /// A TOML file with settings to change, after --preset; `config.toml` of a run repeats it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Change one setting, after --config; may be given several times.
@@ -34,7 +37,7 @@ pub(super) struct TrainArgs {
     #[arg(
         long,
         value_name = "DIR",
-        conflicts_with_all = ["config", "set", "weights", "out", "data"]
+        conflicts_with_all = ["preset", "config", "set", "weights", "out", "data"]
     )]
     resume: Option<PathBuf>,
 }
@@ -78,13 +81,13 @@ impl TrainArgs {
         let document = document
             .as_ref()
             .map(|(origin, text)| (origin.as_str(), text.as_str()));
-        let mut config = RunConfig::read(document, &self.set)?;
-        if let Some(weights) = &self.weights {
-            config.model.weights = Some(weights.clone());
-        }
-        if let Some(data) = &self.common.data {
-            config.data = data.clone();
-        }
+        let config = RunConfig::for_training(
+            self.preset,
+            document,
+            &self.set,
+            self.common.data.clone(),
+            self.weights.clone(),
+        )?;
         Ok(TrainingRun {
             config,
             place: Place::New(self.out.clone()),

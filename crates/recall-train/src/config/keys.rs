@@ -1,0 +1,249 @@
+//! Every key that a configuration can have, found out from the settings themselves.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use recall_data::{CacheConfig, ColourJitter, RandomAffine, RandomResizedCrop};
+use recall_eval::Metric;
+use strsim::normalized_damerau_levenshtein;
+use toml::{Table, Value};
+
+use super::RunConfig;
+
+/// The keys there are.
+pub(super) static KEYS: LazyLock<Keys> = LazyLock::new(Keys::find);
+
+/// How alike two names have to be for one to be meant by the other, from 0 to 1.
+const ALIKE: f64 = 0.55;
+
+/// Keys by their full names, such as `image.train.size`, sections among them.
+pub(super) struct Keys {
+    all: Table,
+    optional: BTreeSet<String>,
+}
+
+impl Keys {
+    fn find() -> Self {
+        let all = with_every_part().to_table();
+        // A key is optional if it is still absent in what becomes of a table without it: others come
+        // back with their default or are missed.
+        let optional = names(&all)
+            .into_iter()
+            .filter(|name| {
+                let mut without = all.clone();
+                remove(&mut without, name);
+                let read: Result<RunConfig, _> = Value::Table(without).try_into();
+                read.is_ok_and(|config| lookup(&config.to_table(), name).is_none())
+            })
+            .collect();
+        Self { all, optional }
+    }
+
+    /// Whether `name` is a key or a section.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        name.is_empty() || lookup(&self.all, name).is_some()
+    }
+
+    /// Whether `name` can be turned off.
+    pub(super) fn is_optional(&self, name: &str) -> bool {
+        self.optional.contains(name)
+    }
+
+    /// The names within a section; the empty name is that of the whole. None if `section` is a key.
+    pub(super) fn within(&self, section: &str) -> Option<Vec<&str>> {
+        let table = match section {
+            "" => &self.all,
+            _ => lookup(&self.all, section)?.as_table()?,
+        };
+        Some(table.keys().map(String::as_str).collect())
+    }
+
+    /// Writes `key = false` for whatever is off: TOML has no null.
+    pub(super) fn mark_absent(&self, table: &mut Table) {
+        // Sections come before what they hold.
+        for name in &self.optional {
+            let (section, key) = split(name);
+            let section = match section {
+                "" => Some(&mut *table),
+                _ => lookup_mut(table, section).and_then(Value::as_table_mut),
+            };
+            if let Some(section) = section {
+                section.entry(key).or_insert(Value::Boolean(false));
+            }
+        }
+    }
+
+    /// The keys that may be meant by `given`, which is none: those of its name in another section, or
+    /// the one with the name most like it.
+    pub(super) fn like(&self, given: &str) -> Vec<String> {
+        let (section, key) = split(given);
+        let alike = |name: &String| {
+            let (other, name) = split(name);
+            match (other == section, name == key) {
+                (true, _) => normalized_damerau_levenshtein(key, name),
+                (false, true) => 0.95,
+                (false, false) => normalized_damerau_levenshtein(key, name) - 0.1,
+            }
+        };
+        best(names(&self.all), alike)
+    }
+}
+
+/// Of some words the one that may be meant by `given`.
+pub(super) fn nearest(given: &str, words: Vec<String>) -> Option<String> {
+    let given = given.to_lowercase();
+    best(words, |word| normalized_damerau_levenshtein(&given, word))
+        .into_iter()
+        .next()
+}
+
+/// Those that are most alike, if they are alike enough.
+fn best(names: Vec<String>, alike: impl Fn(&String) -> f64) -> Vec<String> {
+    let most = names.iter().map(&alike).fold(ALIKE, f64::max);
+    names
+        .into_iter()
+        .filter(|name| alike(name) >= most)
+        .collect()
+}
+
+/// A configuration with every part on that can be off.
+fn with_every_part() -> RunConfig {
+    let mut config = RunConfig::default();
+    config.batch.super_classes = Some(2);
+    config.model.weights = Some(PathBuf::new());
+    config.optimiser.clip_norm = Some(1.0);
+    config.optimiser.average = Some(0.999);
+    config.image.cache = Some(CacheConfig {
+        folder: PathBuf::new(),
+        shorter_side: 256,
+    });
+    config.image.train.random_resized_crop = Some(RandomResizedCrop::default());
+    config.image.train.random_affine = Some(RandomAffine {
+        scale: Some((1.0, 1.0)),
+        ..RandomAffine::default()
+    });
+    config.image.train.colour_jitter = Some(ColourJitter::default());
+    config.evaluation.select = Some(Metric::RecallAt(1));
+    config
+}
+
+/// Section and key of a full name.
+fn split(name: &str) -> (&str, &str) {
+    name.rsplit_once('.').unwrap_or(("", name))
+}
+
+/// A key's full name.
+pub(super) fn join(section: &str, key: &str) -> String {
+    match section {
+        "" => key.to_owned(),
+        _ => format!("{section}.{key}"),
+    }
+}
+
+/// The full names of sections and keys, sections before what they hold.
+fn names(table: &Table) -> Vec<String> {
+    let mut all = Vec::new();
+    for (key, value) in table {
+        all.push(key.clone());
+        if let Value::Table(inner) = value {
+            all.extend(names(inner).iter().map(|name| join(key, name)));
+        }
+    }
+    all
+}
+
+fn lookup<'a>(table: &'a Table, name: &str) -> Option<&'a Value> {
+    match name.split_once('.') {
+        None => table.get(name),
+        Some((section, rest)) => lookup(table.get(section)?.as_table()?, rest),
+    }
+}
+
+fn lookup_mut<'a>(table: &'a mut Table, name: &str) -> Option<&'a mut Value> {
+    match name.split_once('.') {
+        None => table.get_mut(name),
+        Some((section, rest)) => lookup_mut(table.get_mut(section)?.as_table_mut()?, rest),
+    }
+}
+
+fn remove(table: &mut Table, name: &str) {
+    let (section, key) = split(name);
+    match section {
+        "" => table.remove(key),
+        _ => lookup_mut(table, section)
+            .and_then(Value::as_table_mut)
+            .and_then(|table| table.remove(key)),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// serde names all fields of a struct when it meets another one.
+    #[test]
+    fn no_setting_is_forgotten() {
+        let sections = names(&KEYS.all);
+        let sections = sections.iter().filter(|name| KEYS.within(name).is_some());
+        for section in sections.map(String::as_str).chain([""]) {
+            let mut table = KEYS.all.clone();
+            let inner = match section {
+                "" => &mut table,
+                _ => lookup_mut(&mut table, section)
+                    .unwrap()
+                    .as_table_mut()
+                    .unwrap(),
+            };
+            inner.insert("?".into(), Value::Boolean(true));
+            let read: Result<RunConfig, _> = Value::Table(table).try_into();
+            let message = read.unwrap_err().to_string();
+            let (_, expected) = message.split_once("expected").unwrap();
+            let mut fields: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+            fields.retain(|field| !field.contains('.') && *field != section);
+            fields.sort_unstable();
+            let mut known = KEYS.within(section).unwrap();
+            known.sort_unstable();
+            assert_eq!(fields, known, "[{section}]: {message}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_off_is_known() {
+        let optional: Vec<&str> = KEYS.optional.iter().map(String::as_str).collect();
+        let expected = [
+            "batch.super_classes",
+            "evaluation.select",
+            "image.cache",
+            "image.train.colour_jitter",
+            "image.train.random_affine",
+            "image.train.random_affine.scale",
+            "image.train.random_resized_crop",
+            "model.weights",
+            "optimiser.average",
+            "optimiser.clip_norm",
+        ];
+        assert_eq!(optional, expected);
+    }
+
+    #[test]
+    fn likely_keys() {
+        for (given, meant) in [
+            ("optimiser.learnin_rate", vec!["optimiser.learning_rate"]),
+            ("learning_rate", vec!["optimiser.learning_rate"]),
+            ("learning_rat", vec!["optimiser.learning_rate"]),
+            ("optimizer", vec!["optimiser"]),
+            ("loss.epochs", vec!["epochs"]),
+            ("epoch", vec!["epochs"]),
+            ("size", vec!["batch.size", "image.train.size"]),
+            ("image.colour_jitter", vec!["image.train.colour_jitter"]),
+            ("batch.nonsense", vec![]),
+            ("", vec![]),
+        ] {
+            assert_eq!(KEYS.like(given), meant, "{given}");
+        }
+        let kinds = || vec!["adam".to_owned(), "adamw".to_owned()];
+        assert_eq!(nearest("AdamW", kinds()).as_deref(), Some("adamw"));
+        assert_eq!(nearest("sgd", kinds()), None);
+    }
+}
