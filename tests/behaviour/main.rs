@@ -3,6 +3,7 @@
 mod check;
 mod command_line;
 mod data_sets;
+mod gallery;
 mod judging;
 mod reproducible;
 mod resume;
