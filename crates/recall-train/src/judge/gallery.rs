@@ -127,6 +127,11 @@ impl Gallery {
         &self.queries.labels
     }
 
+    /// The items that are queries.
+    pub fn query_ids(&self) -> &[ItemId] {
+        &self.queries.ids
+    }
+
     /// The metrics over all queries; those without a positive are left out and counted.
     ///
     /// # Errors

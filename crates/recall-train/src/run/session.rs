@@ -20,9 +20,12 @@ use super::{
     EvaluationRecord, Finished, Judged, Progress, RunFolder, SeedFor, StepRecord, TrainingRun,
 };
 use crate::embed::embed_each;
-use crate::judge::{Gallery, metrics};
+use crate::judge::{Gallery, QueryScores, metrics};
 use crate::optimiser::move_towards;
 use crate::{Embedder, Network, NonFinite, Optimiser, RunConfig, RunError, StepOutput, TwoPass};
+
+/// The metrics of each test image, in the folder of a run that is done.
+const QUERIES: &str = "queries.csv";
 
 /// Steps in a row that may be left out because they are not finite.
 const MOST_LEFT_OUT: u32 = 10;
@@ -449,12 +452,21 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             similarities: gallery.similarities()?,
             hits: gallery.sample(self.config().evaluation.gallery, 8)?,
         })?;
+        let dataset = parts.loaders.eval.dataset();
+        let about = |query: usize| {
+            let item = &dataset.items()[gallery.query_ids()[query]];
+            let class = &dataset.class_names()[item.class as usize];
+            (item.name.clone(), class.clone())
+        };
+        let evaluation = scores.evaluation();
+        let queries = QueryScores::new(scores, about).to_csv();
+        parts.folder.write(QUERIES, queries.as_bytes())?;
         let page = report.render()?;
         let report = parts.folder.write("report.html", page.as_bytes())?;
         let training_seconds = parts.state.training_seconds;
         self.parts.progress.end();
         Ok(Finished {
-            evaluation: scores.evaluation(),
+            evaluation,
             epoch,
             report,
             training_seconds,
