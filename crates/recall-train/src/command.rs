@@ -1,6 +1,7 @@
 //! The command line: train, judge a trained model, embed images with it, check a data set.
 
 mod check;
+mod compare;
 mod embed;
 mod eval;
 mod presets;
@@ -38,6 +39,8 @@ enum Command {
     Embed(embed::EmbedArgs),
     /// Look at a data set: what is missing, broken, twice there or not as published.
     Check(check::CheckArgs),
+    /// Set finished runs side by side.
+    Compare(compare::CompareArgs),
     /// List the recipes there are, or print one.
     Presets(presets::PresetsArgs),
 }
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Some(Command::Eval(args)) => args.run().map(done),
         Some(Command::Embed(args)) => args.run().map(done),
         Some(Command::Check(args)) => args.run(),
+        Some(Command::Compare(args)) => args.run().map(done),
         Some(Command::Presets(args)) => args.run().map(done),
     };
     match result {

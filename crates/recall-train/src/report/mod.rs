@@ -7,6 +7,7 @@
 
 mod axis;
 mod chart;
+mod comparison;
 mod number;
 mod page;
 mod picture;
@@ -15,6 +16,8 @@ mod thin;
 use std::fmt;
 
 use serde::Serialize;
+
+pub use comparison::{ComparisonPage, ComparisonRow};
 
 /// Everything the page shows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
