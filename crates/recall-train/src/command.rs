@@ -2,6 +2,7 @@
 //! check a data set.
 
 mod check;
+mod compare;
 mod embed;
 mod eval;
 mod gallery;
@@ -43,6 +44,8 @@ enum Command {
     Gallery(gallery::GalleryArgs),
     /// Look at a data set: what is missing, broken, twice there or not as published.
     Check(check::CheckArgs),
+    /// Set finished runs side by side.
+    Compare(compare::CompareArgs),
     /// List the recipes there are, or print one.
     Presets(presets::PresetsArgs),
 }
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
         Some(Command::Embed(args)) => args.run().map(done),
         Some(Command::Gallery(args)) => args.run().map(done),
         Some(Command::Check(args)) => args.run(),
+        Some(Command::Compare(args)) => args.run().map(done),
         Some(Command::Presets(args)) => args.run().map(done),
     };
     match result {

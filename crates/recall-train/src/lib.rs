@@ -9,6 +9,7 @@
 #![recursion_limit = "256"]
 
 pub mod command;
+pub mod compare;
 pub mod embed;
 pub mod judge;
 pub mod report;

@@ -1,13 +1,15 @@
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 use recall_loss::RecallBackend;
 
+use super::print::print;
 use super::terminal::Terminal;
 use super::{CommonArgs, interrupt};
 use crate::backend::OnBackend;
+use crate::compare::{CompareConfig, FinishedRun};
 use crate::run::{Finished, Place, TrainingRun, duration};
 use crate::{Preset, RunConfig, RunError};
 
@@ -32,26 +34,38 @@ pub(super) struct TrainArgs {
     /// The folder of the run; it must be new or empty. Without it: the next free one in runs/.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Train once for each seed, one after the other, and compare them: in the folders seed-N of --out, or
+    /// in the next free ones in runs/.
+    #[arg(long, value_name = "SEEDS", value_delimiter = ',')]
+    seeds: Vec<u64>,
     /// Go on with the run in this folder from its last checkpoint, or from the checkpoint in this folder,
     /// to the same end as if it had never stopped.
     #[arg(
         long,
         value_name = "DIR",
-        conflicts_with_all = ["preset", "config", "set", "weights", "out", "data"]
+        conflicts_with_all = ["preset", "seeds", "config", "set", "weights", "out", "data"]
     )]
     resume: Option<PathBuf>,
 }
 
 impl TrainArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
+        interrupt::listen();
         let run = match &self.resume {
             Some(path) => TrainingRun::resumed(path, self.common.loading(), command_line())?,
             None => self.new_run()?,
         };
+        match &self.seeds[..] {
+            [] => self.train(&run).map(|_| ()),
+            seeds => self.train_each(&run, seeds),
+        }
+    }
+
+    /// Trains once and prints the result.
+    fn train(&self, run: &TrainingRun) -> anyhow::Result<Finished> {
         let mut terminal = Terminal::new(self.common.quiet);
-        interrupt::listen();
         let finished = self.common.backend.run(TrainJob {
-            run: &run,
+            run,
             terminal: &mut terminal,
         })??;
         terminal.say(&format!(
@@ -65,6 +79,27 @@ impl TrainArgs {
             println!("{without} queries without another image of their class are left out");
         }
         println!("report  {}", finished.report.display());
+        Ok(finished)
+    }
+
+    /// Trains once for each seed and compares the results.
+    fn train_each(&self, run: &TrainingRun, seeds: &[u64]) -> anyhow::Result<()> {
+        let mut runs = Vec::with_capacity(seeds.len());
+        for &seed in seeds {
+            let mut run = run.clone();
+            run.config.seed = seed;
+            let out = self
+                .out
+                .as_ref()
+                .map(|out| out.join(format!("seed-{seed}")));
+            run.place = Place::New(out);
+            println!("seed {seed}");
+            let finished = self.train(&run)?;
+            let folder = finished.report.parent().map(Path::to_owned);
+            runs.push(FinishedRun::open(folder.unwrap_or_default())?);
+        }
+        println!();
+        print(&CompareConfig::default().compare(&runs)?.to_string())?;
         Ok(())
     }
 

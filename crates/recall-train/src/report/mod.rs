@@ -7,6 +7,7 @@
 
 mod axis;
 mod chart;
+mod comparison;
 mod distribution;
 mod gallery;
 mod number;
@@ -18,6 +19,8 @@ mod thumbnail;
 use std::fmt;
 
 use serde::Serialize;
+
+pub use comparison::{ComparisonPage, ComparisonRow};
 
 /// Everything the page shows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

@@ -1,0 +1,108 @@
+//! The page that sets runs side by side: a table and charts.
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, Error, UndefinedBehavior, Value, context};
+
+use super::{Curve, ReportError, chart};
+
+/// Everything the page shows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ComparisonPage {
+    /// The heading.
+    pub title: String,
+    /// What stands above the columns, that of the names included.
+    pub columns: Vec<String>,
+    /// A name and a cell for each of the other columns.
+    pub rows: Vec<ComparisonRow>,
+    /// Sentences below the table.
+    pub notes: Vec<String>,
+    /// What happened on the way, a chart each.
+    pub curves: Vec<Curve>,
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ComparisonRow {
+    /// What it is about.
+    pub name: String,
+    /// The lines of each cell.
+    pub cells: Vec<Vec<String>>,
+}
+
+impl ComparisonPage {
+    /// The page, a complete HTML document that needs nothing else.
+    ///
+    /// # Errors
+    ///
+    /// If the page's own template is at fault; no content causes one.
+    pub fn render(&self) -> Result<String, ReportError> {
+        self.page().map_err(ReportError)
+    }
+
+    fn page(&self) -> Result<String, Error> {
+        let mut environment = Environment::new();
+        environment.set_syntax(
+            SyntaxConfig::builder()
+                .trim_blocks(true)
+                .lstrip_blocks(true)
+                .build()?,
+        );
+        environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+        // Names that end in .html are escaped.
+        environment.add_template("chart.html", include_str!("chart.html"))?;
+        environment.add_template("comparison.html", include_str!("comparison.html"))?;
+        let row = |row: &ComparisonRow| context! { name => &row.name, cells => &row.cells };
+        environment
+            .get_template("comparison.html")?
+            .render(context! {
+                style => Value::from_safe_string(include_str!("page.css").to_owned()),
+                script => Value::from_safe_string(include_str!("page.js").to_owned()),
+                title => &self.title,
+                columns => &self.columns,
+                rows => self.rows.iter().map(row).collect::<Vec<_>>(),
+                notes => &self.notes,
+                charts => self.curves.iter().map(chart::lay_out).collect::<Vec<_>>(),
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Series;
+    use super::*;
+
+    #[test]
+    fn words_of_others_stay_words_and_nothing_is_loaded() {
+        let evil = "\"><script>alert('x')</script>".to_owned();
+        let line = Series {
+            name: evil.clone(),
+            points: vec![(0.0, 0.25), (1.0, 0.5)],
+        };
+        let page = ComparisonPage {
+            title: evil.clone(),
+            columns: vec![evil.clone(), evil.clone()],
+            rows: vec![ComparisonRow {
+                name: evil.clone(),
+                cells: vec![vec![evil.clone(), evil.clone()]],
+            }],
+            notes: vec![evil.clone()],
+            curves: vec![Curve {
+                title: evil.clone(),
+                x: evil.clone(),
+                y: evil,
+                series: vec![line.clone(), line],
+            }],
+        };
+        let page = page.render().unwrap();
+        assert_eq!(page.matches("<script>").count(), 1, "the page's own");
+        assert!(!page.contains("alert('x')"));
+        assert!(!page.contains("http://") && !page.contains("https://"));
+        assert!(page.contains("<svg viewBox") && page.trim_end().ends_with("</html>"));
+    }
+
+    #[test]
+    fn a_comparison_of_nothing_is_a_page() {
+        let page = ComparisonPage::default().render().unwrap();
+        assert!(page.trim_end().ends_with("</html>"));
+    }
+}
