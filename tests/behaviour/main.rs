@@ -2,8 +2,10 @@
 
 mod check;
 mod command_line;
+mod compare;
 mod data_sets;
 mod judging;
+mod presets;
 mod reproducible;
 mod support;
 mod two_pass;
