@@ -2,9 +2,11 @@
 
 mod check;
 mod command_line;
+mod compare;
 mod data_sets;
 mod gallery;
 mod judging;
+mod presets;
 mod reproducible;
 mod resume;
 mod support;

@@ -246,4 +246,81 @@ mod tests {
         assert_eq!(nearest("AdamW", kinds()).as_deref(), Some("adamw"));
         assert_eq!(nearest("sgd", kinds()), None);
     }
+
+    /// The rows of docs/configuration.md that begin with a word in backticks: that word, and its cells.
+    fn documented() -> Vec<(String, Vec<String>)> {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let rows = page.lines().filter_map(|line| {
+            let cells: Vec<String> = line
+                .strip_prefix("| `")?
+                .strip_suffix(" |")?
+                .split(" | ")
+                .map(str::to_owned)
+                .collect();
+            Some((cells[0].strip_suffix('`')?.to_owned(), cells))
+        });
+        rows.collect()
+    }
+
+    #[test]
+    fn every_key_is_documented_with_its_default() {
+        let mut table = RunConfig::default().to_toml().parse().unwrap();
+        KEYS.mark_absent(&mut table);
+        let documented = documented();
+        for name in names(&KEYS.all) {
+            let section = KEYS.within(&name).is_some();
+            let rows: Vec<_> = documented.iter().filter(|(key, _)| *key == name).collect();
+            if section && !KEYS.is_optional(&name) {
+                assert!(rows.is_empty(), "{name}");
+                continue;
+            }
+            let [(_, cells)] = rows[..] else {
+                panic!("docs/configuration.md has {} rows of `{name}`", rows.len());
+            };
+            assert_eq!(
+                (cells[1].ends_with("or false") && cells[1] != "true or false"),
+                KEYS.is_optional(&name),
+                "{name}"
+            );
+            let written = match lookup(&table, &name) {
+                // Within a part that is off.
+                None => continue,
+                Some(Value::Table(_)) => "on".to_owned(),
+                Some(value) => format!("`{value}`"),
+            };
+            assert_eq!(cells[2], written, "{name}");
+        }
+        for (name, _) in documented {
+            let preset = name.parse::<super::super::Preset>().is_ok();
+            assert!(KEYS.contains(&name) || preset, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_preset_is_documented_with_its_numbers() {
+        let documented = documented();
+        for preset in super::super::Preset::all() {
+            let name = preset.name();
+            let row = documented
+                .iter()
+                .find(|(first, _)| first == name.trim_end_matches("-simix"));
+            let (_, cells) = row.unwrap_or_else(|| panic!("{name}"));
+            let config = preset.config();
+            let milestones = config.optimiser.milestones.iter();
+            let milestones: Vec<String> = milestones.map(u64::to_string).collect();
+            let optimiser = format!(
+                "{:?} {:e}",
+                config.optimiser.kind, config.optimiser.learning_rate
+            );
+            let expected = [
+                config.batch.size.to_string(),
+                config.batch.chunk.to_string(),
+                config.epochs.to_string(),
+                milestones.join(", "),
+                optimiser,
+            ];
+            assert_eq!(cells[1..], expected, "{name}");
+        }
+    }
 }
