@@ -4,6 +4,7 @@
 //! number of updates, and `NAME.moment_1` and `NAME.moment_2`, in Burn's layout. `NAME` is where the
 //! parameter is in the model.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -17,7 +18,7 @@ use burn::optim::{
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Tensor, TensorData};
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::{Dtype, TensorView, View};
 
 use super::{Optimiser, Stepper};
 use crate::{Network, RunError};
@@ -70,14 +71,7 @@ impl<B: AutodiffBackend> Optimiser<B> {
                 Stepper::AdamW(adamw) => collect(adamw, model, &mut tensors),
             }
         }
-        let views = tensors
-            .iter()
-            .map(|(name, (dtype, shape, bytes))| {
-                TensorView::new(*dtype, shape.clone(), bytes).map(|view| (name, view))
-            })
-            .collect::<Result<Vec<_>, _>>();
-        views
-            .and_then(|views| safetensors::serialize_to_file(views, None, path))
+        safetensors::serialize_to_file(&tensors, None, path)
             .map_err(|error| refuse(path, error.to_string()))
     }
 
@@ -115,7 +109,33 @@ fn refuse(path: &Path, problem: String) -> RunError {
 }
 
 /// What is written, by name.
-type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+type Tensors = BTreeMap<String, Written>;
+
+/// A tensor that is read from its device when its turn comes: the moments are twice as large as the
+/// model, and need not be there a second time.
+struct Written {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    read: Box<dyn Fn() -> Vec<u8>>,
+}
+
+impl View for &Written {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Owned((self.read)())
+    }
+
+    fn data_len(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
+    }
+}
 
 const PARTS: [&str; 3] = ["time", "moment_1", "moment_2"];
 
@@ -162,13 +182,23 @@ where
         let momentum = O::momentum(record.into_state::<D>());
         let name = self.path.join(".");
         let [time, first, second] = PARTS.map(|part| format!("{name}.{part}"));
-        let count = (momentum.time as u64).to_le_bytes().to_vec();
-        self.tensors.insert(time, (Dtype::U64, vec![1], count));
+        let count = (momentum.time as u64).to_le_bytes();
+        let count = Written {
+            dtype: Dtype::U64,
+            shape: vec![1],
+            read: Box::new(move || count.to_vec()),
+        };
+        self.tensors.insert(time, count);
         for (name, moment) in [(first, momentum.moment_1), (second, momentum.moment_2)] {
-            let shape = moment.dims().to_vec();
-            let values = moment.into_data().convert::<f32>();
-            let bytes = values.iter::<f32>().flat_map(f32::to_le_bytes).collect();
-            self.tensors.insert(name, (Dtype::F32, shape, bytes));
+            let written = Written {
+                dtype: Dtype::F32,
+                shape: moment.dims().to_vec(),
+                read: Box::new(move || {
+                    let values = moment.to_data().convert::<f32>();
+                    values.iter::<f32>().flat_map(f32::to_le_bytes).collect()
+                }),
+            };
+            self.tensors.insert(name, written);
         }
     }
 }
