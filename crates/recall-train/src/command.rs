@@ -7,8 +7,10 @@ mod embed;
 mod eval;
 mod gallery;
 mod interrupt;
+mod plan;
 mod presets;
 mod print;
+mod settings;
 mod terminal;
 mod train;
 
@@ -42,6 +44,8 @@ enum Command {
     Embed(embed::EmbedArgs),
     /// Show what images find in an index of embeddings, as a page of pictures.
     Gallery(gallery::GalleryArgs),
+    /// Tell what a run will cost, in time and memory, by measuring small chunks.
+    Plan(Box<plan::PlanArgs>),
     /// Look at a data set: what is missing, broken, twice there or not as published.
     Check(check::CheckArgs),
     /// Set finished runs side by side.
@@ -113,6 +117,7 @@ pub fn main() -> ExitCode {
         Some(Command::Eval(args)) => args.run().map(done),
         Some(Command::Embed(args)) => args.run().map(done),
         Some(Command::Gallery(args)) => args.run().map(done),
+        Some(Command::Plan(args)) => args.run().map(done),
         Some(Command::Check(args)) => args.run(),
         Some(Command::Compare(args)) => args.run().map(done),
         Some(Command::Presets(args)) => args.run().map(done),

@@ -12,6 +12,7 @@ pub mod command;
 pub mod compare;
 pub mod embed;
 pub mod judge;
+pub mod plan;
 pub mod report;
 
 mod backend;

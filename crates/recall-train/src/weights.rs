@@ -13,6 +13,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::{TensorData, backend::Backend};
 use burn_store::{ModuleSnapshot, TensorSnapshot};
+use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::RunError;
@@ -139,7 +140,7 @@ pub fn load_weights<B: Backend, M: Module<B>>(
 ///
 /// # Errors
 ///
-/// [`RunError::Weights`] if the file cannot be written.
+/// [`RunError::File`] if the file cannot be written.
 pub fn save_weights<B: Backend, M: Module<B>>(model: &M, path: &Path) -> Result<(), RunError> {
     let refuse = |problem: String| RunError::Weights {
         path: path.to_owned(),
@@ -163,7 +164,18 @@ pub fn save_weights<B: Backend, M: Module<B>>(model: &M, path: &Path) -> Result<
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| refuse(error.to_string()))?;
-    safetensors::serialize_to_file(views, None, path).map_err(|error| refuse(error.to_string()))
+    safetensors::serialize_to_file(views, None, path).map_err(|error| unwritten(path, error))
+}
+
+/// Why a file of tensors could not be written.
+pub(crate) fn unwritten(path: &Path, error: SafeTensorError) -> RunError {
+    match error {
+        SafeTensorError::IoError(source) => RunError::file("write", path)(source),
+        other => RunError::Weights {
+            path: path.to_owned(),
+            problem: other.to_string(),
+        },
+    }
 }
 
 /// A tensor of a model as PyTorch has it.

@@ -1,4 +1,3 @@
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::backend::AutodiffBackend;
@@ -6,27 +5,21 @@ use clap::Args;
 use recall_loss::RecallBackend;
 
 use super::print::print;
+use super::settings::{Document, SettingsArgs};
 use super::terminal::Terminal;
 use super::{CommonArgs, interrupt};
 use crate::backend::OnBackend;
 use crate::compare::{CompareConfig, FinishedRun};
 use crate::run::{Finished, Place, TrainingRun, duration};
-use crate::{Preset, RunConfig, RunError};
+use crate::{RunConfig, RunError};
 
 /// Options of training.
 #[derive(Debug, Args)]
 pub(super) struct TrainArgs {
     #[command(flatten)]
     common: CommonArgs,
-    /// A recipe by name, instead of the default settings; `recall-train presets` lists them.
-    #[arg(long, value_name = "NAME")]
-    preset: Option<Preset>,
-    /// A TOML file with settings to change, after --preset; `config.toml` of a run repeats it.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Change one setting, after --config; may be given several times.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    settings: SettingsArgs,
     /// Weights to start from: .safetensors, or a state dict that PyTorch saved (.pth, .bin), with the
     /// names of torchvision, timm or a checkpoint. Short for --set model.weights=FILE.
     #[arg(long, value_name = "FILE")]
@@ -104,22 +97,11 @@ impl TrainArgs {
     }
 
     fn new_run(&self) -> anyhow::Result<TrainingRun> {
-        let document = self
-            .config
-            .as_ref()
-            .map(|path| {
-                fs::read_to_string(path)
-                    .map(|text| (path.display().to_string(), text))
-                    .map_err(RunError::file("read", path))
-            })
-            .transpose()?;
-        let document = document
-            .as_ref()
-            .map(|(origin, text)| (origin.as_str(), text.as_str()));
+        let document = self.settings.document()?;
         let config = RunConfig::for_training(
-            self.preset,
-            document,
-            &self.set,
+            self.settings.preset,
+            document.as_ref().map(Document::parts),
+            &self.settings.set,
             self.common.data.clone(),
             self.weights.clone(),
         )?;

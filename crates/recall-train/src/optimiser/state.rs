@@ -21,6 +21,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, View};
 
 use super::{Optimiser, Stepper};
+use crate::weights::unwritten;
 use crate::{Network, RunError};
 
 /// The optimisers whose state is two moments and a count.
@@ -62,7 +63,7 @@ impl<B: AutodiffBackend> Optimiser<B> {
     ///
     /// # Errors
     ///
-    /// [`RunError::Weights`] if the file cannot be written.
+    /// [`RunError::File`] if the file cannot be written.
     pub(crate) fn save(&self, model: &Network<B>, path: &Path) -> Result<(), RunError> {
         let mut tensors = Tensors::new();
         for stepper in &self.steppers {
@@ -71,8 +72,7 @@ impl<B: AutodiffBackend> Optimiser<B> {
                 Stepper::AdamW(adamw) => collect(adamw, model, &mut tensors),
             }
         }
-        safetensors::serialize_to_file(&tensors, None, path)
-            .map_err(|error| refuse(path, error.to_string()))
+        safetensors::serialize_to_file(&tensors, None, path).map_err(|error| unwritten(path, error))
     }
 
     /// Takes over the state that [`save`](Self::save) wrote for the same model.
