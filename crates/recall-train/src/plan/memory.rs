@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// The most memory that the process has taken since it began or since [`forget_peak`], in bytes; none
+/// The most memory that the process has taken since it began, or since a plan was measured, in bytes; none
 /// where the system does not tell.
 pub fn peak_memory() -> Option<u64> {
     status("VmHWM:")
