@@ -3,7 +3,9 @@
 //! Here are the settings and their defaults; [`read`] lays documents and assignments over them,
 //! [`write`] writes them down, [`preset`] has the published recipes.
 
+mod bytes;
 mod check;
+mod chunk;
 mod error;
 mod keys;
 mod preset;
@@ -20,6 +22,8 @@ use recall_loss::RecallAtKLossConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::{ModelConfig, Network, OptimiserConfig, Standardisation};
+pub use bytes::Bytes;
+pub use chunk::ChunkSize;
 pub use error::ConfigError;
 pub use preset::Preset;
 
@@ -58,7 +62,7 @@ pub struct BatchConfig {
     /// Images of each class in a batch.
     pub samples_per_class: usize,
     /// Images that are embedded with a graph at once: memory grows with this, not with `size`.
-    pub chunk: usize,
+    pub chunk: ChunkSize,
     /// What becomes of classes with fewer images: `leave-out`, `take-all` or `repeat`.
     pub small_classes: SmallClasses,
     /// Super-classes that the classes of a batch come from, as many from each; without it, all.
@@ -194,7 +198,7 @@ impl Default for BatchConfig {
         Self {
             size: 256,
             samples_per_class: 4,
-            chunk: 256,
+            chunk: ChunkSize::Images(256),
             small_classes: SmallClasses::LeaveOut,
             super_classes: None,
         }

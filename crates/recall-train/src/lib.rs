@@ -12,6 +12,7 @@ pub mod command;
 pub mod compare;
 pub mod embed;
 pub mod judge;
+pub mod memory;
 pub mod plan;
 pub mod report;
 
@@ -27,8 +28,8 @@ mod weights;
 
 pub use backend::{BackendError, BackendName, OnBackend};
 pub use config::{
-    BatchConfig, Boxes, CheckpointConfig, ConfigError, EvaluationConfig, ImageConfig, LossConfig,
-    Preset, RunConfig,
+    BatchConfig, Boxes, Bytes, CheckpointConfig, ChunkSize, ConfigError, EvaluationConfig,
+    ImageConfig, LossConfig, Preset, RunConfig,
 };
 pub use error::RunError;
 pub use model::*;

@@ -6,8 +6,6 @@
 //! drawn; the passes are measured on chunks that double until one takes long enough to be measured
 //! well; the rest is arithmetic.
 
-mod memory;
-
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,12 +16,11 @@ use recall_data::{Batch, BatchSampler, Dataset, Split, hold_out_classes};
 use recall_loss::{Mixup, RecallBackend};
 use serde::Serialize;
 
-pub(crate) use memory::human;
-pub use memory::{available_memory, memory, peak_memory};
-
 use crate::embed::items_of;
+use crate::memory::{Memory, memory_of};
 use crate::{
-    Embedder, Loading, Network, Optimiser, RunConfig, RunError, StepError, StepOutput, TwoPass,
+    Bytes, ChunkSize, ConfigError, Embedder, Loading, Network, Optimiser, RunConfig, RunError,
+    StepError, StepOutput, TwoPass,
 };
 
 /// Seconds a chunk has to take before its measure is trusted.
@@ -34,6 +31,9 @@ const SIZES: usize = 4;
 
 /// Images that are loaded to see how fast that goes.
 const LOADED: usize = 256;
+
+/// Of the memory that is free, what a run is planned to take: predictions err by up to a quarter.
+pub(crate) const SHARE_OF_FREE: f64 = 0.8;
 
 /// Batches of pixels that are there at once: the one in use, those ready and the one being made.
 const BATCHES_HELD: f64 = 4.0;
@@ -61,18 +61,20 @@ pub struct Costs {
     pub shares_processor: bool,
     /// None where the memory of the backend cannot be told.
     pub memory: Option<MemoryCosts>,
+    /// The memory that the process had and could have had besides; none where that is not told.
+    pub room: Option<u64>,
 }
 
 /// What of the memory grows with what, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct MemoryCosts {
-    /// Program, weights, gradients, moments and what does not grow.
+    /// Program (on the processor), weights, gradients, moments and what does not grow.
     pub fixed: f64,
     /// The graph of an image.
     pub graph: f64,
     /// Embedding an image without a graph.
     pub forward: f64,
-    /// Pixels and embedding of an image of the batch.
+    /// Embedding and, on the processor, pixels of an image of the batch.
     pub image: f64,
     /// The loss of a batch.
     pub loss: f64,
@@ -111,6 +113,53 @@ impl Costs {
             largest => Some(largest),
         }
     }
+
+    /// The memory that `auto` stays within: four fifths of what is free.
+    pub fn free(&self) -> Option<u64> {
+        self.room
+            .filter(|_| self.memory.is_some())
+            .map(|room| (room as f64 * SHARE_OF_FREE) as u64)
+    }
+
+    /// Images in a chunk of size `size`. Where memory decides, chunks are as few as fit, and alike: the
+    /// last one is embedded once only, so a small rest is a loss.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if memory decides and is not told, or is less than one image takes.
+    pub fn chunk(&self, size: ChunkSize) -> Result<usize, ConfigError> {
+        let refused = |problem| ConfigError::Value {
+            key: "batch.chunk",
+            problem,
+        };
+        let limit = match size {
+            ChunkSize::Images(images) => return Ok(images),
+            ChunkSize::Memory(_) if self.memory.is_none() => {
+                return Err(refused(
+                    "the memory of this backend is not told; give a number of images".to_owned(),
+                ));
+            }
+            ChunkSize::Memory(bytes) => bytes.0,
+            ChunkSize::Auto => self.free().ok_or_else(|| {
+                refused(match self.memory {
+                    Some(_) => "this backend does not tell how much memory is free; give what the \
+                                run may take, such as `8GB`"
+                        .to_owned(),
+                    None => {
+                        "the memory of this backend is not told; give a number of images".to_owned()
+                    }
+                })
+            })?,
+        };
+        let largest = self.largest_chunk(limit).ok_or_else(|| {
+            refused(format!(
+                "not even a chunk of one image fits into {}: {} are needed",
+                Bytes(limit).rounded(),
+                Bytes(self.peak(1).unwrap_or_default()).rounded()
+            ))
+        })?;
+        Ok(self.batch.div_ceil(self.batch.div_ceil(largest)))
+    }
 }
 
 fn last_chunk(batch: usize, chunk: usize) -> usize {
@@ -135,40 +184,43 @@ pub fn measure<B: AutodiffBackend<InnerBackend: RecallBackend>>(
     config.check()?;
     let name = <B::InnerBackend as Backend>::name(device);
     let on_processor = name.starts_with("flex") || name.starts_with("ndarray");
+    let memory = memory_of::<B::InnerBackend>(device);
+    let room = memory.room();
     B::seed(device, config.seed);
     let (model, optimiser) = config.optimiser.init(config.init_model::<B>(device));
     let mut trial = Trial {
         config,
         device,
+        memory: &*memory,
         model,
         optimiser,
     };
 
     // The first step allocates what stays: moments, buffers, threads.
     trial.step(1)?;
-    let tells_memory = on_processor && memory::forget_peak();
-    let peak = || {
-        if tells_memory {
-            peak_memory().unwrap_or(0) as f64
-        } else {
-            0.0
-        }
-    };
-    let fixed = if tells_memory {
-        memory().unwrap_or(0) as f64
-    } else {
-        0.0
-    };
+    let tells_memory = memory.forget_peak() && memory.peak().is_some();
+    let fixed = memory.taken().unwrap_or(0) as f64;
     let loss = trial.loss()?;
-    let loss_memory = (peak() - fixed).max(0.0);
+    let loss_memory = (trial.peak() - fixed).max(0.0);
 
-    let chunks = Chunks::up_to(config.batch.chunk.min(config.batch.size));
+    let (largest, limit) = match config.batch.chunk {
+        ChunkSize::Images(images) => (images, None),
+        ChunkSize::Memory(bytes) => (usize::MAX, Some(bytes.0 as f64)),
+        ChunkSize::Auto => (
+            usize::MAX,
+            room.map(|room| room as f64 * SHARE_OF_FREE)
+                .filter(|_| tells_memory),
+        ),
+    };
+    let chunks = Chunks::up_to(largest.min(config.batch.size));
     let (mut last, mut before) = (None::<Sample>, None);
     for (count, chunk) in (1..).zip(chunks) {
-        let sample = trial.sample(chunk, &peak)?;
+        let sample = trial.sample(chunk)?;
         let enough = sample.seconds >= LONG_ENOUGH && count >= SIZES;
+        // Measuring must not take what the run may not.
+        let full = limit.is_some_and(|limit| 2.0 * sample.step_peak > limit);
         before = last.replace(sample);
-        if enough {
+        if enough || full {
             break;
         }
     }
@@ -183,7 +235,12 @@ pub fn measure<B: AutodiffBackend<InnerBackend: RecallBackend>>(
     let graph = slope(|sample| sample.step_peak);
     let [height, width] = config.image.train.size;
     let pixels = (3 * height * width) as f64;
-    let image = BATCHES_HELD * pixels + 4.0 * 4.0 * config.model.dim as f64;
+    let image = 4.0 * 4.0 * config.model.dim as f64
+        + if on_processor {
+            BATCHES_HELD * pixels
+        } else {
+            0.0
+        };
     // What the last measure had beside its graph.
     let fixed = last.step_peak - graph * last.chunk as f64;
     Ok(Costs {
@@ -207,6 +264,7 @@ pub fn measure<B: AutodiffBackend<InnerBackend: RecallBackend>>(
             image,
             loss: loss_memory,
         }),
+        room,
     })
 }
 
@@ -251,12 +309,17 @@ struct Sample {
 struct Trial<'a, B: AutodiffBackend> {
     config: &'a RunConfig,
     device: &'a B::Device,
+    memory: &'a dyn Memory,
     model: Network<B>,
     optimiser: Optimiser<B>,
 }
 
 impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Trial<'_, B> {
-    fn sample(&mut self, chunk: usize, peak: &impl Fn() -> f64) -> Result<Sample, RunError> {
+    fn peak(&self) -> f64 {
+        self.memory.peak().unwrap_or(0) as f64
+    }
+
+    fn sample(&mut self, chunk: usize) -> Result<Sample, RunError> {
         // Once without looking: what is compiled or allocated at the first time is no cost of a step.
         let batch = self.batch(chunk);
         let frozen = self.model.valid();
@@ -270,12 +333,14 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Trial<'_, B> {
             values.iter::<f32>().sum::<f32>()
         };
         embed();
-        memory::forget_peak();
+        self.memory.forget_peak();
         let start = Instant::now();
         std::hint::black_box(embed());
         let forward = start.elapsed().as_secs_f64();
-        let forward_peak = peak();
-        memory::forget_peak();
+        let forward_peak = self.peak();
+        // Kernels are chosen by trial at the first time, which takes memory too.
+        self.step(chunk)?;
+        self.memory.forget_peak();
         self.step(chunk)?;
         let (step, update) = self.step(chunk)?;
         // Two chunks: the first one without a graph and with one, the last one with one.
@@ -287,7 +352,7 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Trial<'_, B> {
             forward_backward: with_graph / chunk as f64,
             update,
             forward_peak,
-            step_peak: peak(),
+            step_peak: self.peak(),
         })
     }
 
@@ -449,6 +514,7 @@ mod tests {
                 image: 1.0,
                 loss: 40.0,
             }),
+            room: Some(2000),
         }
     }
 
@@ -480,6 +546,38 @@ mod tests {
             ..costs
         };
         assert_eq!(evaluation.peak(1), Some(1000 + 5000));
+    }
+
+    #[test]
+    fn memory_decides_on_few_chunks_that_are_alike() {
+        let costs = costs();
+        assert_eq!(costs.chunk(ChunkSize::Images(7)).unwrap(), 7);
+        // Eight would fit: two chunks, so five each.
+        let limit = costs.peak(8).unwrap();
+        let within = |bytes| ChunkSize::Memory(Bytes(bytes));
+        assert_eq!(costs.chunk(within(limit)).unwrap(), 5);
+        assert_eq!(costs.chunk(within(limit * 9)).unwrap(), 10);
+        // 1600 of the 2000 that are free: five of 100, and 1050.
+        assert_eq!(costs.free(), Some(1600));
+        assert_eq!(costs.chunk(ChunkSize::Auto).unwrap(), 5);
+        let refused = |costs: &Costs, size| costs.chunk(size).unwrap_err().to_string();
+        let message = refused(&costs, within(1000));
+        assert!(message.starts_with("batch.chunk: not even"), "{message}");
+        let untold = Costs {
+            room: None,
+            ..costs.clone()
+        };
+        let message = refused(&untold, ChunkSize::Auto);
+        assert!(message.contains("such as `8GB`"), "{message}");
+        assert_eq!(untold.chunk(within(limit)).unwrap(), 5);
+        let untold = Costs {
+            memory: None,
+            ..costs
+        };
+        for size in [ChunkSize::Auto, within(limit)] {
+            let message = refused(&untold, size);
+            assert!(message.contains("give a number of images"), "{message}");
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ use recall_loss::RecallBackend;
 use sha2::{Digest, Sha256};
 
 use crate::embed::items_of;
-use crate::{ImageConfig, RunConfig, RunError, load_weights};
+use crate::{ChunkSize, ImageConfig, RunConfig, RunError, load_weights, plan};
 use checkpoint::Checkpoints;
 use records::Records;
 use session::{Items, Loaders, Session, Trainee};
@@ -120,8 +120,17 @@ impl TrainingRun {
         let file = folder_of(path)?.join(CONFIG);
         let text = fs::read_to_string(&file).map_err(RunError::file("read", &file))?;
         let origin = file.display().to_string();
+        let config = RunConfig::read(Some((&origin, &text)), &[])?;
+        let ChunkSize::Images(_) = config.batch.chunk else {
+            return Err(RunError::Resume {
+                path: path.to_owned(),
+                problem: format!(
+                    "{origin} has no number as batch.chunk, and it was begun with one"
+                ),
+            });
+        };
         Ok(Self {
-            config: RunConfig::read(Some((&origin, &text)), &[])?,
+            config,
             place: Place::Resume(path.to_owned()),
             loading,
             command_line,
@@ -152,7 +161,11 @@ impl TrainingRun {
             .and_then(|(_, checkpoint)| checkpoint.as_ref());
         let trainee = match checkpoint {
             Some(checkpoint) => resumed_trainee::<B>(checkpoint, device)?,
-            None => self.new_trainee::<B>(device, progress)?,
+            None => {
+                let (trainee, notes) = self.new_trainee::<B>(device)?;
+                notes.iter().for_each(|note| progress.note(note));
+                trainee
+            }
         };
         let dataset = Arc::new(config.image.open(&config.data)?);
         dataset.notes().iter().for_each(|note| progress.note(note));
@@ -190,6 +203,20 @@ impl TrainingRun {
             }
         }
 
+        let chosen;
+        let (run, chunk, trainee) = match config.batch.chunk {
+            ChunkSize::Images(chunk) => (self, chunk, trainee),
+            size => {
+                // The trial takes its place in memory.
+                drop(trainee);
+                progress.note("measuring small chunks");
+                let chunk = plan::measure::<B>(config, None, device)?.chunk(size)?;
+                progress.note(&format!("batch.chunk: {size} comes to {chunk} images"));
+                chosen = self.with_chunk(chunk);
+                (&chosen, chunk, chosen.new_trainee::<B>(device)?.0)
+            }
+        };
+        let config = &run.config;
         let (folder, checkpoint) = match begun {
             Some(begun) => begun,
             None => {
@@ -239,7 +266,8 @@ impl TrainingRun {
             },
         };
         let session = Session::<B>::new(session::Parts {
-            run: self,
+            run,
+            chunk,
             folder,
             checkpoints,
             device: device.clone(),
@@ -276,12 +304,19 @@ impl TrainingRun {
         Ok((folder, checkpoint))
     }
 
-    /// The model and the optimiser that training starts with.
+    /// The same in chunks of `images`.
+    fn with_chunk(&self, images: usize) -> Self {
+        let mut run = self.clone();
+        run.config.batch.chunk = ChunkSize::Images(images);
+        run
+    }
+
+    /// The model and the optimiser that training starts with, and what is worth a note of its weights.
     fn new_trainee<B: AutodiffBackend>(
         &self,
         device: &B::Device,
-        progress: &mut dyn Progress,
-    ) -> Result<Trainee<B>, RunError> {
+    ) -> Result<(Trainee<B>, Vec<String>), RunError> {
+        let mut notes = Vec::new();
         let key = Key {
             seed: self.config.seed,
             ..Key::default()
@@ -290,18 +325,18 @@ impl TrainingRun {
         let mut model = self.config.init_model::<B>(device);
         if let Some(weights) = &self.config.model.weights {
             let (filled, loaded) = load_weights(model, weights, self.config.patch_grid())?;
-            for note in loaded.notes() {
-                progress.note(&format!("{}: {note}", weights.display()));
-            }
+            let file = weights.display();
+            notes.extend(loaded.notes().iter().map(|note| format!("{file}: {note}")));
             model = filled;
         }
         let (model, optimiser) = self.config.optimiser.init(model);
         let average = self.config.optimiser.average.map(|_| model.valid());
-        Ok(Trainee {
+        let trainee = Trainee {
             model,
             optimiser,
             average,
-        })
+        };
+        Ok((trainee, notes))
     }
 
     /// Training, validation and test images.

@@ -1,6 +1,5 @@
 //! What a run will cost, before it is begun.
 
-use anyhow::bail;
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 use recall_loss::RecallBackend;
@@ -11,9 +10,9 @@ use super::print::print;
 use super::settings::{Document, SettingsArgs};
 use super::terminal::Terminal;
 use crate::backend::OnBackend;
-use crate::plan::{Costs, available_memory, human, measure, steps_per_epoch};
+use crate::plan::{Costs, SHARE_OF_FREE, measure, steps_per_epoch};
 use crate::run::duration;
-use crate::{Loading, RunConfig, RunError};
+use crate::{Bytes, ChunkSize, Loading, RunConfig, RunError};
 
 /// Options of planning.
 #[derive(Debug, Args)]
@@ -23,9 +22,9 @@ pub(super) struct PlanArgs {
     #[command(flatten)]
     settings: SettingsArgs,
     /// The memory that the run may take, such as 8GB or 500MB: the largest chunk that fits is told. Without
-    /// it: what the machine has left.
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    memory: Option<u64>,
+    /// it: four fifths of what is free.
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<Bytes>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -56,6 +55,9 @@ impl PlanArgs {
         if let Some(data) = &self.common.data {
             config.data = data.clone();
         }
+        if let (Some(memory), ChunkSize::Auto) = (self.memory, config.batch.chunk) {
+            config.batch.chunk = ChunkSize::Memory(memory);
+        }
         let mut terminal = Terminal::new(self.common.quiet);
         terminal.say("measuring small chunks");
         let loading = has_data.then(|| self.common.loading());
@@ -67,9 +69,11 @@ impl PlanArgs {
             true => Some(steps_per_epoch(&config)?),
             false => None,
         };
-        let limit = self.memory.or_else(available_memory);
-        let limit = limit.filter(|_| costs.memory.is_some());
-        let chunk = config.batch.chunk;
+        let limit = match self.memory {
+            Some(memory) => costs.memory.map(|_| memory.0),
+            None => costs.free(),
+        };
+        let chunk = costs.chunk(config.batch.chunk)?;
         let step_seconds = costs.step(chunk);
         let plan = Plan {
             chunk,
@@ -85,17 +89,19 @@ impl PlanArgs {
         if self.json {
             print(&serde_json::to_string(&plan)?)?;
         } else {
-            print(&plan.text(&config))?;
+            print(&plan.text(&config, self.memory.is_none()))?;
         }
-        if let (Some(limit), None) = (plan.memory_limit, plan.largest_chunk) {
-            bail!("not even a chunk of one image fits into {}", human(limit));
+        if let Some(limit) = plan.memory_limit {
+            // What does not fit at all is an error, after all that can be told.
+            plan.costs.chunk(ChunkSize::Memory(Bytes(limit)))?;
         }
         Ok(())
     }
 }
 
 impl Plan {
-    fn text(&self, config: &RunConfig) -> String {
+    /// The lines; `of_free` is whether the limit is a share of what is free.
+    fn text(&self, config: &RunConfig, of_free: bool) -> String {
         let costs = &self.costs;
         let mut lines = Vec::new();
         let mut row = |name: &str, value: String| lines.push(format!("{name:13}  {value}"));
@@ -120,17 +126,16 @@ impl Plan {
             );
         }
         match self.peak_memory {
-            Some(peak) => row("peak memory", human(peak)),
+            Some(peak) => row("peak memory", Bytes(peak).rounded()),
             None => row("peak memory", "not told by this backend".to_owned()),
         }
-        if let Some(limit) = self.memory_limit {
-            row(
-                "largest chunk",
-                match self.largest_chunk {
-                    Some(chunk) => format!("{chunk} within {}", human(limit)),
-                    None => "none".to_owned(),
-                },
-            );
+        if let (Some(limit), Some(largest)) = (self.memory_limit, self.largest_chunk) {
+            let share = match of_free {
+                true => format!(", {:.0} % of what is free", SHARE_OF_FREE * 100.0),
+                false => String::new(),
+            };
+            let limit = Bytes(limit).rounded();
+            row("largest chunk", format!("{largest} within {limit}{share}"));
         }
         let parts = [
             (
@@ -173,37 +178,5 @@ fn span(seconds: f64) -> String {
     match seconds < 1.0 {
         true => format!("{:.0} ms", seconds * 1e3),
         false => duration(seconds),
-    }
-}
-
-/// A number of bytes: `8GB`, `500MB`, `1.5e9`.
-fn parse_size(text: &str) -> Result<u64, String> {
-    let units = [
-        ("GB", 1e9),
-        ("GiB", 1073741824.0),
-        ("MB", 1e6),
-        ("MiB", 1048576.0),
-    ];
-    let trimmed = text.trim();
-    let (number, unit) = units
-        .iter()
-        .find_map(|(name, size)| Some((trimmed.strip_suffix(name)?, *size)))
-        .unwrap_or((trimmed, 1.0));
-    match number.trim().parse::<f64>() {
-        Ok(number) if number.is_finite() && number > 0.0 => Ok((number * unit) as u64),
-        _ => Err("write a size such as 8GB or 500MB".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_units() {
-        assert_eq!(parse_size("8GB"), Ok(8_000_000_000));
-        assert_eq!(parse_size("1.5 MiB"), Ok(1_572_864));
-        assert_eq!(parse_size("123"), Ok(123));
-        assert!(parse_size("8 gigs").is_err() && parse_size("-1GB").is_err());
     }
 }

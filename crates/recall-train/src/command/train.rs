@@ -78,9 +78,11 @@ impl TrainArgs {
     /// Trains once for each seed and compares the results.
     fn train_each(&self, run: &TrainingRun, seeds: &[u64]) -> anyhow::Result<()> {
         let mut runs = Vec::with_capacity(seeds.len());
+        let mut chunk = run.config.batch.chunk;
         for &seed in seeds {
             let mut run = run.clone();
             run.config.seed = seed;
+            run.config.batch.chunk = chunk;
             let out = self
                 .out
                 .as_ref()
@@ -89,7 +91,10 @@ impl TrainArgs {
             println!("seed {seed}");
             let finished = self.train(&run)?;
             let folder = finished.report.parent().map(Path::to_owned);
-            runs.push(FinishedRun::open(folder.unwrap_or_default())?);
+            let finished = FinishedRun::open(folder.unwrap_or_default())?;
+            // Where memory decided on the chunk, it does so once.
+            chunk = finished.config.batch.chunk;
+            runs.push(finished);
         }
         println!();
         print(&CompareConfig::default().compare(&runs)?.to_string())?;

@@ -1,6 +1,6 @@
 //! What makes no sense although every value has the right type.
 
-use super::{ConfigError, RunConfig};
+use super::{ChunkSize, ConfigError, RunConfig};
 use crate::judge::metrics;
 
 impl RunConfig {
@@ -10,7 +10,7 @@ impl RunConfig {
         if self.epochs == 0 {
             return value("epochs", "0 epochs train nothing; give at least 1".into());
         }
-        if self.batch.chunk == 0 {
+        if self.batch.chunk == ChunkSize::Images(0) {
             return value("batch.chunk", "a chunk needs at least 1 image".into());
         }
         let paths = [

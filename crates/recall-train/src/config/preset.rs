@@ -7,18 +7,21 @@ use std::str::FromStr;
 use recall_data::{Benchmark, DataSpec, EvalTransform, SmallClasses, TrainTransform};
 
 use super::keys::nearest;
-use super::{BatchConfig, ConfigError, EvaluationConfig, ImageConfig, LossConfig, RunConfig};
+use super::{
+    BatchConfig, ChunkSize, ConfigError, EvaluationConfig, ImageConfig, LossConfig, RunConfig,
+};
 use crate::{Backbone, ModelConfig, OptimiserConfig, OptimiserKind, Pooling, Standardisation};
 
 /// Settings under a name: `emoji`, which is the default, or a recipe of the paper, such as
 /// `sop-resnet50` and, with similarity mixup, `sop-resnet50-simix`.
 ///
 /// ```
-/// use recall_train::Preset;
+/// use recall_train::{ChunkSize, Preset};
 ///
 /// let preset: Preset = "cub-vit-b16".parse()?;
 /// let config = preset.config();
-/// assert_eq!((config.batch.size, config.batch.chunk, config.epochs), (400, 100, 40));
+/// assert_eq!((config.batch.size, config.epochs), (400, 40));
+/// assert_eq!(config.batch.chunk, ChunkSize::Images(100));
 /// assert_eq!(config.optimiser.milestones, [10, 20, 30]);
 /// # Ok::<(), recall_train::ConfigError>(())
 /// ```
@@ -237,7 +240,7 @@ impl Paper {
             batch: BatchConfig {
                 size: self.recipe.batch,
                 samples_per_class: 4,
-                chunk: column.chunk,
+                chunk: ChunkSize::Images(column.chunk),
                 // As the released code.
                 small_classes: SmallClasses::LeaveOut,
                 super_classes: None,
@@ -353,7 +356,7 @@ mod tests {
                     assert_eq!(preset.benchmark().unwrap().name(), data);
                     assert_eq!(config.model.backbone.name(), backbone);
                     assert_eq!(config.batch.size, batch, "{name}");
-                    assert_eq!(config.batch.chunk, chunks[at], "{name}");
+                    assert_eq!(config.batch.chunk, ChunkSize::Images(chunks[at]), "{name}");
                     assert_eq!(config.epochs, epochs[at], "{name}");
                     assert_eq!(config.optimiser.milestones, milestones[at], "{name}");
                     assert_eq!(config.optimiser.learning_rate, rates[at], "{name}");
@@ -424,7 +427,10 @@ mod tests {
             let ids: Vec<usize> = (0..labels.len()).collect();
             let sampler = config.sampler().init(&ids, &labels).unwrap();
             assert_eq!(sampler.steps_per_epoch(), 1, "{name}");
-            assert_eq!(config.batch.size % config.batch.chunk, 0, "{name}");
+            let ChunkSize::Images(chunk) = config.batch.chunk else {
+                panic!("{name}: {}", config.batch.chunk);
+            };
+            assert_eq!(config.batch.size % chunk, 0, "{name}");
         }
     }
 

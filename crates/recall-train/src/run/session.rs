@@ -53,6 +53,8 @@ pub(super) struct Items {
 /// What a session is made of.
 pub(super) struct Parts<'a, B: AutodiffBackend> {
     pub run: &'a TrainingRun,
+    /// Images in a chunk.
+    pub chunk: usize,
     pub folder: RunFolder,
     pub checkpoints: Checkpoints,
     pub device: B::Device,
@@ -247,11 +249,11 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         let labels = TensorData::new(labels, [batch.labels.len()]);
         let labels = Tensor::<B::InnerBackend, 1, Int>::from_data(labels, device);
         let two_pass = TwoPass {
-            chunk: config.batch.chunk,
+            chunk: self.parts.chunk,
             seed: key.seed_for(Purpose::Model),
         };
         let rows = batch.ids.len();
-        let chunks = rows.div_ceil(config.batch.chunk);
+        let chunks = rows.div_ceil(self.parts.chunk);
         let (progress, done) = (RefCell::new(&mut *self.parts.progress), Cell::new(0));
         let broken = RefCell::new(None);
         let output = two_pass.run(
