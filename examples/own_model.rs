@@ -113,7 +113,9 @@ fn judge(model: &MyModel<Flex>, loader: &Loader) -> Result<f64, Box<dyn Error>> 
     let dataset = loader.dataset();
     let test = dataset.split(Split::Test);
     let (embeddings, ids) =
-        embed_items(model, loader, test, 256, &STANDARDISE, &FlexDevice, |_| ())?;
+        embed_items(model, loader, test, 256, &STANDARDISE, &FlexDevice, |_| {
+            Ok(())
+        })?;
     let labels: Vec<i64> = dataset.labels(&ids).into_iter().map(i64::from).collect();
     let ranks = Retrieval::each_against_rest(&embeddings, &labels)?.ranks()?;
     let judged = evaluate(&ranks, &[Metric::RecallAt(1)], EmptyQueries::Skip)?;

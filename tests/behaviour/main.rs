@@ -6,6 +6,7 @@ mod compare;
 mod data_sets;
 mod gallery;
 mod judging;
+mod plan;
 mod presets;
 mod reproducible;
 mod resume;

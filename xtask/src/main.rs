@@ -9,6 +9,7 @@ mod machine;
 mod models;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod parity;
+mod plan;
 mod step;
 
 use std::process::ExitCode;
@@ -52,6 +53,11 @@ enum Bench {
     Eval(eval::Args),
     /// Images a second through the models, forward and in a two-pass step, beside PyTorch
     Models(models::Args),
+    /// How far the time and memory that `recall-train plan` tells are from those of the run
+    Plan(plan::Args),
+    /// One case of `plan`, in this process
+    #[command(hide = true)]
+    PlanCase(plan::CaseArgs),
     /// One case of `models`, in this process
     #[command(hide = true)]
     ModelsCase(models::CaseArgs),
@@ -75,6 +81,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Bench(Bench::Images(args)) => images::run(&args)?,
         Command::Bench(Bench::Eval(args)) => eval::run(&args)?,
         Command::Bench(Bench::Models(args)) => models::run(&args)?,
+        Command::Bench(Bench::Plan(args)) => plan::run(&args)?,
+        Command::Bench(Bench::PlanCase(args)) => plan::run_case(&args)?,
         Command::Bench(Bench::ModelsCase(args)) => models::run_case(&args)?,
         Command::Bench(Bench::EvalCase(args)) => eval::run_case(&args)?,
         Command::Bench(Bench::ImagesCase(args)) => images::run_case(&args)?,

@@ -9,11 +9,13 @@ use crate::{Embedder, RunError, Standardisation};
 /// Embeds some items of the loader's data set, `chunk` at a time and without a graph.
 ///
 /// Row `i` of the result belongs to the `i`-th of the returned ids; these are the ids asked for
-/// without images that the loader skipped. `progress` is told how many images are done.
+/// without images that the loader skipped. `progress` is told how many images are done, and ends it by
+/// an error.
 ///
 /// # Errors
 ///
-/// An image that cannot be read, if the loader does not skip it, or embeddings that are not finite.
+/// An image that cannot be read, if the loader does not skip it, embeddings that are not finite, or the
+/// error of `progress`.
 pub fn embed_items<B: Backend, M: Embedder<B>>(
     model: &M,
     loader: &Loader,
@@ -21,7 +23,7 @@ pub fn embed_items<B: Backend, M: Embedder<B>>(
     chunk: usize,
     standardise: &Standardisation,
     device: &B::Device,
-    mut progress: impl FnMut(usize),
+    mut progress: impl FnMut(usize) -> Result<(), RunError>,
 ) -> Result<(Embeddings, Vec<ItemId>), RunError> {
     let mut values = Vec::new();
     let mut kept = Vec::with_capacity(ids.len());
@@ -34,11 +36,14 @@ pub fn embed_items<B: Backend, M: Embedder<B>>(
         standardise,
         device,
         |rows, ids| {
-            dim = rows.dim();
+            if kept.is_empty() {
+                dim = rows.dim();
+                // On large sets nothing else takes as much memory: no more than they need.
+                values.reserve_exact(kept.capacity() * dim);
+            }
             values.extend_from_slice(rows.as_slice());
             kept.extend_from_slice(ids);
-            progress(kept.len());
-            Ok(())
+            progress(kept.len())
         },
     )?;
     Ok((Embeddings::new(values, dim)?, kept))

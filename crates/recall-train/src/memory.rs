@@ -27,8 +27,7 @@ pub trait Memory {
 
 /// The memory that `B` computes in on `device`.
 pub fn memory_of<B: Backend>(device: &B::Device) -> Box<dyn Memory> {
-    let name = B::name(device);
-    if name.starts_with("flex") || name.starts_with("ndarray") {
+    if on_processor::<B>(device) {
         return Box::new(OfProcess);
     }
     #[cfg(feature = "cuda")]
@@ -47,6 +46,12 @@ pub fn memory_of<B: Backend>(device: &B::Device) -> Box<dyn Memory> {
         ));
     }
     Box::new(Untold)
+}
+
+/// Whether `B` computes with the processor, and so in the memory of the process.
+pub(crate) fn on_processor<B: Backend>(device: &B::Device) -> bool {
+    let name = B::name(device);
+    name.starts_with("flex") || name.starts_with("ndarray")
 }
 
 /// Memory of a backend that does not tell.

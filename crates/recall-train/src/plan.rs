@@ -17,7 +17,7 @@ use recall_loss::{Mixup, RecallBackend};
 use serde::Serialize;
 
 use crate::embed::items_of;
-use crate::memory::{Memory, memory_of};
+use crate::memory::{Memory, memory_of, on_processor};
 use crate::{
     Bytes, ChunkSize, ConfigError, Embedder, Loading, Network, Optimiser, RunConfig, RunError,
     StepError, StepOutput, TwoPass,
@@ -57,6 +57,8 @@ pub struct Costs {
     pub update: f64,
     /// Decoding and augmenting an image by all threads; none without data to try it on.
     pub load: Option<f64>,
+    /// Steps of an epoch; none without data.
+    pub steps_per_epoch: Option<usize>,
     /// Whether images are loaded by the processor that also trains.
     pub shares_processor: bool,
     /// None where the memory of the backend cannot be told.
@@ -74,6 +76,8 @@ pub struct MemoryCosts {
     pub graph: f64,
     /// Embedding an image without a graph.
     pub forward: f64,
+    /// On the processor, the embeddings of all images that are judged at once.
+    pub judged: f64,
     /// Embedding and, on the processor, pixels of an image of the batch.
     pub image: f64,
     /// The loss of a batch.
@@ -100,7 +104,7 @@ impl Costs {
         let of = self.memory?;
         let chunk = chunk.min(self.batch) as f64;
         let training = of.graph * chunk + of.image * self.batch as f64 + of.loss;
-        let evaluation = of.forward * self.evaluation_chunk as f64;
+        let evaluation = of.forward * self.evaluation_chunk as f64 + of.judged;
         Some((of.fixed + training.max(evaluation)).max(0.0) as u64)
     }
 
@@ -182,8 +186,9 @@ pub fn measure<B: AutodiffBackend<InnerBackend: RecallBackend>>(
     device: &B::Device,
 ) -> Result<Costs, RunError> {
     config.check()?;
-    let name = <B::InnerBackend as Backend>::name(device);
-    let on_processor = name.starts_with("flex") || name.starts_with("ndarray");
+    // Before anything is measured: data that are not there should cost nobody any waiting.
+    let images = loading.map(|_| Images::open(config)).transpose()?;
+    let on_processor = on_processor::<B::InnerBackend>(device);
     let memory = memory_of::<B::InnerBackend>(device);
     let room = memory.room();
     B::seed(device, config.seed);
@@ -251,16 +256,21 @@ pub fn measure<B: AutodiffBackend<InnerBackend: RecallBackend>>(
         forward_backward: last.forward_backward,
         loss,
         update: last.update,
-        load: loading
-            .map(|loading| load(config, loading))
-            .transpose()?
-            .flatten(),
+        load: match (&images, loading) {
+            (Some(images), Some(loading)) => images.load(config, loading)?,
+            _ => None,
+        },
+        steps_per_epoch: images.as_ref().map(|of| of.sampler.steps_per_epoch()),
         shares_processor: on_processor,
         memory: tells_memory.then(|| MemoryCosts {
             fixed,
             graph,
             // Less than with a graph, whatever the allocator made of it.
             forward: slope(|sample| sample.forward_peak).min(graph),
+            judged: match &images {
+                Some(images) if on_processor => 4.0 * (config.model.dim * images.judged) as f64,
+                _ => 0.0,
+            },
             image,
             loss: loss_memory,
         }),
@@ -453,43 +463,46 @@ fn synchronised<B: Backend>(model: &Network<B>, device: &B::Device) -> usize {
     model.num_params() + usize::from(waited)
 }
 
-/// Draws the batches that a run will train on, validation classes held out.
-fn training_sampler(config: &RunConfig, dataset: &Dataset) -> Result<BatchSampler, RunError> {
-    let train = items_of(dataset, Split::Train)?;
-    let parts = hold_out_classes(dataset, train, config.evaluation.validation);
-    Ok(config.sampler().init_for(dataset, &parts.kept)?)
+/// The images of a run, as far as it costs something to load and judge them.
+struct Images {
+    dataset: Arc<Dataset>,
+    sampler: BatchSampler,
+    /// The most that are judged at once.
+    judged: usize,
 }
 
-/// Steps of an epoch on the data of `config`.
-///
-/// # Errors
-///
-/// Data that cannot be read or sampled.
-pub fn steps_per_epoch(config: &RunConfig) -> Result<usize, RunError> {
-    let dataset = config.image.open(&config.data)?;
-    Ok(training_sampler(config, &dataset)?.steps_per_epoch())
-}
-
-/// Seconds to load an image, by all threads.
-fn load(config: &RunConfig, loading: &Loading) -> Result<Option<f64>, RunError> {
-    let dataset = Arc::new(config.image.open(&config.data)?);
-    let sampler = training_sampler(config, &dataset)?;
-    let loader = loading.loader(
-        &dataset,
-        &config.image,
-        config.image.train.clone(),
-        config.seed,
-    )?;
-    let mut requests: Vec<_> = sampler.requests(0).take(2).collect();
-    requests
-        .iter_mut()
-        .for_each(|request| request.ids.truncate(LOADED));
-    let mut images = 0;
-    let start = Instant::now();
-    for batch in loader.batches(requests) {
-        images += batch?.ids.len();
+impl Images {
+    fn open(config: &RunConfig) -> Result<Self, RunError> {
+        let dataset = Arc::new(config.image.open(&config.data)?);
+        let train = items_of(&dataset, Split::Train)?;
+        let parts = hold_out_classes(&dataset, train, config.evaluation.validation);
+        let test = items_of(&dataset, Split::Test)?;
+        Ok(Self {
+            sampler: config.sampler().init_for(&dataset, &parts.kept)?,
+            judged: test.len().max(parts.held_out.len()),
+            dataset,
+        })
     }
-    Ok((images > 0).then(|| start.elapsed().as_secs_f64() / images as f64))
+
+    /// Seconds to load an image, by all threads.
+    fn load(&self, config: &RunConfig, loading: &Loading) -> Result<Option<f64>, RunError> {
+        let loader = loading.loader(
+            &self.dataset,
+            &config.image,
+            config.image.train.clone(),
+            config.seed,
+        )?;
+        let mut requests: Vec<_> = self.sampler.requests(0).take(2).collect();
+        requests
+            .iter_mut()
+            .for_each(|request| request.ids.truncate(LOADED));
+        let mut images = 0;
+        let start = Instant::now();
+        for batch in loader.batches(requests) {
+            images += batch?.ids.len();
+        }
+        Ok((images > 0).then(|| start.elapsed().as_secs_f64() / images as f64))
+    }
 }
 
 #[cfg(test)]
@@ -506,11 +519,13 @@ mod tests {
             loss: 0.5,
             update: 0.25,
             load: Some(2.0),
+            steps_per_epoch: Some(3),
             shares_processor: true,
             memory: Some(MemoryCosts {
                 fixed: 1000.0,
                 graph: 100.0,
                 forward: 10.0,
+                judged: 0.0,
                 image: 1.0,
                 loss: 40.0,
             }),
@@ -541,11 +556,13 @@ mod tests {
         assert_eq!(costs.largest_chunk(1449), Some(3));
         assert_eq!(costs.largest_chunk(1000), None);
         assert_eq!(costs.largest_chunk(1 << 40), Some(10));
-        let evaluation = Costs {
+        let mut evaluation = Costs {
             evaluation_chunk: 500,
             ..costs
         };
         assert_eq!(evaluation.peak(1), Some(1000 + 5000));
+        evaluation.memory.as_mut().unwrap().judged = 70.0;
+        assert_eq!(evaluation.peak(1), Some(1000 + 5000 + 70));
     }
 
     #[test]

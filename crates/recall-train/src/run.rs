@@ -32,6 +32,7 @@ use recall_loss::RecallBackend;
 use sha2::{Digest, Sha256};
 
 use crate::embed::items_of;
+use crate::memory::memory_of;
 use crate::{ChunkSize, ImageConfig, RunConfig, RunError, load_weights, plan};
 use checkpoint::Checkpoints;
 use records::Records;
@@ -84,6 +85,9 @@ pub struct Finished {
     pub report: PathBuf,
     /// Seconds spent in training steps, evaluation left out.
     pub training_seconds: f64,
+    /// The most memory that the run took, in bytes: of the process on backends that compute with the
+    /// processor, else of the device. None where that is not told.
+    pub peak_memory: Option<u64>,
 }
 
 impl Loading {
@@ -150,10 +154,13 @@ impl TrainingRun {
     ) -> Result<Finished, RunError> {
         let config = &self.config;
         config.check()?;
-        // First of all: what cannot be resumed, or a file of weights that does not fit, should cost
-        // nobody any waiting.
+        // First of all: a folder that is taken, what cannot be resumed, or a file of weights that does
+        // not fit should cost nobody any waiting.
         let begun = match &self.place {
-            Place::New(_) => None,
+            Place::New(out) => {
+                out.as_deref().map(RunFolder::check_free).transpose()?;
+                None
+            }
             Place::Resume(path) => Some(self.begun(path)?),
         };
         let checkpoint = begun
@@ -265,8 +272,12 @@ impl TrainingRun {
                 ..CheckpointState::default()
             },
         };
+        let memory = memory_of::<B::InnerBackend>(device);
+        // What was measured, or an earlier run of the process took, is not what this one takes.
+        memory.forget_peak();
         let session = Session::<B>::new(session::Parts {
             run,
+            memory,
             chunk,
             folder,
             checkpoints,

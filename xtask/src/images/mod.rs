@@ -6,7 +6,7 @@
 
 mod case;
 mod peer;
-mod photo;
+pub mod photo;
 mod table;
 
 use std::path::PathBuf;

@@ -286,7 +286,10 @@ impl OnBackend for EmbedJob<'_> {
             config.evaluation.chunk,
             &config.image.standardise,
             device,
-            |done| self.terminal.counted(done),
+            |done| {
+                self.terminal.counted(done);
+                Ok(())
+            },
         )?;
         self.terminal.counting_done();
         if kept.len() < ids.len() {

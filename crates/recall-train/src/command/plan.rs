@@ -10,7 +10,7 @@ use super::print::print;
 use super::settings::{Document, SettingsArgs};
 use super::terminal::Terminal;
 use crate::backend::OnBackend;
-use crate::plan::{Costs, SHARE_OF_FREE, measure, steps_per_epoch};
+use crate::plan::{Costs, SHARE_OF_FREE, measure};
 use crate::run::duration;
 use crate::{Bytes, ChunkSize, Loading, RunConfig, RunError};
 
@@ -37,7 +37,6 @@ struct Plan {
     peak_memory: Option<u64>,
     memory_limit: Option<u64>,
     largest_chunk: Option<usize>,
-    steps_per_epoch: Option<usize>,
     run_seconds: Option<f64>,
     costs: Costs,
 }
@@ -65,23 +64,19 @@ impl PlanArgs {
             config: &config,
             loading: loading.as_ref(),
         })??;
-        let steps_per_epoch = match has_data {
-            true => Some(steps_per_epoch(&config)?),
-            false => None,
-        };
         let limit = match self.memory {
             Some(memory) => costs.memory.map(|_| memory.0),
             None => costs.free(),
         };
         let chunk = costs.chunk(config.batch.chunk)?;
         let step_seconds = costs.step(chunk);
+        let steps_per_epoch = costs.steps_per_epoch;
         let plan = Plan {
             chunk,
             step_seconds,
             peak_memory: costs.peak(chunk),
             memory_limit: limit,
             largest_chunk: limit.and_then(|limit| costs.largest_chunk(limit)),
-            steps_per_epoch,
             run_seconds: steps_per_epoch
                 .map(|steps| step_seconds * (steps as u64 * config.epochs) as f64),
             costs,
@@ -115,7 +110,7 @@ impl Plan {
                 costs.batch as f64 / self.step_seconds
             ),
         );
-        if let (Some(steps), Some(seconds)) = (self.steps_per_epoch, self.run_seconds) {
+        if let (Some(steps), Some(seconds)) = (costs.steps_per_epoch, self.run_seconds) {
             row(
                 "run",
                 format!(

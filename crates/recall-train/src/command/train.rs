@@ -11,7 +11,7 @@ use super::{CommonArgs, interrupt};
 use crate::backend::OnBackend;
 use crate::compare::{CompareConfig, FinishedRun};
 use crate::run::{Finished, Place, TrainingRun, duration};
-use crate::{RunConfig, RunError};
+use crate::{Bytes, RunConfig, RunError};
 
 /// Options of training.
 #[derive(Debug, Args)]
@@ -61,8 +61,12 @@ impl TrainArgs {
             run,
             terminal: &mut terminal,
         })??;
+        let memory = match finished.peak_memory {
+            Some(peak) => format!(", in at most {} of memory", Bytes(peak).rounded()),
+            None => String::new(),
+        };
         terminal.say(&format!(
-            "trained for {}; judged on the test images, after epoch {}:",
+            "trained for {}{memory}; judged on the test images, after epoch {}:",
             duration(finished.training_seconds),
             finished.epoch
         ));

@@ -5,7 +5,7 @@ use std::fmt;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
-use super::{GroupResult, RunComparison};
+use super::{GroupResult, RunComparison, RunGroup};
 
 impl fmt::Display for RunComparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,18 +41,17 @@ impl RunComparison {
 
     /// What stands below the table.
     pub(super) fn sentences(&self) -> Vec<String> {
-        let mut sentences = vec!["mean ± standard deviation over the runs of a row".to_owned()];
-        if self.groups.len() > 1 {
-            sentences[0] += match self.queries {
-                Some(_) => {
-                    "; below it the difference to the first row, and the p-value of a paired \
-                            test"
-                }
-                None => "; below it the difference to the first row",
-            };
+        let mut sentences = Vec::new();
+        let several = |group: &RunGroup| group.runs.len() > 1;
+        if self.groups.iter().any(several) {
+            sentences.push("mean ± standard deviation over the runs of a row".to_owned());
         }
-        if let Some(queries) = self.queries {
-            sentences[0] += &format!(" over {queries} queries");
+        if self.groups.len() > 1 {
+            let mut below = "second lines: the difference to the first row".to_owned();
+            if let Some(queries) = self.queries {
+                below += &format!(", and the p-value of a paired test over {queries} queries");
+            }
+            sentences.push(below);
         }
         sentences.extend(self.notes.iter().cloned());
         sentences
@@ -61,11 +60,11 @@ impl RunComparison {
 
 /// The lines of a cell.
 pub(super) fn lines(result: &GroupResult) -> Vec<String> {
-    let deviation = match result.deviation {
-        Some(deviation) => format!("{deviation:.4}"),
-        None => "–".to_owned(),
-    };
-    let mut lines = vec![format!("{:.4} ± {deviation}", result.mean)];
+    let mean = format!("{:.4}", result.mean);
+    let mut lines = vec![match result.deviation {
+        Some(deviation) => format!("{mean} ± {deviation:.4}"),
+        None => mean,
+    }];
     if let Some(difference) = result.difference {
         lines.push(match result.paired {
             Some(test) => format!("{difference:+.4}  p {:.4}", test.p_value),

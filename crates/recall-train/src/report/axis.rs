@@ -25,7 +25,7 @@ impl Axis {
         let (low, high) = if high - low > (16.0 * f64::EPSILON * size).max(TINY) {
             (low, high)
         } else {
-            let room = if size > TINY { 0.5 * size } else { 1.0 };
+            let room = if size > TINY { 0.05 * size } else { 1.0 };
             (low - room, high + room)
         };
         Some(Self {

@@ -28,22 +28,31 @@ impl RunFolder {
     pub fn create(out: Option<&Path>, name: &str) -> Result<Self, RunError> {
         let path = match out {
             Some(out) => {
-                let occupied = match fs::read_dir(out) {
-                    Ok(mut entries) => entries.next().is_some(),
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-                    Err(error) => return Err(RunError::file("use the folder", out)(error)),
-                };
-                if occupied {
-                    return Err(RunError::Occupied {
-                        path: out.to_owned(),
-                    });
-                }
+                Self::check_free(out)?;
                 fs::create_dir_all(out).map_err(RunError::file("create", out))?;
                 out.to_owned()
             }
             None => next_free(Path::new("runs"), name)?,
         };
         Self::locked(path)
+    }
+
+    /// Looks whether a run could have the folder `out`, and makes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`create`](Self::create).
+    pub fn check_free(out: &Path) -> Result<(), RunError> {
+        match fs::read_dir(out) {
+            Ok(mut entries) => match entries.next() {
+                None => Ok(()),
+                Some(_) => Err(RunError::Occupied {
+                    path: out.to_owned(),
+                }),
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(RunError::file("use the folder", out)(error)),
+        }
     }
 
     /// The folder of a run that was begun.

@@ -9,7 +9,7 @@ use crate::judge::Hit;
 use crate::report::{
     Curve, Distribution, GALLERY_FACT, GalleryRow, Metric, Neighbour, Picture, Report, Series,
 };
-use crate::{RunConfig, RunError};
+use crate::{Bytes, RunConfig, RunError};
 
 /// What a run came to.
 pub(super) struct Outcome<'a> {
@@ -18,6 +18,8 @@ pub(super) struct Outcome<'a> {
     pub backend: String,
     pub parameters: usize,
     pub training_seconds: f64,
+    /// In bytes, where it is told.
+    pub peak_memory: Option<u64>,
     pub records: &'a Records,
     /// 95 % intervals of the metrics of the last evaluation, in their order; empty for none.
     pub intervals: Vec<Interval>,
@@ -79,6 +81,9 @@ fn facts(outcome: &Outcome<'_>, config: &RunConfig, time: &str) -> Vec<(String, 
             ),
         ),
     ];
+    if let Some(peak) = outcome.peak_memory {
+        facts.insert(5, ("peak memory", Bytes(peak).rounded()));
+    }
     if skipped > 0 {
         facts.insert(
             5,

@@ -9,7 +9,7 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor, TensorData};
 use recall_data::random::{Key, Purpose};
 use recall_data::{Batch, BatchSampler, Dataset, ItemId, Loader};
-use recall_eval::{Bootstrap, Embeddings, Policy, Scores, Units};
+use recall_eval::{Bootstrap, Policy, Scores, Units};
 use recall_loss::{LossError, Mixup, RecallAtKLoss, RecallBackend};
 
 use super::checkpoint::{Best, Checkpoint, CheckpointState, Checkpoints, Contents};
@@ -19,8 +19,9 @@ use super::records::Records;
 use super::{
     EvaluationRecord, Finished, Judged, Progress, RunFolder, SeedFor, StepRecord, TrainingRun,
 };
-use crate::embed::embed_each;
+use crate::embed::embed_items;
 use crate::judge::{Gallery, QueryScores, metrics};
+use crate::memory::Memory;
 use crate::optimiser::move_towards;
 use crate::{Embedder, Network, NonFinite, Optimiser, RunConfig, RunError, StepOutput, TwoPass};
 
@@ -58,6 +59,7 @@ pub(super) struct Parts<'a, B: AutodiffBackend> {
     pub folder: RunFolder,
     pub checkpoints: Checkpoints,
     pub device: B::Device,
+    pub memory: Box<dyn Memory>,
     pub sampler: BatchSampler,
     pub loaders: Loaders,
     pub items: Items,
@@ -370,25 +372,18 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             Judged::Test => &self.parts.items.test,
         };
         let loader = &self.parts.loaders.eval;
-        let (mut values, mut kept, mut dim) = (Vec::new(), Vec::with_capacity(ids.len()), 1);
-        embed_each(
+        let (embeddings, kept) = embed_items(
             model,
             loader,
             ids,
             config.evaluation.chunk,
             &config.image.standardise,
             &self.parts.device,
-            |rows, ids| {
-                dim = rows.dim();
-                values.extend_from_slice(rows.as_slice());
-                kept.extend_from_slice(ids);
-                match self.parts.progress.interrupted() {
-                    true => Err(self.interruption()),
-                    false => Ok(()),
-                }
+            |_| match self.parts.progress.interrupted() {
+                true => Err(self.interruption()),
+                false => Ok(()),
             },
         )?;
-        let embeddings = Embeddings::new(values, dim)?;
         let dataset: &Arc<Dataset> = loader.dataset();
         Ok(match split {
             Judged::Validation => Gallery::each_against_rest(dataset, embeddings, kept),
@@ -409,6 +404,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
 
     /// Saves the state that a run with `lines` lines of records is in.
     fn save_at(&mut self, trainee: &Trainee<B>, lines: usize) -> Result<(), RunError> {
+        self.look_at_memory();
         let parts = &mut self.parts;
         parts.state.records = lines;
         parts.records.sync()?;
@@ -421,6 +417,11 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         })?;
         self.saved = Instant::now();
         Ok(())
+    }
+
+    fn look_at_memory(&mut self) {
+        let Parts { state, memory, .. } = &mut self.parts;
+        state.peak_memory = state.peak_memory.max(memory.peak());
     }
 
     /// Judges the result on the test images and writes the report.
@@ -437,6 +438,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         };
         drop(trainee);
         let (scores, gallery) = self.evaluate(&model, Judged::Test, epoch)?;
+        self.look_at_memory();
         let parts = &self.parts;
         let validation = parts
             .records
@@ -448,6 +450,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             backend: <B::InnerBackend as Backend>::name(&parts.device),
             parameters,
             training_seconds: parts.state.training_seconds,
+            peak_memory: parts.state.peak_memory,
             records: &parts.records,
             intervals: Bootstrap::default().intervals(&scores, Units::Queries)?,
             validation: validation.map(|record| &record.evaluation),
@@ -465,13 +468,18 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         parts.folder.write(QUERIES, queries.as_bytes())?;
         let page = report.render()?;
         let report = parts.folder.write("report.html", page.as_bytes())?;
-        let training_seconds = parts.state.training_seconds;
+        let CheckpointState {
+            training_seconds,
+            peak_memory,
+            ..
+        } = parts.state;
         self.parts.progress.end();
         Ok(Finished {
             evaluation,
             epoch,
             report,
             training_seconds,
+            peak_memory,
         })
     }
 }
