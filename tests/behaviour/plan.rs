@@ -39,8 +39,8 @@ fn a_plan_in_words_and_in_numbers() {
         );
     }
     assert!(stdout.contains("for 8 images in chunks of 4 ("), "{stdout}");
-    // Seven of the eight classes train, in batches of four.
-    assert!(stdout.contains("for 1 epochs of 1 steps"), "{stdout}");
+    // Eight classes of four, in batches of eight.
+    assert!(stdout.contains("for 4 steps, 4 in an epoch;"), "{stdout}");
 
     let (json, stderr) = succeed(&mut plan(
         &dir,
@@ -78,8 +78,10 @@ fn a_plan_in_words_and_in_numbers() {
 #[test]
 fn what_cannot_be_planned() {
     let dir = with_images();
-    let message = refuse(&mut plan(&dir, &["--data", "folder:nowhere"]));
-    assert!(message.contains("nowhere is not there"), "{message}");
+    fs::rename(dir.path().join("images"), dir.path().join("gone")).unwrap();
+    let message = refuse(&mut plan(&dir, &[]));
+    assert!(message.contains("images is not there"), "{message}");
+    fs::rename(dir.path().join("gone"), dir.path().join("images")).unwrap();
     let message = refuse(&mut plan(&dir, &["--memory", "8 gigs"]));
     assert!(message.contains("such as 8GB or 500MB"), "{message}");
     let message = refuse(&mut plan(&dir, &["--set", "batch.size=80"]));

@@ -161,7 +161,7 @@ impl BatchSamplerConfig {
         labels: &[u32],
         super_classes: &HashMap<u32, u32>,
     ) -> Result<BatchSampler, DataError> {
-        self.check()?;
+        self.validate()?;
         if ids.len() != labels.len() {
             return refuse(format!(
                 "there are {} ids but {} labels",
@@ -220,8 +220,12 @@ impl BatchSamplerConfig {
         }
     }
 
-    /// What can be said without the items.
-    pub(crate) fn check(&self) -> Result<(), DataError> {
+    /// Checks the fields, as far as that goes without the items.
+    ///
+    /// # Errors
+    ///
+    /// The first field that is out of its range or does not go with the others.
+    pub fn validate(&self) -> Result<(), DataError> {
         let Self {
             batch_size,
             samples_per_class,

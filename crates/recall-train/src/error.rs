@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use recall_data::DataError;
 use recall_eval::EvalError;
@@ -38,6 +38,14 @@ pub enum RunError {
         path: PathBuf,
         /// What the system says.
         source: std::io::Error,
+    },
+    /// A file of a run that had begun cannot be read or written: the disk is full, say.
+    #[error("{source}; once that is mended, recall-train --resume {path} goes on")]
+    Broken {
+        /// The folder of the run.
+        path: PathBuf,
+        /// What went wrong.
+        source: Box<RunError>,
     },
     /// The folder of a run is not empty.
     #[error(
@@ -129,6 +137,17 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// What is said of it in the midst of the run in the folder `run`.
+    pub(crate) fn during(self, run: &Path) -> Self {
+        match self {
+            file @ Self::File { .. } => Self::Broken {
+                path: run.to_owned(),
+                source: Box::new(file),
+            },
+            other => other,
+        }
+    }
+
     pub(crate) fn file(
         action: &'static str,
         path: impl Into<PathBuf>,

@@ -275,6 +275,7 @@ impl TrainingRun {
         let memory = memory_of::<B::InnerBackend>(device);
         // What was measured, or an earlier run of the process took, is not what this one takes.
         memory.forget_peak();
+        let place = folder.path().to_owned();
         let session = Session::<B>::new(session::Parts {
             run,
             memory,
@@ -289,7 +290,7 @@ impl TrainingRun {
             progress,
             state,
         })?;
-        session.train(trainee)
+        session.train(trainee).map_err(|error| error.during(&place))
     }
 
     /// The folder of the run that `path` names, and the checkpoint to go on from; none if the run was

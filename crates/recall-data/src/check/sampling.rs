@@ -33,7 +33,7 @@ pub(super) fn sampling(
     dataset: &Dataset,
     config: BatchSamplerConfig,
 ) -> Result<(Option<Sampling>, Option<Finding>), DataError> {
-    config.check()?;
+    config.validate()?;
     let ids = dataset.split(Split::Train);
     if ids.is_empty() {
         return Ok((None, None));

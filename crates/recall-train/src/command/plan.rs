@@ -114,9 +114,9 @@ impl Plan {
             row(
                 "run",
                 format!(
-                    "{} for {} epochs of {steps} steps, evaluation left out",
+                    "{} for {} steps, {steps} in an epoch; evaluation left out",
                     duration(seconds),
-                    config.epochs
+                    steps as u64 * config.epochs
                 ),
             );
         }

@@ -49,12 +49,18 @@ pub(super) fn names(folders: &[PathBuf]) -> Vec<String> {
     folders.iter().map(name).collect()
 }
 
+/// The folders of a group: the first one, and of its siblings the names.
 fn folders(group: &[&FinishedRun]) -> String {
-    let folders: Vec<PathBuf> = group.iter().map(|run| run.folder.clone()).collect();
+    let folders: Vec<&Path> = group.iter().map(|run| run.folder.as_path()).collect();
+    let parent = folders.first().and_then(|first| first.parent());
     let shown: Vec<String> = folders
         .iter()
         .take(FOLDERS)
-        .map(|folder| folder.display().to_string())
+        .enumerate()
+        .map(|(at, folder)| match folder.file_name() {
+            Some(name) if at > 0 && folder.parent() == parent => name.display().to_string(),
+            _ => folder.display().to_string(),
+        })
         .collect();
     match folders.len().saturating_sub(FOLDERS) {
         0 => shown.join(", "),

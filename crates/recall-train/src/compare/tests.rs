@@ -107,7 +107,11 @@ fn one_group_is_named_by_its_folders() {
     let dir = three_runs();
     let comparison = compare(&dir, &["a", "b"]).unwrap();
     assert_eq!(comparison.groups.len(), 1);
-    assert!(comparison.groups[0].label.ends_with("/b"), "{comparison:?}");
+    let first = dir.path().join("a");
+    assert_eq!(
+        comparison.groups[0].label,
+        format!("{}, b", first.display())
+    );
     assert_eq!(comparison.queries, None);
     // Settings too long for a label.
     let long = format!("model.weights={}", "x".repeat(80));
@@ -232,8 +236,9 @@ fn the_table_has_a_row_for_each_group() {
     assert!(lines[1].ends_with("0.6250 ± 0.1768"), "{text}");
     assert!(lines[2].ends_with("0.9750"), "{text}");
     assert!(lines[3].contains("+0.3500  p 0.0"), "{text}");
+    assert!(lines[4].starts_with("mean ± standard deviation"), "{text}");
     assert!(
-        lines[4].ends_with("of a paired test over 40 queries"),
+        lines[5].ends_with("of a paired test over 40 queries"),
         "{text}"
     );
 }

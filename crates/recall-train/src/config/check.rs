@@ -1,5 +1,7 @@
 //! What makes no sense although every value has the right type.
 
+use recall_data::DataError;
+
 use super::{ChunkSize, ConfigError, RunConfig};
 use crate::judge::metrics;
 
@@ -12,6 +14,23 @@ impl RunConfig {
         }
         if self.batch.chunk == ChunkSize::Images(0) {
             return value("batch.chunk", "a chunk needs at least 1 image".into());
+        }
+        let refused = |key| {
+            move |problem: DataError| ConfigError::Value {
+                key,
+                problem: problem.to_string(),
+            }
+        };
+        self.sampler().validate().map_err(refused("batch"))?;
+        let images = &self.image;
+        images.train.validate().map_err(refused("image.train"))?;
+        images.eval.validate().map_err(refused("image.eval"))?;
+        let std = images.standardise.std;
+        if let Some(&none) = std.iter().find(|&&std| !(std.is_finite() && std > 0.0)) {
+            return value(
+                "image.standardise.std",
+                format!("{none} divides no brightness; give positive numbers"),
+            );
         }
         let paths = [
             ("model.weights", self.model.weights.as_ref()),
@@ -90,15 +109,34 @@ impl RunConfig {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
-
     use super::*;
 
+    /// Each of them would otherwise be met in the midst of a plan, which opens no data.
+    #[test]
+    fn what_cannot_be_computed_is_refused_by_its_key() {
+        for (setting, message) in [
+            ("batch.size=66", "batch: "),
+            ("batch.samples_per_class=1", "batch: "),
+            ("batch.size=0", "batch: "),
+            ("image.train.size=[0,32]", "image.train: "),
+            ("image.train.horizontal_flip=2", "image.train: "),
+            ("image.eval.crop=33", "image.eval: "),
+            ("image.standardise.std=[1,0,1]", "image.standardise.std: 0 "),
+            ("batch.chunk=0", "batch.chunk: "),
+        ] {
+            let refused = RunConfig::read(None, &[setting.to_owned()]).unwrap_err();
+            assert!(refused.to_string().starts_with(message), "{refused}");
+        }
+    }
+
+    #[cfg(unix)]
     #[test]
     fn a_path_that_cannot_be_written_down_is_refused() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+
         let weights = Some(OsStr::from_bytes(b"\xff.pth").into());
         let refused = RunConfig::for_training(None, None, &[], None, weights);
         let message = refused.unwrap_err().to_string();
