@@ -217,7 +217,9 @@ impl TrainingRun {
                 // The trial takes its place in memory.
                 drop(trainee);
                 progress.note("measuring small chunks");
-                let chunk = plan::measure::<B>(config, None, device)?.chunk(size)?;
+                let judged = items.test.len().max(items.validation.len());
+                let costs = plan::measure_steps::<B>(config, Some(judged), device)?;
+                let chunk = costs.chunk(size)?;
                 progress.note(&format!("batch.chunk: {size} comes to {chunk} images"));
                 chosen = self.with_chunk(chunk);
                 (&chosen, chunk, chosen.new_trainee::<B>(device)?.0)

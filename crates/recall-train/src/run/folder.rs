@@ -96,7 +96,7 @@ impl RunFolder {
         unfinished()
             .tempfile_in(&self.path)
             .and_then(|mut file| {
-                file.write_all(contents)?;
+                file.as_file_mut().write_all(contents)?;
                 file.as_file().sync_all()?;
                 file.persist(&path).map_err(|error| error.error)
             })

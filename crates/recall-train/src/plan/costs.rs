@@ -1,0 +1,264 @@
+//! What was measured, and the arithmetic that makes a plan of it.
+
+use serde::Serialize;
+
+use crate::{Bytes, ChunkSize, ConfigError};
+
+/// Of the memory that is free, what a run is planned to take: predictions err by up to a quarter.
+pub(crate) const SHARE_OF_FREE: f64 = 0.8;
+
+/// What the steps of a run cost. Times are in seconds, memory in bytes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Costs {
+    /// Images in a batch.
+    pub batch: usize,
+    /// Images embedded at once in the evaluation.
+    pub evaluation_chunk: usize,
+    /// The size of chunk that was measured last.
+    pub measured_chunk: usize,
+    /// Embedding an image without a graph.
+    pub forward: f64,
+    /// Embedding an image with a graph, and back-propagating.
+    pub forward_backward: f64,
+    /// The loss of a batch.
+    pub loss: f64,
+    /// The optimiser's update.
+    pub update: f64,
+    /// Decoding and augmenting an image by all threads; none without data to try it on.
+    pub load: Option<f64>,
+    /// Steps of an epoch; none without data.
+    pub steps_per_epoch: Option<usize>,
+    /// Whether images are loaded by the processor that also trains.
+    pub shares_processor: bool,
+    /// None where the memory of the backend cannot be told.
+    pub memory: Option<MemoryCosts>,
+    /// The memory that the process had and could have had besides; none where that is not told.
+    pub room: Option<u64>,
+}
+
+/// What of the memory grows with what, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct MemoryCosts {
+    /// Program (on the processor), weights, gradients, moments and what does not grow.
+    pub fixed: f64,
+    /// The graph of an image.
+    pub graph: f64,
+    /// Embedding an image without a graph.
+    pub forward: f64,
+    /// On the processor, the embeddings of all images that are judged at once.
+    pub judged: f64,
+    /// Embedding and, on the processor, pixels of an image of the batch.
+    pub image: f64,
+    /// The loss of a batch.
+    pub loss: f64,
+}
+
+impl Costs {
+    /// Seconds of a step in chunks of `chunk`.
+    pub fn step(&self, chunk: usize) -> f64 {
+        let images = self.batch as f64;
+        // The last chunk is embedded once, with its graph.
+        let twice = self.batch - last_chunk(self.batch, chunk);
+        let compute =
+            twice as f64 * self.forward + images * self.forward_backward + self.loss + self.update;
+        let load = images * self.load.unwrap_or(0.0);
+        match self.shares_processor {
+            true => compute + load,
+            false => compute.max(load),
+        }
+    }
+
+    /// The most memory that the run will take in chunks of `chunk`.
+    pub fn peak(&self, chunk: usize) -> Option<u64> {
+        Some(self.training_peak(chunk)?.max(self.evaluation_peak()?))
+    }
+
+    fn training_peak(&self, chunk: usize) -> Option<u64> {
+        let of = self.memory?;
+        let chunk = chunk.min(self.batch) as f64;
+        Some((of.fixed + of.graph * chunk + of.image * self.batch as f64 + of.loss) as u64)
+    }
+
+    fn evaluation_peak(&self) -> Option<u64> {
+        let of = self.memory?;
+        Some((of.fixed + of.forward * self.evaluation_chunk as f64 + of.judged) as u64)
+    }
+
+    /// The largest chunk whose run stays within `limit` bytes; none if not even one image does.
+    pub fn largest_chunk(&self, limit: u64) -> Option<usize> {
+        let fits = |chunk: usize| self.peak(chunk).is_some_and(|peak| peak <= limit);
+        let sizes: Vec<usize> = (1..=self.batch).collect();
+        match sizes.partition_point(|&chunk| fits(chunk)) {
+            0 => None,
+            largest => Some(largest),
+        }
+    }
+
+    /// The memory that `auto` stays within: four fifths of what is free.
+    pub fn free(&self) -> Option<u64> {
+        self.room
+            .filter(|_| self.memory.is_some())
+            .map(|room| (room as f64 * SHARE_OF_FREE) as u64)
+    }
+
+    /// Images in a chunk of size `size`. Where memory decides, chunks are as few as fit, and alike: the
+    /// last one is embedded once only, so a small rest is a loss.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if memory decides and is not told, or is less than one image takes.
+    pub fn chunk(&self, size: ChunkSize) -> Result<usize, ConfigError> {
+        let refused = |problem| ConfigError::Value {
+            key: "batch.chunk",
+            problem,
+        };
+        let limit = match size {
+            ChunkSize::Images(images) => return Ok(images),
+            ChunkSize::Memory(_) if self.memory.is_none() => {
+                return Err(refused(
+                    "the memory of this backend is not told; give a number of images".to_owned(),
+                ));
+            }
+            ChunkSize::Memory(bytes) => bytes.0,
+            ChunkSize::Auto => self.free().ok_or_else(|| {
+                refused(match self.memory {
+                    Some(_) => "this backend does not tell how much memory is free; give what the \
+                                run may take, such as `8GB`"
+                        .to_owned(),
+                    None => {
+                        "the memory of this backend is not told; give a number of images".to_owned()
+                    }
+                })
+            })?,
+        };
+        let largest = self.largest_chunk(limit).ok_or_else(|| {
+            let needed = |peak: Option<u64>| Bytes(peak.unwrap_or_default()).rounded();
+            let (limit, training) = (Bytes(limit).rounded(), self.training_peak(1));
+            match self.evaluation_peak() > training {
+                true => ConfigError::Value {
+                    key: "evaluation.chunk",
+                    problem: format!(
+                        "{} images at once do not fit into {limit}: {} are needed; give a smaller \
+                         number",
+                        self.evaluation_chunk,
+                        needed(self.evaluation_peak())
+                    ),
+                },
+                false => refused(format!(
+                    "not even a chunk of one image fits into {limit}: {} are needed",
+                    needed(training)
+                )),
+            }
+        })?;
+        Ok(self.batch.div_ceil(self.batch.div_ceil(largest)))
+    }
+}
+
+fn last_chunk(batch: usize, chunk: usize) -> usize {
+    match batch % chunk.max(1) {
+        0 => chunk.min(batch),
+        rest => rest,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn costs() -> Costs {
+        Costs {
+            batch: 10,
+            evaluation_chunk: 2,
+            measured_chunk: 2,
+            forward: 1.0,
+            forward_backward: 3.0,
+            loss: 0.5,
+            update: 0.25,
+            load: Some(2.0),
+            steps_per_epoch: Some(3),
+            shares_processor: true,
+            memory: Some(MemoryCosts {
+                fixed: 1000.0,
+                graph: 100.0,
+                forward: 10.0,
+                judged: 0.0,
+                image: 1.0,
+                loss: 40.0,
+            }),
+            room: Some(2000),
+        }
+    }
+
+    #[test]
+    fn the_last_chunk_is_embedded_once() {
+        let costs = costs();
+        // Chunks of 4, 4 and 2: eight images twice.
+        assert_eq!(costs.step(4), 8.0 + 30.0 + 0.75 + 20.0);
+        assert_eq!(costs.step(5), 5.0 + 30.0 + 0.75 + 20.0);
+        assert_eq!(costs.step(10), 30.0 + 0.75 + 20.0);
+        let beside = Costs {
+            shares_processor: false,
+            load: Some(10.0),
+            ..costs
+        };
+        assert_eq!(beside.step(10), 100.0);
+    }
+
+    #[test]
+    fn the_largest_chunk_that_fits() {
+        let costs = costs();
+        assert_eq!(costs.peak(4), Some(1000 + 400 + 10 + 40));
+        assert_eq!(costs.largest_chunk(1450), Some(4));
+        assert_eq!(costs.largest_chunk(1449), Some(3));
+        assert_eq!(costs.largest_chunk(1000), None);
+        assert_eq!(costs.largest_chunk(1 << 40), Some(10));
+        let mut evaluation = Costs {
+            evaluation_chunk: 500,
+            ..costs
+        };
+        assert_eq!(evaluation.peak(1), Some(1000 + 5000));
+        evaluation.memory.as_mut().unwrap().judged = 70.0;
+        assert_eq!(evaluation.peak(1), Some(1000 + 5000 + 70));
+    }
+
+    #[test]
+    fn memory_decides_on_few_chunks_that_are_alike() {
+        let costs = costs();
+        assert_eq!(costs.chunk(ChunkSize::Images(7)).unwrap(), 7);
+        // Eight would fit: two chunks, so five each.
+        let limit = costs.peak(8).unwrap();
+        let within = |bytes| ChunkSize::Memory(Bytes(bytes));
+        assert_eq!(costs.chunk(within(limit)).unwrap(), 5);
+        assert_eq!(costs.chunk(within(limit * 9)).unwrap(), 10);
+        // 1600 of the 2000 that are free: five of 100, and 1050.
+        assert_eq!(costs.free(), Some(1600));
+        assert_eq!(costs.chunk(ChunkSize::Auto).unwrap(), 5);
+        let refused = |costs: &Costs, size| costs.chunk(size).unwrap_err().to_string();
+        let message = refused(&costs, within(1000));
+        assert!(message.starts_with("batch.chunk: not even"), "{message}");
+        let evaluation = Costs {
+            evaluation_chunk: 500,
+            ..costs.clone()
+        };
+        let message = refused(&evaluation, within(5999));
+        assert!(
+            message.starts_with("evaluation.chunk: 500 images at once do not fit"),
+            "{message}"
+        );
+        let untold = Costs {
+            room: None,
+            ..costs.clone()
+        };
+        let message = refused(&untold, ChunkSize::Auto);
+        assert!(message.contains("such as `8GB`"), "{message}");
+        assert_eq!(untold.chunk(within(limit)).unwrap(), 5);
+        let untold = Costs {
+            memory: None,
+            ..costs
+        };
+        for size in [ChunkSize::Auto, within(limit)] {
+            let message = refused(&untold, size);
+            assert!(message.contains("give a number of images"), "{message}");
+        }
+    }
+}

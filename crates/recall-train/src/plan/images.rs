@@ -1,0 +1,54 @@
+//! The images that a plan is made for.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use recall_data::{BatchSampler, Dataset, Split, hold_out_classes};
+
+use crate::embed::items_of;
+use crate::{Loading, RunConfig, RunError};
+
+/// Images that are loaded to see how fast that goes.
+const LOADED: usize = 256;
+
+/// The images of a run, as far as it costs something to load and judge them.
+pub(super) struct Images {
+    dataset: Arc<Dataset>,
+    pub sampler: BatchSampler,
+    /// The most that are judged at once.
+    pub judged: usize,
+}
+
+impl Images {
+    pub fn open(config: &RunConfig) -> Result<Self, RunError> {
+        let dataset = Arc::new(config.image.open(&config.data)?);
+        let train = items_of(&dataset, Split::Train)?;
+        let parts = hold_out_classes(&dataset, train, config.evaluation.validation);
+        let test = items_of(&dataset, Split::Test)?;
+        Ok(Self {
+            sampler: config.sampler().init_for(&dataset, &parts.kept)?,
+            judged: test.len().max(parts.held_out.len()),
+            dataset,
+        })
+    }
+
+    /// Seconds to load an image, by all threads.
+    pub fn load(&self, config: &RunConfig, loading: &Loading) -> Result<Option<f64>, RunError> {
+        let loader = loading.loader(
+            &self.dataset,
+            &config.image,
+            config.image.train.clone(),
+            config.seed,
+        )?;
+        let mut requests: Vec<_> = self.sampler.requests(0).take(2).collect();
+        requests
+            .iter_mut()
+            .for_each(|request| request.ids.truncate(LOADED));
+        let mut images = 0;
+        let start = Instant::now();
+        for batch in loader.batches(requests) {
+            images += batch?.ids.len();
+        }
+        Ok((images > 0).then(|| start.elapsed().as_secs_f64() / images as f64))
+    }
+}
