@@ -230,7 +230,8 @@ impl GalleryArgs {
         };
         if let Some(labels) = index.labels.as_ref().filter(|labels| has_pairs(labels)) {
             let gallery = Gallery::from_parts((index.embeddings.clone(), labels.clone()), None);
-            let hits = gallery.sample(self.count, self.neighbours)?;
+            let ranks = gallery.retrieval()?.ranks()?;
+            let hits = gallery.sample(&ranks, self.count, self.neighbours)?;
             let rows = hits.iter().map(|hit| {
                 let found: Vec<Found> = hit.neighbours.iter().map(|(_, found)| *found).collect();
                 row(hit.query, &found, hit.first_hit_rank, true)

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use recall_data::{Dataset, ItemId, Role};
 use recall_eval::{
-    Embeddings, EmptyQueries, EvalError, Evaluation, IgnoreGroup, Metric, Neighbour, Retrieval,
-    evaluate, nearest,
+    Embeddings, EmptyQueries, EvalError, Evaluation, IgnoreGroup, Metric, Neighbour, PositiveRanks,
+    Retrieval, evaluate, nearest,
 };
 
 /// Embeddings of a split together with what makes them a retrieval problem.
@@ -143,19 +143,22 @@ impl Gallery {
 
     /// The nearest neighbours of `count` queries, the worst first: half of them are those whose first
     /// positive comes last, the others are spread evenly over the rest. Queries without positives are
-    /// left out.
+    /// left out. `ranks` are those of the [`retrieval`](Self::retrieval).
     ///
     /// # Errors
     ///
     /// [`EvalError`] if the embeddings cannot be compared.
-    pub fn sample(&self, count: usize, neighbours: usize) -> Result<Vec<Hit>, EvalError> {
-        let retrieval = self.retrieval()?;
-        let ranks = retrieval.ranks()?;
+    pub fn sample(
+        &self,
+        ranks: &PositiveRanks,
+        count: usize,
+        neighbours: usize,
+    ) -> Result<Vec<Hit>, EvalError> {
         let first_hits = (0..self.queries.ids.len())
             .filter_map(|query| Some((query, *ranks.of(query).first()?)))
             .collect();
         let queries = worst_and_spread(first_hits, count);
-        let found = nearest(&retrieval, &queries, neighbours)?;
+        let found = nearest(&self.retrieval()?, &queries, neighbours)?;
         let gallery = self.gallery.as_ref().unwrap_or(&self.queries);
         Ok(queries
             .into_iter()
@@ -262,13 +265,14 @@ mod tests {
         ];
         let embeddings = Embeddings::new(embeddings, 2).unwrap();
         let gallery = Gallery::from_parts((embeddings, vec![1, 1, 2, 2, 2, 3]), None);
-        let hits = gallery.sample(2, 3).unwrap();
+        let ranks = gallery.retrieval().unwrap().ranks().unwrap();
+        let hits = gallery.sample(&ranks, 2, 3).unwrap();
         let queries: Vec<ItemId> = hits.iter().map(|hit| hit.query).collect();
         assert_eq!(queries, [4, 0]);
         assert_eq!(hits[0].first_hit_rank, Some(2));
         let found = hits[0].neighbours.iter();
         let found: Vec<_> = found.map(|(id, n)| (*id, n.relevant)).collect();
         assert_eq!(found, [(1, false), (3, true), (0, false)]);
-        assert_eq!(gallery.sample(99, 1).unwrap().len(), 5);
+        assert_eq!(gallery.sample(&ranks, 99, 1).unwrap().len(), 5);
     }
 }

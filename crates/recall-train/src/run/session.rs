@@ -9,7 +9,7 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor, TensorData};
 use recall_data::random::{Key, Purpose};
 use recall_data::{Batch, BatchSampler, Dataset, ItemId, Loader};
-use recall_eval::{Bootstrap, Policy, Scores, Units};
+use recall_eval::{Bootstrap, Policy, PositiveRanks, Scores, Units};
 use recall_loss::{LossError, Mixup, RecallAtKLoss, RecallBackend};
 
 use super::checkpoint::{Best, Checkpoint, CheckpointState, Checkpoints, Contents};
@@ -81,6 +81,13 @@ pub(super) struct Session<'a, B: AutodiffBackend> {
 struct Taken<B: AutodiffBackend> {
     output: StepOutput<B>,
     gradient_norm: f64,
+}
+
+/// What an evaluation found.
+struct JudgedModel {
+    gallery: Gallery,
+    ranks: PositiveRanks,
+    scores: Scores,
 }
 
 impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
@@ -314,13 +321,13 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         let epoch = self.parts.state.epoch;
         let model = result(trainee);
         if self.config().evaluation.test_during_training {
-            let (scores, _) = self.evaluate(&model, Judged::Test, epoch)?;
+            let scores = self.evaluate(&model, Judged::Test, epoch)?.scores;
             self.parts.state.judged(&scores.evaluation());
         }
         if self.parts.items.validation.is_empty() {
             return Ok(());
         }
-        let (scores, _) = self.evaluate(&model, Judged::Validation, epoch)?;
+        let scores = self.evaluate(&model, Judged::Validation, epoch)?.scores;
         let evaluation = scores.evaluation();
         let state = &mut self.parts.state;
         state.judged(&evaluation);
@@ -344,11 +351,12 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         model: &Network<B::InnerBackend>,
         split: Judged,
         epoch: u64,
-    ) -> Result<(Scores, Gallery), RunError> {
+    ) -> Result<JudgedModel, RunError> {
         let start = Instant::now();
         let gallery = self.gallery(model, split)?;
         let metrics = metrics(&self.config().evaluation.ks);
-        let scores = Scores::new(&gallery.retrieval()?.ranks()?, &metrics, Policy::default())?;
+        let ranks = gallery.retrieval()?.ranks()?;
+        let scores = Scores::new(&ranks, &metrics, Policy::default())?;
         let record = EvaluationRecord {
             split,
             epoch,
@@ -358,7 +366,11 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         };
         self.parts.records.evaluation(record.clone())?;
         self.parts.progress.evaluated(&record);
-        Ok((scores, gallery))
+        Ok(JudgedModel {
+            gallery,
+            ranks,
+            scores,
+        })
     }
 
     fn gallery(
@@ -437,7 +449,11 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             None => (result(&trainee), epoch),
         };
         drop(trainee);
-        let (scores, gallery) = self.evaluate(&model, Judged::Test, epoch)?;
+        let JudgedModel {
+            gallery,
+            ranks,
+            scores,
+        } = self.evaluate(&model, Judged::Test, epoch)?;
         self.look_at_memory();
         let parts = &self.parts;
         let validation = parts
@@ -455,7 +471,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             intervals: Bootstrap::default().intervals(&scores, Units::Queries)?,
             validation: validation.map(|record| &record.evaluation),
             similarities: gallery.similarities()?,
-            hits: gallery.sample(self.config().evaluation.gallery, 8)?,
+            hits: gallery.sample(&ranks, self.config().evaluation.gallery, 8)?,
         })?;
         let dataset = parts.loaders.eval.dataset();
         let about = |query: usize| {
