@@ -18,6 +18,7 @@ use self::trial::Trial;
 use crate::memory::{memory_of, on_processor};
 use crate::{ChunkSize, Loading, RunConfig, RunError};
 pub(crate) use costs::SHARE_OF_FREE;
+use costs::memory_limit;
 pub use costs::{Costs, MemoryCosts};
 
 /// Embeddings of the batch that are there at once: with their gradients, and copies on the way.
@@ -72,12 +73,13 @@ pub(crate) fn measure_steps<B: AutodiffBackend<InnerBackend: RecallBackend>>(
     };
 
     let tells_memory = memory.forget_peak() && memory.peak().is_some();
-    let (largest, limit) = match config.batch.chunk {
-        ChunkSize::Images(images) => (images, None),
-        ChunkSize::Memory(bytes) => (usize::MAX, Some(bytes.0 as f64)),
-        ChunkSize::Auto => (usize::MAX, room.map(|room| room as f64 * SHARE_OF_FREE)),
+    // Without a limit, measuring would take all there is only to be refused.
+    let limit = memory_limit(config.batch.chunk, tells_memory, room)?;
+    let limit = limit.map_or(f64::INFINITY, |limit| limit as f64);
+    let largest = match config.batch.chunk {
+        ChunkSize::Images(images) => images,
+        _ => usize::MAX,
     };
-    let limit = limit.unwrap_or(f64::INFINITY);
 
     // Before any step: what a step leaves to the allocator would hide what embedding takes.
     let forward = trial.forward_memory(limit);

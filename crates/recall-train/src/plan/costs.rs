@@ -96,9 +96,7 @@ impl Costs {
 
     /// The memory that `auto` stays within: four fifths of what is free.
     pub fn free(&self) -> Option<u64> {
-        self.room
-            .filter(|_| self.memory.is_some())
-            .map(|room| (room as f64 * SHARE_OF_FREE) as u64)
+        self.room.filter(|_| self.memory.is_some()).map(share_of)
     }
 
     /// Images in a chunk of size `size`. Where memory decides, chunks are as few as fit, and alike: the
@@ -114,27 +112,15 @@ impl Costs {
         };
         let limit = match size {
             ChunkSize::Images(images) => return Ok(images),
-            ChunkSize::Memory(_) if self.memory.is_none() => {
-                return Err(refused(
-                    "the memory of this backend is not told; give a number of images".to_owned(),
-                ));
-            }
-            ChunkSize::Memory(bytes) => bytes.0,
-            ChunkSize::Auto => self.free().ok_or_else(|| {
-                refused(match self.memory {
-                    Some(_) => "this backend does not tell how much memory is free; give what the \
-                                run may take, such as `8GB`"
-                        .to_owned(),
-                    None => {
-                        "the memory of this backend is not told; give a number of images".to_owned()
-                    }
-                })
-            })?,
+            other => memory_limit(other, self.memory.is_some(), self.room)?.unwrap_or(u64::MAX),
         };
         let largest = self.largest_chunk(limit).ok_or_else(|| {
             let needed = |peak: Option<u64>| Bytes(peak.unwrap_or_default()).rounded();
-            let (limit, training) = (Bytes(limit).rounded(), self.training_peak(1));
-            match self.evaluation_peak() > training {
+            let training = self.training_peak(1);
+            // Whether a smaller chunk of the evaluation is a way out.
+            let trains = training.is_some_and(|peak| peak <= limit);
+            let limit = Bytes(limit).rounded();
+            match trains {
                 true => ConfigError::Value {
                     key: "evaluation.chunk",
                     problem: format!(
@@ -152,6 +138,35 @@ impl Costs {
         })?;
         Ok(self.batch.div_ceil(self.batch.div_ceil(largest)))
     }
+}
+
+/// The bytes that a run in chunks of size `size` stays within, on a backend that does or does not tell
+/// what it takes, with `room` for the run; none where a number of images is given.
+pub(super) fn memory_limit(
+    size: ChunkSize,
+    tells_memory: bool,
+    room: Option<u64>,
+) -> Result<Option<u64>, ConfigError> {
+    let refused = |problem: &str| ConfigError::Value {
+        key: "batch.chunk",
+        problem: problem.to_owned(),
+    };
+    match (size, room) {
+        (ChunkSize::Images(_), _) => Ok(None),
+        _ if !tells_memory => Err(refused(
+            "the memory of this backend is not told; give a number of images",
+        )),
+        (ChunkSize::Memory(bytes), _) => Ok(Some(bytes.0)),
+        (ChunkSize::Auto, Some(room)) => Ok(Some(share_of(room))),
+        (ChunkSize::Auto, None) => Err(refused(
+            "this backend does not tell how much memory is free; give what the run may take, such as \
+             `8GB`",
+        )),
+    }
+}
+
+fn share_of(room: u64) -> u64 {
+    (room as f64 * SHARE_OF_FREE) as u64
 }
 
 fn last_chunk(batch: usize, chunk: usize) -> usize {
