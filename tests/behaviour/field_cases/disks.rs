@@ -1,0 +1,1 @@
+//! Runs on disks as they are: without links, full, copied, killed in between.

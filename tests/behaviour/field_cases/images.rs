@@ -1,0 +1,1 @@
+//! Image files: cut short, turned, of unusual kinds.

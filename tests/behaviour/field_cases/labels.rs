@@ -1,0 +1,1 @@
+//! Labels of embeddings: the same name, the same number, wherever it is embedded.

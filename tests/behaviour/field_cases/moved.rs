@@ -1,0 +1,1 @@
+//! Runs whose data moved, grew or belong to someone else.

@@ -1,0 +1,1 @@
+//! Names of files and classes: bytes, line breaks, escapes.

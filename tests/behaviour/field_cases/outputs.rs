@@ -1,0 +1,1 @@
+//! What is written where: nothing is overwritten, no input ever.

@@ -1,0 +1,1 @@
+//! Pages: galleries, reports and comparisons show what they claim.

@@ -1,0 +1,1 @@
+//! Settings: ranges, guesses, and what follows from them.

@@ -1,0 +1,1 @@
+//! What cannot be read is skipped where that was asked for, and counted.

@@ -1,0 +1,1 @@
+//! Splits: validation selects, test judges, and a class stays where it is.

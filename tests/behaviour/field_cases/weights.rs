@@ -1,0 +1,1 @@
+//! Files of weights: equal to what PyTorch loads, or refused by name.
