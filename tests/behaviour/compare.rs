@@ -114,7 +114,8 @@ fn what_cannot_be_compared() {
     assert!(refused(&[]).contains("<RUN>"));
     assert!(refused(&["runs/a-1", "runs/b-1", "--resamples", "0"]).contains("0 resamples"));
     assert!(
-        refused(&["runs/a-1", "--output", "no/where.html"]).contains("cannot write no/where.html")
+        refused(&["runs/a-1", "--output", "no/where.html"])
+            .contains("there is no folder no for no/where.html")
     );
     fs::remove_file(dir.path().join("runs/b-1/queries.csv")).unwrap();
     assert!(refused(&["runs/a-1", "runs/b-1"]).contains("it has no queries.csv"));

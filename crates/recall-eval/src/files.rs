@@ -14,9 +14,10 @@ mod values;
 mod writer;
 
 use std::fmt::Display;
-use std::fs::{self, File};
 use std::io::{self, BufWriter};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
 
 use crate::{Embeddings, EvalError};
 use npy::{Npy, write_npy};
@@ -191,24 +192,27 @@ impl Format {
 /// is ever found there.
 fn replace(
     path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    write: impl FnOnce(&mut BufWriter<NamedTempFile>) -> io::Result<()>,
 ) -> Result<(), EvalError> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".partial");
-    let partial: PathBuf = path.with_file_name(name);
-    let written = File::create(&partial).and_then(|file| {
-        let mut file = BufWriter::new(file);
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    // As any other new file: by default temporary ones are for their owner only.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    // A name that no other file has, and that is gone again if something fails.
+    let written = builder.tempfile_in(folder).and_then(|partial| {
+        let mut file = BufWriter::new(partial);
         write(&mut file)?;
-        file.into_inner()?.sync_all()?;
-        fs::rename(&partial, path)
+        let partial = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        partial.as_file().sync_all()?;
+        partial.persist(path).map_err(|error| error.error)
     });
-    written.map_err(|source| {
-        // What there is of it is of no use; that it is left over matters less than why.
-        let _ = fs::remove_file(&partial);
-        EvalError::Io {
-            path: path.into(),
-            source,
-        }
+    written.map(|_| ()).map_err(|source| EvalError::Io {
+        path: path.into(),
+        source,
     })
 }
 

@@ -7,6 +7,7 @@ mod embed;
 mod eval;
 mod gallery;
 mod interrupt;
+mod output;
 mod plan;
 mod presets;
 mod print;

@@ -1,11 +1,11 @@
 //! Finished runs side by side.
 
-use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
 use recall_eval::Bootstrap;
 
+use super::output::{self, ForceArg, Inputs};
 use super::print::print;
 use crate::compare::{CompareConfig, CompareError, FinishedRun};
 
@@ -19,6 +19,8 @@ pub(super) struct CompareArgs {
     /// Write a page with the table and the curves of all runs.
     #[arg(long, value_name = "FILE.html")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    force: ForceArg,
     /// Resamples of the queries for the tests.
     #[arg(long, value_name = "N", default_value_t = Bootstrap::default().resamples)]
     resamples: usize,
@@ -43,6 +45,13 @@ impl CompareArgs {
             },
             resample_classes: self.resample_classes,
         };
+        if let Some(path) = &self.output {
+            let mut inputs = Inputs::default();
+            for file in self.runs.iter().flat_map(|run| FinishedRun::files(run)) {
+                inputs.add("RUN", &file);
+            }
+            self.force.check(&[path.clone()], &inputs)?;
+        }
         let runs = self.runs.into_iter().map(FinishedRun::open);
         let runs = runs.collect::<Result<Vec<_>, _>>()?;
         let comparison = config.compare(&runs)?;
@@ -51,11 +60,7 @@ impl CompareArgs {
                 .page(&runs)
                 .render()
                 .map_err(CompareError::from)?;
-            fs::write(path, page).map_err(|source| CompareError::File {
-                action: "write",
-                path: path.clone(),
-                source,
-            })?;
+            output::write(path, &page)?;
         }
         print(&match self.json {
             true => serde_json::to_string(&comparison)?,

@@ -1,4 +1,3 @@
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,6 +7,7 @@ use recall_data::{Dataset, ItemId, Split};
 use recall_eval::{EmbeddingsWriter, save_labels};
 use recall_loss::RecallBackend;
 
+use super::output::{ForceArg, Inputs, Staged};
 use super::terminal::Terminal;
 use super::{CheckpointArg, CommonArgs};
 use crate::backend::OnBackend;
@@ -29,6 +29,8 @@ pub(super) struct EmbedArgs {
     /// The names of the images, a line each in the same order, go to NAME.txt.
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
+    #[command(flatten)]
+    force: ForceArg,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -41,19 +43,19 @@ enum Part {
 impl EmbedArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let checkpoint = Checkpoint::open(&self.checkpoint.checkpoint)?;
-        let dataset = Arc::new(
-            checkpoint
-                .config
-                .image
-                .open(&self.common.data_or(&checkpoint.config))?,
-        );
+        let data = self.common.data_or(&checkpoint.config);
+        let dataset = Arc::new(checkpoint.config.image.open(&data)?);
         let ids = match self.split {
             Part::Train => items_of(&dataset, Split::Train)?.to_vec(),
             Part::Test => items_of(&dataset, Split::Test)?.to_vec(),
             Part::All => (0..dataset.items().len()).collect(),
         };
-        // First of all: whether the output can be written should not be a surprise at the end.
-        let mut writer = EmbeddingsWriter::create(&self.output)?;
+        let files = self.files();
+        let mut inputs = Inputs::default();
+        inputs.add_data("--data", &data, &dataset);
+        inputs.add("--checkpoint", checkpoint.path());
+        self.force.check(&files.all(), &inputs)?;
+        let mut writer = EmbeddingsWriter::create(&files.embeddings)?;
         let mut terminal = Terminal::new(self.common.quiet);
         let job = EmbedJob {
             checkpoint: &checkpoint,
@@ -71,24 +73,15 @@ impl EmbedArgs {
             .collect();
 
         let (rows, dim) = (writer.rows(), writer.dim());
-        let mut written = vec![self.output.clone()];
-        match self
-            .output
-            .extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
-        {
-            true => writer.finish(Some(&labels))?,
-            false => {
-                writer.finish(None)?;
-                written.push(self.output.with_extension("labels.npy"));
-                save_labels(&written[1], &labels)?;
-            }
+        let mut staged = Staged::default();
+        if let Some(path) = &files.labels {
+            staged.add(path, |place| save_labels(place, &labels))?;
         }
-        let list = self.output.with_extension("txt");
-        fs::write(&list, names.join("\n") + "\n").map_err(RunError::file("write", &list))?;
-        written.push(list);
+        staged.add_text(&files.names, &(names.join("\n") + "\n"))?;
+        writer.finish(files.labels.is_none().then_some(&labels[..]))?;
+        staged.publish()?;
         println!("{rows} embeddings of {dim} numbers");
-        for file in written {
+        for file in files.all() {
             println!("wrote  {}", file.display());
         }
         if kept.len() < ids.len() {
@@ -98,6 +91,39 @@ impl EmbedArgs {
             );
         }
         Ok(())
+    }
+
+    fn files(&self) -> Files {
+        let beside = |ending: &str| self.output.with_extension(ending);
+        let is_tensors = (self.output.extension())
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
+        Files {
+            embeddings: self.output.clone(),
+            labels: (!is_tensors).then(|| beside("labels.npy")),
+            names: beside("txt"),
+        }
+    }
+}
+
+/// The files that are written.
+struct Files {
+    embeddings: PathBuf,
+    /// Where the labels are not in the file of the embeddings.
+    labels: Option<PathBuf>,
+    names: PathBuf,
+}
+
+impl Files {
+    fn all(&self) -> Vec<PathBuf> {
+        [
+            Some(&self.embeddings),
+            self.labels.as_ref(),
+            Some(&self.names),
+        ]
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect()
     }
 }
 

@@ -4,7 +4,6 @@ mod images;
 mod index;
 mod pictures;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use recall_data::{CorruptPolicy, DataSpec, Dataset, ItemId, Split};
 use recall_eval::{Embeddings, Neighbour as Found, Retrieval, nearest};
 use recall_loss::RecallBackend;
 
+use super::output::{self, ForceArg, Inputs};
 use super::terminal::Terminal;
 use crate::backend::OnBackend;
 use crate::embed::{embed_each, items_of};
@@ -52,9 +52,8 @@ pub(super) struct GalleryArgs {
     /// Where to write the page.
     #[arg(long, value_name = "FILE", default_value = "gallery.html")]
     output: PathBuf,
-    /// Replace the page if it is there.
-    #[arg(long)]
-    force: bool,
+    #[command(flatten)]
+    force: ForceArg,
     /// Where to compute: auto, cuda, wgpu, flex (CPU) or ndarray (CPU, slow reference).
     #[arg(long, value_name = "NAME", default_value = "auto")]
     backend: BackendName,
@@ -79,16 +78,20 @@ impl GalleryArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         ensure!(self.neighbours > 0, "--neighbours must be at least 1");
         ensure!(self.count > 0, "--count must be at least 1");
-        self.check_output()?;
         let mut terminal = Terminal::new(self.quiet);
         let checkpoint = (self.checkpoint.as_deref())
             .map(Checkpoint::open)
             .transpose()?;
+        let images = match &self.images[..] {
+            [] => Vec::new(),
+            given => images::find(given)?,
+        };
+        self.check_output(&images, checkpoint.as_ref())?;
         let index = Index::open(&self.index, &mut terminal)?;
         let pictures = self.pictures(&index, checkpoint.as_ref(), &mut terminal)?;
         let searched = match (&self.images[..], &checkpoint) {
             ([_, ..], Some(checkpoint)) => {
-                self.search_images(&index, &pictures, checkpoint, &mut terminal)?
+                self.search_images(&index, &pictures, &images, checkpoint, &mut terminal)?
             }
             ([_, ..], None) => bail!("--images needs the model that made the index: --checkpoint"),
             ([], _) => self.search_index(&index, &pictures)?,
@@ -96,7 +99,7 @@ impl GalleryArgs {
 
         let queries = searched.rows.len();
         let report = self.page(&index, checkpoint.as_ref(), searched);
-        fs::write(&self.output, report.render()?).map_err(RunError::file("write", &self.output))?;
+        output::write(&self.output, &report.render()?)?;
         println!(
             "{queries} {} in {} images",
             match queries {
@@ -114,27 +117,26 @@ impl GalleryArgs {
         Ok(())
     }
 
-    /// Before anything is computed: a page that cannot be written should not be a surprise at the end.
-    fn check_output(&self) -> anyhow::Result<()> {
-        let output = self.output.display();
-        ensure!(
-            !self.output.is_dir(),
-            "{output} is a folder: choose another --output"
-        );
-        ensure!(
-            self.force || !self.output.exists(),
-            "{output} is there already: choose another --output, or --force to replace it"
-        );
-        let folder = match self.output.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        ensure!(
-            folder.is_dir(),
-            "there is no folder {} for {output}: make it first",
-            folder.display()
-        );
-        Ok(())
+    fn check_output(
+        &self,
+        images: &[PathBuf],
+        checkpoint: Option<&Checkpoint>,
+    ) -> anyhow::Result<()> {
+        let mut inputs = Inputs::default();
+        for file in Index::files(&self.index) {
+            inputs.add("--index", &file);
+        }
+        for image in images {
+            inputs.add("--images", image);
+        }
+        if let Some(checkpoint) = checkpoint {
+            inputs.add("--checkpoint", checkpoint.path());
+        }
+        if let Some(spec) = &self.index_data {
+            inputs.add_spec("--index-data", spec);
+        }
+        self.force
+            .check(std::slice::from_ref(&self.output), &inputs)
     }
 
     /// The data set of the checkpoint may be elsewhere today; only one that was asked for must be there.
@@ -162,6 +164,7 @@ impl GalleryArgs {
         &self,
         index: &Index,
         pictures: &Pictures,
+        files: &[PathBuf],
         checkpoint: &Checkpoint,
         terminal: &mut Terminal,
     ) -> anyhow::Result<Searched> {
@@ -173,7 +176,6 @@ impl GalleryArgs {
             self.index.display(),
             checkpoint.path().display(),
         );
-        let files = images::find(&self.images)?;
         let given = files.len();
         let chosen = spread(given, self.count).map(|at| files[at].clone());
         let dataset = Arc::new(images::data_set(chosen.collect())?);

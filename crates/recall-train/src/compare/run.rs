@@ -70,6 +70,11 @@ enum Line {
 }
 
 impl FinishedRun {
+    /// What is read of a run in `folder`.
+    pub(crate) fn files(folder: &Path) -> [PathBuf; 3] {
+        ["config.toml", "metrics.jsonl", "queries.csv"].map(|name| folder.join(name))
+    }
+
     /// Reads the folder of a run: `config.toml`, `metrics.jsonl` and `queries.csv`, which is written
     /// at its end.
     ///

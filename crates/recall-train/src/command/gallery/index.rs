@@ -1,7 +1,7 @@
 //! Embeddings to search in, with the names of their images.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, ensure};
 use recall_eval::{Embeddings, EvalError, read_labels};
@@ -21,6 +21,13 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// What may be read for the index at `path`.
+    pub fn files(path: &Path) -> [PathBuf; 3] {
+        let beside = ["txt", "labels.npy"].map(|ending| path.with_extension(ending));
+        let [names, labels] = beside;
+        [path.to_owned(), names, labels]
+    }
+
     /// Reads `NAME.npy` or `NAME.safetensors` and what lies beside it: `NAME.txt`, and `NAME.labels.npy`
     /// if it is there and the labels are not in the file itself.
     ///
