@@ -151,7 +151,8 @@ pub struct EvaluationConfig {
     /// them; then the last epoch's model is the result. Default 0.1.
     pub validation: f64,
     /// The metric by which the best checkpoint is chosen, on the validation classes: `recall@1`,
-    /// `map@r` and so on; one of those that are reported. Default the recall at the first of `ks`.
+    /// `map@r` and so on; one of those that are reported. Where it is equal, map@r chooses, then the
+    /// later epoch. Default the recall at the first of `ks`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub select: Option<Metric>,
     /// Whether the test images are judged whenever the validation classes are, and not only at the

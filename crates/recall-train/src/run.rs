@@ -6,6 +6,7 @@ mod gallery;
 mod health;
 mod progress;
 mod records;
+mod selection;
 mod session;
 mod tensorboard;
 

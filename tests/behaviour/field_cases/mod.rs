@@ -3,6 +3,7 @@
 //! Whoever meets a new one adds it here, in the file of its subject. A case is small: it makes its own
 //! files, runs the command as a user would, and states what has to come out.
 
+mod choosing;
 mod disks;
 mod images;
 mod labels;

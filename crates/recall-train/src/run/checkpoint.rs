@@ -53,6 +53,9 @@ pub struct Best {
     pub step: u64,
     /// The metric that chose it, on the validation classes.
     pub value: f64,
+    /// Their map@r, which chooses where that is equal. None where a run began before it was written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map_at_r: Option<f64>,
 }
 
 impl CheckpointState {

@@ -12,10 +12,11 @@ use recall_data::{Batch, BatchSampler, Dataset, ItemId, Loader};
 use recall_eval::{Bootstrap, Policy, PositiveRanks, Scores, Units};
 use recall_loss::{LossError, Mixup, RecallAtKLoss, RecallBackend};
 
-use super::checkpoint::{Best, Checkpoint, CheckpointState, Checkpoints, Contents};
+use super::checkpoint::{Checkpoint, CheckpointState, Checkpoints, Contents};
 use super::gallery::{self, Outcome};
 use super::health::{Collapse, broken_gradients, broken_images, mean_similarity};
 use super::records::Records;
+use super::selection::{Remark, Selection};
 use super::{
     EvaluationRecord, Finished, Judged, Progress, RunFolder, SeedFor, StepRecord, TrainingRun,
 };
@@ -331,17 +332,10 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         let evaluation = scores.evaluation();
         let state = &mut self.parts.state;
         state.judged(&evaluation);
-        let value = evaluation.get(self.parts.run.config.evaluation.selecting());
         // What has not been trained is not worth keeping, however good.
-        if let Some(value) = value
-            && state.step > 0
-            && state.best.as_ref().is_none_or(|best| value > best.value)
-        {
-            state.best = Some(Best {
-                epoch,
-                step: state.step,
-                value,
-            });
+        if state.step > 0 {
+            let selection = Selection::new(&self.parts.run.config.evaluation);
+            state.best = selection.choose(state.best.take(), &evaluation, epoch, state.step);
         }
         Ok(())
     }
@@ -439,6 +433,11 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
     /// Judges the result on the test images and writes the report.
     fn finish(mut self, trainee: Trainee<B>) -> Result<Finished, RunError> {
         let CheckpointState { epoch, best, .. } = self.parts.state.clone();
+        match Selection::new(&self.config().evaluation).remark(&self.parts.records) {
+            Some(Remark::Second(note)) => self.parts.progress.note(&note),
+            Some(Remark::None(warning)) => self.parts.progress.warn(&warning),
+            None => {}
+        }
         let parameters = trainee.model.num_params();
         let (model, epoch) = match best {
             Some(best) => {
