@@ -531,6 +531,20 @@ impl Dataset {
             .collect()
     }
 
+    /// Bytes of the images of `ids` as they are stored, in their order; none of one that is not there.
+    /// Looks on all cores.
+    ///
+    /// # Panics
+    ///
+    /// If an id is not of this data set, as with indexing [`items`](Self::items).
+    pub fn sizes(&self, ids: &[ItemId]) -> Vec<Option<u64>> {
+        let size = |&id: &ItemId| match &self.items[id].source {
+            ImageSource::File(path) => std::fs::metadata(path).ok().map(|file| file.len()),
+            ImageSource::Embedded(bytes) => Some(bytes.len() as u64),
+        };
+        ids.par_iter().map(size).collect()
+    }
+
     /// The item of an id.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -158,6 +159,30 @@ impl DataSpec {
             missing: missing.len(),
             first: missing.swap_remove(0).1,
         })
+    }
+
+    /// Its folder or file; none where it lies in the program.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Emoji => None,
+            Self::Folder(path) | Self::Csv(path) | Self::Benchmark(_, path) => Some(path),
+        }
+    }
+
+    /// The same data set by a path that holds wherever the process is. Links stay links.
+    ///
+    /// # Errors
+    ///
+    /// A path that is empty, or a process whose folder is not there any more.
+    pub fn absolute(&self) -> io::Result<Self> {
+        let mut spec = self.clone();
+        match &mut spec {
+            Self::Emoji => {}
+            Self::Folder(path) | Self::Csv(path) | Self::Benchmark(_, path) => {
+                *path = std::path::absolute(&*path)?;
+            }
+        }
+        Ok(spec)
     }
 
     /// Reads what the lists of the data set say, without a look at whether the images are there.

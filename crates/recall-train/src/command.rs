@@ -14,6 +14,7 @@ mod print;
 mod settings;
 mod terminal;
 mod train;
+mod trained;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use recall_data::{Benchmark, CorruptPolicy, DataSpec};
 
-use crate::{BackendName, Loading, RunConfig, RunError};
+use crate::{BackendName, Loading, RunError};
 
 /// Train image-retrieval embeddings on Recall@k itself.
 ///
@@ -84,11 +85,6 @@ fn data_help() -> String {
 }
 
 impl CommonArgs {
-    /// The data set of `--data`, or, without it, the one that `checkpoint` was trained on.
-    fn data_or(&self, checkpoint: &RunConfig) -> DataSpec {
-        self.data.clone().unwrap_or_else(|| checkpoint.data.clone())
-    }
-
     fn loading(&self) -> Loading {
         let corrupt = if self.skip_corrupt {
             CorruptPolicy::Skip

@@ -8,6 +8,7 @@ mod check;
 mod chunk;
 mod error;
 mod keys;
+mod paths;
 mod preset;
 mod read;
 mod write;

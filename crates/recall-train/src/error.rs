@@ -13,6 +13,12 @@ pub enum RunError {
     /// The data set cannot be read or sampled.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The data set of a run that was begun is not where it was.
+    #[error("{source}; if the images were moved, --data says where they are now")]
+    DataMoved {
+        /// What is not there.
+        source: DataError,
+    },
     /// The configuration makes no sense.
     #[error(transparent)]
     Config(#[from] ConfigError),

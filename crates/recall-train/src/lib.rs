@@ -36,8 +36,8 @@ pub use model::*;
 pub use optimiser::{NonFinite, Optimiser, OptimiserConfig, OptimiserKind};
 pub use pixels::Standardisation;
 pub use run::{
-    Best, Checkpoint, CheckpointState, EvaluationRecord, Finished, Judged, Loading, Place,
-    Progress, RunFolder, StepRecord, TrainingRun,
+    Best, Checkpoint, CheckpointState, DataRecord, EvaluationRecord, Finished, Judged, Loading,
+    Place, Progress, RunFolder, SeenClasses, StepRecord, TrainingRun,
 };
 pub use step::{StepError, StepOutput, TwoPass};
 pub use weights::{LoadedWeights, load_weights, save_weights};

@@ -1,16 +1,20 @@
 //! A training run from its configuration to its report.
 
 mod checkpoint;
+mod data;
 mod folder;
 mod gallery;
 mod health;
 mod progress;
 mod records;
+mod resume;
 mod selection;
 mod session;
 mod tensorboard;
 
 pub use checkpoint::{Best, Checkpoint, CheckpointState};
+pub use data::{DataRecord, SeenClasses};
+pub(crate) use data::{PartRecord, reopen};
 pub use folder::RunFolder;
 pub(crate) use gallery::{choice, duration};
 pub use progress::Progress;
@@ -30,13 +34,14 @@ use recall_data::{
 };
 use recall_eval::Evaluation;
 use recall_loss::RecallBackend;
-use sha2::{Digest, Sha256};
 
 use crate::embed::items_of;
 use crate::memory::memory_of;
 use crate::{ChunkSize, ImageConfig, RunConfig, RunError, load_weights, plan};
 use checkpoint::Checkpoints;
+use data::DATA;
 use records::Records;
+use resume::folder_of;
 use session::{Items, Loaders, Session, Trainee};
 
 /// The configuration of a run, in its folder and in that of each checkpoint.
@@ -153,6 +158,19 @@ impl TrainingRun {
         device: &B::Device,
         progress: &mut dyn Progress,
     ) -> Result<Finished, RunError> {
+        let run = Self {
+            config: self.config.with_absolute_paths()?,
+            ..self.clone()
+        };
+        run.train_there::<B>(device, progress)
+    }
+
+    /// The same, the paths of its configuration being absolute.
+    fn train_there<B: AutodiffBackend<InnerBackend: RecallBackend>>(
+        &self,
+        device: &B::Device,
+        progress: &mut dyn Progress,
+    ) -> Result<Finished, RunError> {
         let config = &self.config;
         config.check()?;
         // First of all: a folder that is taken, what cannot be resumed, or a file of weights that does
@@ -168,16 +186,24 @@ impl TrainingRun {
             .as_ref()
             .and_then(|(_, checkpoint)| checkpoint.as_ref());
         let trainee = match checkpoint {
-            Some(checkpoint) => resumed_trainee::<B>(checkpoint, device)?,
+            Some(checkpoint) => resume::trainee::<B>(checkpoint, device)?,
             None => {
                 let (trainee, notes) = self.new_trainee::<B>(device)?;
                 notes.iter().for_each(|note| progress.note(note));
                 trainee
             }
         };
-        let dataset = Arc::new(config.image.open(&config.data)?);
+        let dataset = Arc::new(match begun {
+            Some(_) => reopen(&config.image, &config.data)?,
+            None => config.image.open(&config.data)?,
+        });
         dataset.notes().iter().for_each(|note| progress.note(note));
         let items = self.items(&dataset, progress)?;
+        let data = DataRecord::new(&config.data, &dataset, &items);
+        if let Some((folder, checkpoint)) = &begun {
+            let began = resume::began_with(folder, checkpoint.as_ref())?;
+            began.refuse_others(&config.data, &data, &dataset, &items)?;
+        }
         let sampler = config.sampler().init_for(&dataset, &items.train)?;
         self.tell_sizes(&sampler, progress);
         let loaders = Loaders {
@@ -191,24 +217,14 @@ impl TrainingRun {
                 .loading
                 .loader(&dataset, &config.image, config.image.eval, config.seed)?,
         };
-        let data = fingerprint(&dataset, &items);
         let backend = <B::InnerBackend as Backend>::name(device);
-        if let Some(checkpoint) = checkpoint {
-            if checkpoint.state.data != data {
-                return Err(RunError::Resume {
-                    path: checkpoint.path().to_owned(),
-                    problem: format!(
-                        "the images of {} are not those that the run began with",
-                        config.data
-                    ),
-                });
-            }
-            if checkpoint.state.backend != backend {
-                progress.warn(&format!(
-                    "the run began on {} and goes on on {backend}: numbers will differ by rounding",
-                    checkpoint.state.backend
-                ));
-            }
+        if let Some(checkpoint) = checkpoint
+            && checkpoint.state.backend != backend
+        {
+            progress.warn(&format!(
+                "the run began on {} and goes on on {backend}: numbers will differ by rounding",
+                checkpoint.state.backend
+            ));
         }
 
         let chosen;
@@ -228,12 +244,19 @@ impl TrainingRun {
         };
         let config = &run.config;
         let (folder, checkpoint) = match begun {
-            Some(begun) => begun,
+            Some((folder, checkpoint)) => {
+                // Where the images are today is where they are looked for the next time.
+                folder.update(DATA, &data.to_json())?;
+                folder.update(CONFIG, config.to_toml().as_bytes())?;
+                (folder, checkpoint)
+            }
             None => {
                 let Place::New(out) = &self.place else {
                     unreachable!("a run that goes on has a folder");
                 };
                 let folder = RunFolder::create(out.as_deref(), dataset.name())?;
+                // The configuration comes last: with it, the folder is that of a run.
+                folder.write(DATA, &data.to_json())?;
                 folder.write(CONFIG, config.to_toml().as_bytes())?;
                 (folder, None)
             }
@@ -266,11 +289,12 @@ impl TrainingRun {
                 checkpoints.tidy(&checkpoint.state)?;
                 CheckpointState {
                     backend,
+                    data: data.fingerprint().to_owned(),
                     ..checkpoint.state
                 }
             }
             None => CheckpointState {
-                data,
+                data: data.fingerprint().to_owned(),
                 backend,
                 ..CheckpointState::default()
             },
@@ -292,6 +316,7 @@ impl TrainingRun {
             records,
             progress,
             state,
+            data: data.to_json(),
         })?;
         session.train(trainee).map_err(|error| error.during(&place))
     }
@@ -306,7 +331,7 @@ impl TrainingRun {
             false => Some(Checkpoint::open(path)?),
         };
         if let Some(checkpoint) = &checkpoint
-            && checkpoint.config != self.config
+            && !checkpoint.config.agrees_but_for_paths(&self.config)
         {
             return Err(RunError::Resume {
                 path: checkpoint.path().to_owned(),
@@ -393,67 +418,6 @@ impl TrainingRun {
             ));
         }
     }
-}
-
-/// What a checkpoint was taken of.
-fn resumed_trainee<B: AutodiffBackend>(
-    checkpoint: &Checkpoint,
-    device: &B::Device,
-) -> Result<Trainee<B>, RunError> {
-    let config = &checkpoint.config;
-    let model = checkpoint.load_trained::<B>(device)?;
-    let (model, mut optimiser) = config.optimiser.init(model);
-    optimiser.load(&model, &checkpoint.optimiser())?;
-    let average = match config.optimiser.average {
-        // Into a copy of the model: an average finds the weights it follows by their identity.
-        Some(_) => Some(checkpoint.load_into(model.valid())?),
-        None => None,
-    };
-    Ok(Trainee {
-        model,
-        optimiser,
-        average,
-    })
-}
-
-/// The folder of the run that `path` is, or that `path` is a checkpoint of.
-fn folder_of(path: &Path) -> Result<PathBuf, RunError> {
-    let checkpoints = path
-        .parent()
-        .filter(|parent| parent.ends_with("checkpoints"));
-    let run = match checkpoints.and_then(Path::parent) {
-        Some(run) if run.as_os_str().is_empty() => PathBuf::from("."),
-        Some(run) => run.to_owned(),
-        None => path.to_owned(),
-    };
-    match run.join(CONFIG).is_file() {
-        true => Ok(run),
-        false => Err(RunError::Resume {
-            path: path.to_owned(),
-            problem: "it is not the folder of a run, nor of one of its checkpoints".to_owned(),
-        }),
-    }
-}
-
-/// Tells one set of training and validation images from another: by their names and classes.
-fn fingerprint(dataset: &Dataset, items: &Items) -> String {
-    let mut hash = Sha256::new();
-    for part in [&items.train, &items.validation] {
-        for &id in part {
-            let item = &dataset.items()[id];
-            let class = &dataset.class_names()[item.class as usize];
-            for text in [&item.name, class] {
-                hash.update((text.len() as u64).to_le_bytes());
-                hash.update(text);
-            }
-        }
-        hash.update([0; 8]);
-    }
-    let digest = hash.finalize();
-    digest[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 /// One number from a place in the run, to seed what takes a number.

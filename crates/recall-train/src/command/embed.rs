@@ -9,6 +9,7 @@ use recall_loss::RecallBackend;
 
 use super::output::{ForceArg, Inputs, Staged};
 use super::terminal::Terminal;
+use super::trained::Images;
 use super::{CheckpointArg, CommonArgs};
 use crate::backend::OnBackend;
 use crate::embed::{embed_each, items_of};
@@ -43,23 +44,24 @@ enum Part {
 impl EmbedArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let checkpoint = Checkpoint::open(&self.checkpoint.checkpoint)?;
-        let data = self.common.data_or(&checkpoint.config);
-        let dataset = Arc::new(checkpoint.config.image.open(&data)?);
+        let images = Images::open(&self.common, &checkpoint)?;
+        let dataset = &images.dataset;
         let ids = match self.split {
-            Part::Train => items_of(&dataset, Split::Train)?.to_vec(),
-            Part::Test => items_of(&dataset, Split::Test)?.to_vec(),
+            Part::Train => items_of(dataset, Split::Train)?.to_vec(),
+            Part::Test => items_of(dataset, Split::Test)?.to_vec(),
             Part::All => (0..dataset.items().len()).collect(),
         };
         let files = self.files();
         let mut inputs = Inputs::default();
-        inputs.add_data("--data", &data, &dataset);
+        inputs.add_data("--data", &images.data, dataset);
         inputs.add("--checkpoint", checkpoint.path());
         self.force.check(&files.all(), &inputs)?;
         let mut writer = EmbeddingsWriter::create(&files.embeddings)?;
         let mut terminal = Terminal::new(self.common.quiet);
+        images.note(&ids, &mut terminal)?;
         let job = EmbedJob {
             checkpoint: &checkpoint,
-            dataset: &dataset,
+            dataset,
             ids: &ids,
             loading: self.common.loading(),
             terminal: &mut terminal,

@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use super::CommonArgs;
 use super::terminal::Terminal;
+use super::trained::{Images, TrainedClasses};
 use crate::backend::OnBackend;
 use crate::embed::{embed_items, items_of};
 use crate::judge::{JudgeConfig, Problem, Ranking, metrics};
@@ -61,6 +62,11 @@ struct JudgeArgs {
     /// Instead of the published protocol: each-against-rest or random-gallery.
     #[arg(long, value_name = "NAME", value_enum, hide_possible_values = true)]
     protocol: Option<ProtocolName>,
+    /// Test images of classes that the model was trained on: refuse, leave-out or judge, which says so
+    /// below the figures.
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = TrainedClasses::Refuse,
+          requires = "checkpoint", hide_possible_values = true)]
+    trained_classes: TrainedClasses,
     /// Where similarities are multiplied and compared: cpu, whose results depend on nothing else, or
     /// device, the GPU of --backend, for large sets.
     #[arg(long, value_name = "WHERE", value_enum, default_value_t = RankOn::Cpu, hide_possible_values = true)]
@@ -120,8 +126,8 @@ impl EvalArgs {
             Some(dir) => {
                 let mut terminal = Terminal::new(self.common.quiet || self.judging.json);
                 let checkpoint = Checkpoint::open(dir)?;
-                let data = self.common.data_or(&checkpoint.config);
-                let dataset = Arc::new(checkpoint.config.image.open(&data)?);
+                let images = Images::open(&self.common, &checkpoint)?;
+                let dataset = &images.dataset;
                 dataset.notes().iter().for_each(|note| terminal.say(note));
                 let protocol = self.judging.protocol();
                 ensure!(
@@ -129,20 +135,27 @@ impl EvalArgs {
                     "{} says by lists what each query should find: leave --protocol out",
                     dataset.name()
                 );
+                let ids = items_of(dataset, Split::Test)?;
+                let judged = images.judged(ids, self.judging.trained_classes, &mut terminal)?;
                 let job = EmbedJob {
                     checkpoint: &checkpoint,
-                    dataset: &dataset,
+                    dataset,
+                    ids: &judged.ids,
                     loading: self.common.loading(),
                     terminal: &mut terminal,
                 };
                 let (embeddings, kept) = self.common.backend.run(job)??;
-                let problems = Problem::of_dataset(&dataset, embeddings, &kept, protocol)?;
-                let usual = usual_metrics(&data, &dataset, &checkpoint);
+                let problems = Problem::of_dataset(dataset, embeddings, &kept, protocol)?;
+                let usual = usual_metrics(&images.data, dataset, &checkpoint);
                 let config = self.judging.config(usual);
                 let judgement = (self.judging).ranked(self.common.backend, &|ranking| {
                     config.judge_by(&problems, ranking)
                 })?;
-                self.judging.print(&judgement)
+                match self.judging.json {
+                    true => println!("{}", judged.json(&judgement)?),
+                    false => println!("{}", judged.text(&judgement)),
+                }
+                Ok(())
             }
             None => {
                 let mut terminal = Terminal::new(self.common.quiet);
@@ -261,6 +274,7 @@ impl<T> OnBackend for RankingJob<'_, T> {
 struct EmbedJob<'a> {
     checkpoint: &'a Checkpoint,
     dataset: &'a Arc<Dataset>,
+    ids: &'a [ItemId],
     loading: Loading,
     terminal: &'a mut Terminal,
 }
@@ -277,7 +291,7 @@ impl OnBackend for EmbedJob<'_> {
         let loader =
             self.loading
                 .loader(self.dataset, &config.image, config.image.eval, config.seed)?;
-        let ids = items_of(self.dataset, Split::Test)?;
+        let ids = self.ids;
         self.terminal.count("embedding", ids.len());
         let (embeddings, kept) = embed_items(
             &model,

@@ -32,11 +32,11 @@ pub(super) struct TrainArgs {
     #[arg(long, value_name = "SEEDS", value_delimiter = ',')]
     seeds: Vec<u64>,
     /// Go on with the run in this folder from its last checkpoint, or from the checkpoint in this folder,
-    /// to the same end as if it had never stopped.
+    /// to the same end as if it had never stopped. --data says where its images are, if they were moved.
     #[arg(
         long,
         value_name = "DIR",
-        conflicts_with_all = ["preset", "seeds", "config", "set", "weights", "out", "data"]
+        conflicts_with_all = ["preset", "seeds", "config", "set", "weights", "out"]
     )]
     resume: Option<PathBuf>,
 }
@@ -45,7 +45,7 @@ impl TrainArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         interrupt::listen();
         let run = match &self.resume {
-            Some(path) => TrainingRun::resumed(path, self.common.loading(), command_line())?,
+            Some(path) => self.resumed_run(path)?,
             None => self.new_run()?,
         };
         match &self.seeds[..] {
@@ -103,6 +103,14 @@ impl TrainArgs {
         println!();
         print(&CompareConfig::default().compare(&runs)?.to_string())?;
         Ok(())
+    }
+
+    fn resumed_run(&self, path: &Path) -> anyhow::Result<TrainingRun> {
+        let mut run = TrainingRun::resumed(path, self.common.loading(), command_line())?;
+        if let Some(data) = &self.common.data {
+            run.config.data = data.clone();
+        }
+        Ok(run)
     }
 
     fn new_run(&self) -> anyhow::Result<TrainingRun> {

@@ -33,10 +33,11 @@ impl RunConfig {
             );
         }
         let paths = [
-            ("model.weights", self.model.weights.as_ref()),
+            ("data", self.data.path()),
+            ("model.weights", self.model.weights.as_deref()),
             (
                 "image.cache.folder",
-                self.image.cache.as_ref().map(|cache| &cache.folder),
+                (self.image.cache.as_ref()).map(|cache| cache.folder.as_path()),
             ),
         ];
         for (key, path) in paths {

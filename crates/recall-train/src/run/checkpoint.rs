@@ -12,6 +12,7 @@ use burn::tensor::backend::Backend;
 use recall_eval::Evaluation;
 use serde::{Deserialize, Serialize};
 
+use super::DataRecord;
 use crate::{Network, RunConfig, RunError, load_weights};
 use manifest::Manifest;
 pub(in crate::run) use store::{Checkpoints, Contents};
@@ -40,7 +41,7 @@ pub struct CheckpointState {
     pub peak_memory: Option<u64>,
     /// The backend that trained.
     pub backend: String,
-    /// Tells another set of training images from this one.
+    /// Tells other images from those of this run: the fingerprint of its [`DataRecord`].
     pub data: String,
 }
 
@@ -68,8 +69,8 @@ impl CheckpointState {
 }
 
 /// A trained model on disk: a folder with `model.safetensors`, `model.json`, `config.toml`,
-/// `state.json`, what a resumed run needs, and `manifest.json` with a hash of each file. The first two
-/// are what a PyTorch user needs: tensors under the names of torchvision and timm, and how images are
+/// `state.json`, `data.json`, what a resumed run needs, and `manifest.json` with a hash of each file. The
+/// first two are what a PyTorch user needs: tensors under the names of torchvision and timm, and how images are
 /// prepared.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
@@ -121,7 +122,10 @@ impl Checkpoint {
             fs::read_to_string(&file).map_err(RunError::file("read", file))
         };
         let origin = path.join(CONFIG).display().to_string();
-        let config = RunConfig::read(Some((&origin, &read(CONFIG)?)), &[])?;
+        let mut config = RunConfig::read(Some((&origin, &read(CONFIG)?)), &[])?;
+        if let Some(run) = path.parent().and_then(Path::parent) {
+            follow_data(&mut config, run);
+        }
         let state = serde_json::from_str(&read(STATE)?)
             .map_err(|error| RunError::file("read", path.join(STATE))(error.into()))?;
         Ok(Self {
@@ -134,6 +138,15 @@ impl Checkpoint {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What the run was trained and judged on; none where an earlier version wrote the checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::File`] if the file cannot be read.
+    pub fn data(&self) -> Result<Option<DataRecord>, RunError> {
+        DataRecord::read(&self.path)
     }
 
     /// Loads the model.
@@ -171,5 +184,14 @@ impl Checkpoint {
         let model = self.config.init_model::<B>(device);
         let (model, _) = load_weights(model, &self.path.join(name), self.config.patch_grid())?;
         Ok(model)
+    }
+}
+
+/// A run that went on after its data were moved knows the new place; checkpoints from before do not.
+fn follow_data(config: &mut RunConfig, run: &Path) {
+    let text = fs::read_to_string(run.join(CONFIG)).ok();
+    let of_run = text.and_then(|text| RunConfig::read(Some((CONFIG, &text)), &[]).ok());
+    if let Some(of_run) = of_run.filter(|of_run| of_run.agrees_but_for_paths(config)) {
+        config.data = of_run.data;
     }
 }

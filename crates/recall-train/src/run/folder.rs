@@ -90,6 +90,14 @@ impl RunFolder {
         &self.path
     }
 
+    /// Writes a file whole or not at all, if it does not hold this already.
+    pub(crate) fn update(&self, name: &str, contents: &[u8]) -> Result<(), RunError> {
+        match fs::read(self.path.join(name)) {
+            Ok(there) if there == contents => Ok(()),
+            _ => self.write(name, contents).map(|_| ()),
+        }
+    }
+
     /// Writes a file whole or not at all, and returns its path.
     pub(crate) fn write(&self, name: &str, contents: &[u8]) -> Result<PathBuf, RunError> {
         let path = self.path.join(name);

@@ -67,6 +67,8 @@ pub(super) struct Parts<'a, B: AutodiffBackend> {
     pub records: Records,
     pub progress: &'a mut dyn Progress,
     pub state: CheckpointState,
+    /// The record of these images, as it is written.
+    pub data: Vec<u8>,
 }
 
 /// A run while it goes on. What of it has to survive is in `parts.state`.
@@ -420,6 +422,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             optimiser: &trainee.optimiser,
             config: &parts.run.config,
             state: &parts.state,
+            data: &parts.data,
         })?;
         self.saved = Instant::now();
         Ok(())

@@ -16,6 +16,7 @@ use super::description::ModelDescription;
 use super::manifest::{Manifest, sync_folder, write_json};
 use super::{CONFIG, Checkpoint, CheckpointState, DESCRIPTION, MODEL, OPTIMISER, STATE, TRAINED};
 use crate::run::RunFolder;
+use crate::run::data::DATA;
 use crate::{Network, Optimiser, RunConfig, RunError, save_weights};
 
 const PREFIX: &str = "step-";
@@ -47,6 +48,8 @@ pub(in crate::run) struct Contents<'a, B: AutodiffBackend> {
     pub optimiser: &'a Optimiser<B>,
     pub config: &'a RunConfig,
     pub state: &'a CheckpointState,
+    /// What the run is trained and judged on.
+    pub data: &'a [u8],
 }
 
 impl Checkpoints {
@@ -104,6 +107,8 @@ impl Checkpoints {
             &ModelDescription::new(contents.config),
         )?;
         write_json(&to.join(STATE), contents.state)?;
+        let data = to.join(DATA);
+        fs::write(&data, contents.data).map_err(RunError::file("write", &data))?;
         Manifest::seal(to)
     }
 
