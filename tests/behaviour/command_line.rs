@@ -7,7 +7,9 @@ use recall_eval::{Embeddings, EmptyQueries, Metric, Retrieval, evaluate, read_la
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{class_folders, command, metrics, picture, refuse, succeed, table, tiny};
+use crate::support::{
+    checkpoint, class_folders, command, metrics, picture, refuse, succeed, table, tiny,
+};
 
 /// A folder `images` with four classes of four images to train on, and as many to test.
 fn with_images() -> TempDir {
@@ -240,7 +242,7 @@ fn checkpoints_that_cannot_be_loaded() {
         );
     }
 
-    let last = dir.path().join("run/checkpoints/last");
+    let last = checkpoint(&dir.path().join("run"), "last");
     let weights = last.join("model.safetensors");
     let whole = fs::read(&weights).unwrap();
     for length in [0, 5, 100, whole.len() / 2, whole.len() - 1] {
@@ -248,7 +250,7 @@ fn checkpoints_that_cannot_be_loaded() {
         let message = refuse(&mut eval("run"));
         assert_contains(
             &message,
-            &["checkpoints/last is damaged", "model.safetensors has"],
+            &["/step-", " is damaged", "model.safetensors has"],
         );
     }
     fs::write(&weights, &whole).unwrap();
@@ -293,15 +295,22 @@ fn a_run_and_what_it_leaves() {
         names,
         ["recall@1", "recall@2", "recall@4", "recall@8", "map@r"]
     );
-    assert_eq!(stdout.lines().last().unwrap(), "report  run/report.html");
+    let best = checkpoint(&run, "best");
+    let best = best.strip_prefix(dir.path()).unwrap().display();
+    let ending: Vec<_> = stdout.lines().rev().take(2).collect();
+    assert_eq!(
+        ending,
+        ["report  run/report.html", &format!("model   {best}")]
+    );
     assert_contains(
         &stderr,
         &["backend flex", "after epoch 0: ", "after epoch 1: "],
     );
 
     for file in ["config.toml", "model.safetensors", "state.json"] {
-        assert!(run.join("checkpoints/last").join(file).is_file(), "{file}");
-        assert!(run.join("checkpoints/best").join(file).is_file(), "{file}");
+        for which in ["last", "best"] {
+            assert!(checkpoint(&run, which).join(file).is_file(), "{file}");
+        }
     }
     let report = fs::read_to_string(run.join("report.html")).unwrap();
     assert!(report.contains("data:image/png;base64,"));

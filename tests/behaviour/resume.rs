@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::tempdir;
 
-use crate::support::{command, metrics, refuse, succeed};
+use crate::support::{checkpoint, command, metrics, refuse, succeed};
 
 /// A second or two of training, with everything that has a state: moments, moving average, schedule.
 const SETTINGS: [&str; 12] = [
@@ -43,8 +43,8 @@ fn result(run: &Path) -> (Vec<Value>, Vec<Vec<u8>>) {
     let files = ["model", "trained", "optimiser"];
     let files = ["last", "best"].into_iter().flat_map(|which| {
         files.map(|file| {
-            let path = run.join(format!("checkpoints/{which}/{file}.safetensors"));
-            fs::read(&path).unwrap()
+            let file = format!("{file}.safetensors");
+            fs::read(checkpoint(run, which).join(file)).unwrap()
         })
     });
     (metrics(run), files.collect())
@@ -185,7 +185,7 @@ fn damage_is_named_and_the_one_before_is_offered() {
     let out = dir.path().join("run");
     succeed(&mut run(dir.path(), "run", &[]));
     let (records, files) = result(&out);
-    let last = out.join("checkpoints/last");
+    let last = checkpoint(&out, "last");
     let names = checkpoints(&out);
     let intact: Vec<(String, Vec<u8>)> = fs::read_dir(&last)
         .unwrap()
@@ -315,7 +315,7 @@ fn classes_are_held_out_for_validation_and_choose_the_best() {
         },
     );
     let (epoch, value) = best.unwrap();
-    let text = fs::read(out.join("checkpoints/last/state.json")).unwrap();
+    let text = fs::read(checkpoint(&out, "last").join("state.json")).unwrap();
     let state: Value = serde_json::from_slice(&text).unwrap();
     assert_eq!(state["best"]["epoch"].as_u64(), Some(epoch));
     assert_eq!(state["best"]["value"].as_f64(), Some(value));

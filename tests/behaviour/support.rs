@@ -1,7 +1,7 @@
 //! Running the command, and images to run it on.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use image::{Rgb, RgbImage};
@@ -81,6 +81,13 @@ pub fn metrics(run: &Path) -> Vec<Value> {
             record
         })
         .collect()
+}
+
+/// The folder that `last` or `best` of a run points to.
+pub fn checkpoint(run: &Path, which: &str) -> PathBuf {
+    let folder = run.join("checkpoints");
+    let name = fs::read_to_string(folder.join(which)).unwrap();
+    folder.join(name.trim())
 }
 
 /// The names and values of the lines `recall@1  0.6432` that a command printed, without the interval

@@ -16,13 +16,15 @@ mod terminal;
 mod train;
 mod trained;
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use recall_data::{Benchmark, CorruptPolicy, DataSpec};
 
-use crate::{BackendName, Loading, RunError};
+use self::print::{say, unwritten};
+use crate::{BackendName, Checkpoint, Loading, RunError};
 
 /// Train image-retrieval embeddings on Recall@k itself.
 ///
@@ -123,11 +125,11 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             if let Some(RunError::Interrupted { .. }) = error.downcast_ref() {
-                eprintln!("{error}");
+                say(&error.to_string());
                 return ExitCode::from(interrupt::INTERRUPTED);
             }
             // Messages name their cause themselves; `{error:#}` would repeat it.
-            eprintln!("error: {error}");
+            say(&format!("error: {error}"));
             ExitCode::from(USER_ERROR)
         }
     }
@@ -136,14 +138,18 @@ pub fn main() -> ExitCode {
 /// Help and version as clap prints them; of a mistake the sentence alone, without the usage.
 fn refuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // Nothing is left to do where even the help cannot be printed.
-        let _ = error.print();
-        return ExitCode::SUCCESS;
+        return match error.print() {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                say(&format!("error: {}", unwritten(&error)));
+                ExitCode::from(USER_ERROR)
+            }
+            _ => ExitCode::SUCCESS,
+        };
     }
     let rendered = error.to_string();
     let sentence = rendered.split("\n\n").next().unwrap_or_default();
     let sentence = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
-    eprintln!("{sentence} (--help lists the options)");
+    say(&format!("{sentence} (--help lists the options)"));
     ExitCode::from(USER_ERROR)
 }
 
@@ -153,4 +159,17 @@ struct CheckpointArg {
     /// The folder of a run, or of one of its checkpoints.
     #[arg(long, value_name = "DIR")]
     checkpoint: PathBuf,
+}
+
+impl CheckpointArg {
+    fn open(&self) -> Result<Checkpoint, RunError> {
+        open_checkpoint(&self.checkpoint)
+    }
+}
+
+/// Opens the checkpoint that `path` leads to, and says what should be said of how it was found.
+fn open_checkpoint(path: &Path) -> Result<Checkpoint, RunError> {
+    let checkpoint = Checkpoint::open(path)?;
+    checkpoint.note().into_iter().for_each(say);
+    Ok(checkpoint)
 }

@@ -7,6 +7,8 @@
 //! - [`command`], the `recall-train` program.
 
 #![recursion_limit = "256"]
+// A line that cannot be written must not end a run: `command::print` is where lines are written.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod command;
 pub mod compare;

@@ -89,6 +89,8 @@ pub struct Finished {
     pub epoch: u64,
     /// The page with curves and gallery.
     pub report: PathBuf,
+    /// The checkpoint that holds this model.
+    pub checkpoint: PathBuf,
     /// Seconds spent in training steps, evaluation left out.
     pub training_seconds: f64,
     /// The most memory that the run took, in bytes: of the process on backends that compute with the
@@ -285,13 +287,24 @@ impl TrainingRun {
                     checkpoint.state.step,
                     checkpoint.path().display()
                 ));
-                checkpoints.point(&checkpoint.state)?;
-                checkpoints.tidy(&checkpoint.state)?;
-                CheckpointState {
+                checkpoint
+                    .note()
+                    .into_iter()
+                    .for_each(|note| progress.warn(note));
+                let mut state = CheckpointState {
                     backend,
                     data: data.fingerprint().to_owned(),
                     ..checkpoint.state
+                };
+                if checkpoints.forget_lost_best(&mut state) {
+                    progress.warn(
+                        "the checkpoint that was the best so far is not there; the best is chosen among \
+                         those to come",
+                    );
                 }
+                checkpoints.point(&state)?;
+                checkpoints.tidy(&state)?;
+                state
             }
             None => CheckpointState {
                 data: data.fingerprint().to_owned(),
@@ -326,8 +339,10 @@ impl TrainingRun {
     fn begun(&self, path: &Path) -> Result<(RunFolder, Option<Checkpoint>), RunError> {
         let place = folder_of(path)?;
         let folder = RunFolder::reopen(&place)?;
+        let checkpoints = Checkpoints::new(&folder, self.config.checkpoint.keep);
+        checkpoints.adopt_copies()?;
         let checkpoint = match place == path {
-            true => Checkpoints::new(&folder, self.config.checkpoint.keep).latest()?,
+            true => checkpoints.latest()?,
             false => Some(Checkpoint::open(path)?),
         };
         if let Some(checkpoint) = &checkpoint

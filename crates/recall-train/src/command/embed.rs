@@ -8,6 +8,7 @@ use recall_eval::{EmbeddingsWriter, save_labels};
 use recall_loss::RecallBackend;
 
 use super::output::{ForceArg, Inputs, Staged};
+use super::print::print;
 use super::terminal::Terminal;
 use super::trained::Images;
 use super::{CheckpointArg, CommonArgs};
@@ -43,7 +44,7 @@ enum Part {
 
 impl EmbedArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let checkpoint = Checkpoint::open(&self.checkpoint.checkpoint)?;
+        let checkpoint = self.checkpoint.open()?;
         let images = Images::open(&self.common, &checkpoint)?;
         let dataset = &images.dataset;
         let ids = match self.split {
@@ -82,15 +83,15 @@ impl EmbedArgs {
         staged.add_text(&files.names, &(names.join("\n") + "\n"))?;
         writer.finish(files.labels.is_none().then_some(&labels[..]))?;
         staged.publish()?;
-        println!("{rows} embeddings of {dim} numbers");
+        print(&format!("{rows} embeddings of {dim} numbers"))?;
         for file in files.all() {
-            println!("wrote  {}", file.display());
+            print(&format!("wrote  {}", file.display()))?;
         }
         if kept.len() < ids.len() {
-            println!(
+            print(&format!(
                 "{} images could not be read and are missing",
                 ids.len() - kept.len()
-            );
+            ))?;
         }
         Ok(())
     }

@@ -16,9 +16,10 @@ use recall_eval::{
 use recall_loss::RecallBackend;
 use serde::Serialize;
 
-use super::CommonArgs;
+use super::print::print;
 use super::terminal::Terminal;
 use super::trained::{Images, TrainedClasses};
+use super::{CommonArgs, open_checkpoint};
 use crate::backend::OnBackend;
 use crate::embed::{embed_items, items_of};
 use crate::judge::{JudgeConfig, Problem, Ranking, metrics};
@@ -125,7 +126,7 @@ impl EvalArgs {
         match &self.checkpoint {
             Some(dir) => {
                 let mut terminal = Terminal::new(self.common.quiet || self.judging.json);
-                let checkpoint = Checkpoint::open(dir)?;
+                let checkpoint = open_checkpoint(dir)?;
                 let images = Images::open(&self.common, &checkpoint)?;
                 let dataset = &images.dataset;
                 dataset.notes().iter().for_each(|note| terminal.say(note));
@@ -247,11 +248,10 @@ impl JudgeArgs {
     }
 
     fn print(&self, result: &(impl Serialize + Display)) -> anyhow::Result<()> {
-        match self.json {
-            true => println!("{}", serde_json::to_string(result)?),
-            false => println!("{result}"),
-        }
-        Ok(())
+        print(&match self.json {
+            true => serde_json::to_string(result)?,
+            false => result.to_string(),
+        })
     }
 }
 

@@ -14,7 +14,9 @@ use recall_data::{CorruptPolicy, DataSpec, Dataset, ItemId, Split};
 use recall_eval::{Embeddings, Neighbour as Found, Retrieval, nearest};
 use recall_loss::RecallBackend;
 
+use super::open_checkpoint;
 use super::output::{self, ForceArg, Inputs};
+use super::print::print;
 use super::terminal::Terminal;
 use crate::backend::OnBackend;
 use crate::embed::{embed_each, items_of};
@@ -80,7 +82,7 @@ impl GalleryArgs {
         ensure!(self.count > 0, "--count must be at least 1");
         let mut terminal = Terminal::new(self.quiet);
         let checkpoint = (self.checkpoint.as_deref())
-            .map(Checkpoint::open)
+            .map(open_checkpoint)
             .transpose()?;
         let images = match &self.images[..] {
             [] => Vec::new(),
@@ -100,21 +102,22 @@ impl GalleryArgs {
         let queries = searched.rows.len();
         let report = self.page(&index, checkpoint.as_ref(), searched);
         output::write(&self.output, &report.render()?)?;
-        println!(
+        print(&format!(
             "{queries} {} in {} images",
             match queries {
                 1 => "query",
                 _ => "queries",
             },
             index.names.len()
-        );
+        ))?;
         match pictures.missing() {
             0 => {}
-            1 => println!("1 picture was not found and is shown as its name"),
-            many => println!("{many} pictures were not found and are shown as their names"),
+            1 => print("1 picture was not found and is shown as its name")?,
+            many => print(&format!(
+                "{many} pictures were not found and are shown as their names"
+            ))?,
         }
-        println!("gallery  {}", self.output.display());
-        Ok(())
+        print(&format!("gallery  {}", self.output.display()))
     }
 
     fn check_output(

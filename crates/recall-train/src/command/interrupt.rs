@@ -3,6 +3,8 @@
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::print::say;
+
 /// The exit code of what was interrupted, as shells have it.
 pub(super) const INTERRUPTED: u8 = 130;
 
@@ -15,7 +17,7 @@ pub(super) fn listen() {
         if REQUESTED.swap(true, Ordering::SeqCst) {
             process::exit(INTERRUPTED.into());
         }
-        eprintln!("stopping after this step; once more ends at once");
+        say("stopping after this step; once more ends at once");
     };
     // Without a handler Ctrl-C ends the process, which the checkpoints are made for.
     let _ = ctrlc::set_handler(handler);

@@ -1,11 +1,29 @@
-use std::io::{ErrorKind, Write, stdout};
+//! All that the command writes: results to standard output, and what is said on the way to standard
+//! error.
+//!
+//! `println!` and `eprintln!` panic where they cannot write, and a run must not die of that. So they
+//! are used nowhere (`clippy::print_stdout`, `clippy::print_stderr`).
 
-/// Prints a result. The exit code tells what was found, even to someone who reads the first lines only
-/// (`| head`).
-pub(super) fn print(text: &str) -> std::io::Result<()> {
+use std::io::{ErrorKind, Write, stderr, stdout};
+
+use anyhow::anyhow;
+
+/// Prints a result. That its reader has gone (`| head`) is no error: the exit code still tells what was
+/// found. A result that cannot be written for another reason, such as a full disk, is one.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        printed => printed,
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(unwritten(&error)),
+        _ => Ok(()),
     }
+}
+
+/// The sentence for a result that could not be printed.
+pub(super) fn unwritten(error: &std::io::Error) -> anyhow::Error {
+    anyhow!("cannot write to standard output: {error}")
+}
+
+/// Says a line on standard error. Where it cannot be written, what goes on goes on unseen.
+pub(super) fn say(line: &str) {
+    let _ = stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::interrupt;
+use super::print::say;
 use crate::run::{EvaluationRecord, Judged, Progress, StepRecord};
 
 /// How long plain output stays silent at least, so that a log does not fill with steps.
@@ -43,7 +44,7 @@ impl Terminal {
     pub(super) fn warn(&mut self, line: &str) {
         match &self.bar {
             Some(bar) if !bar.is_hidden() => bar.println(line),
-            _ => eprintln!("{line}"),
+            _ => say(line),
         }
     }
 
@@ -123,12 +124,12 @@ impl Progress for Terminal {
         );
         if self.is_plain() && self.last_line.elapsed() >= PLAIN_PAUSE {
             self.last_line = Instant::now();
-            eprintln!(
+            say(&format!(
                 "{}  step {}/{}  {told}",
                 self.epoch,
                 record.step + 1,
                 self.epochs * self.steps_per_epoch,
-            );
+            ));
         }
         if let Some(bar) = &self.bar {
             bar.set_prefix(self.epoch.clone());

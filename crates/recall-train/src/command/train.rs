@@ -4,7 +4,7 @@ use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 use recall_loss::RecallBackend;
 
-use super::print::print;
+use super::print::{print, say};
 use super::settings::{Document, SettingsArgs};
 use super::terminal::Terminal;
 use super::{CommonArgs, interrupt};
@@ -70,12 +70,15 @@ impl TrainArgs {
             duration(finished.training_seconds),
             finished.epoch
         ));
-        println!("{}", finished.evaluation);
+        let mut lines = finished.evaluation.to_string();
         let without = finished.evaluation.without_positives;
         if without > 0 {
-            println!("{without} queries without another image of their class are left out");
+            lines +=
+                &format!("\n{without} queries without another image of their class are left out");
         }
-        println!("report  {}", finished.report.display());
+        lines += &format!("\nmodel   {}", finished.checkpoint.display());
+        lines += &format!("\nreport  {}", finished.report.display());
+        tell(&lines);
         Ok(finished)
     }
 
@@ -92,7 +95,8 @@ impl TrainArgs {
                 .as_ref()
                 .map(|out| out.join(format!("seed-{seed}")));
             run.place = Place::New(out);
-            println!("seed {seed}");
+            // Only a heading: whether results can be printed is seen with the first.
+            let _ = print(&format!("seed {seed}"));
             let finished = self.train(&run)?;
             let folder = finished.report.parent().map(Path::to_owned);
             let finished = FinishedRun::open(folder.unwrap_or_default())?;
@@ -100,8 +104,7 @@ impl TrainArgs {
             chunk = finished.config.batch.chunk;
             runs.push(finished);
         }
-        println!();
-        print(&CompareConfig::default().compare(&runs)?.to_string())?;
+        tell(&format!("\n{}", CompareConfig::default().compare(&runs)?));
         Ok(())
     }
 
@@ -144,6 +147,14 @@ impl OnBackend for TrainJob<'_> {
         device: &B::Device,
     ) -> Self::Output {
         self.run.train::<B>(device, self.terminal)
+    }
+}
+
+/// Prints what a run came to. That is in its folder, too: where it cannot be printed the run is none the
+/// worse, and those after it are trained.
+fn tell(text: &str) {
+    if let Err(error) = print(text) {
+        say(&format!("{error}; the folder of the run has all results"));
     }
 }
 

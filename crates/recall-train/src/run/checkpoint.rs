@@ -2,9 +2,12 @@
 
 mod description;
 mod manifest;
+mod name;
+mod pointer;
 mod store;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::DataRecord;
 use crate::{Network, RunConfig, RunError, load_weights};
 use manifest::Manifest;
+use pointer::{BEST, LAST};
 pub(in crate::run) use store::{Checkpoints, Contents};
 
 /// Where in a run a checkpoint was taken.
@@ -79,7 +83,13 @@ pub struct Checkpoint {
     pub config: RunConfig,
     /// Where in the run it was taken.
     pub state: CheckpointState,
+    note: Option<String>,
 }
+
+/// The folder of a run's checkpoints, in that of the run.
+const CHECKPOINTS: &str = "checkpoints";
+/// Behind the names of files and folders that are being written.
+const UNFINISHED: &str = ".unfinished";
 
 /// The weights that are judged: those of training, or their moving average.
 const MODEL: &str = "model.safetensors";
@@ -91,25 +101,48 @@ const CONFIG: &str = "config.toml";
 const STATE: &str = "state.json";
 
 impl Checkpoint {
-    /// Finds a checkpoint: `path` is one, or a run folder, whose best one is taken, or the last one
-    /// where no validation classes were held out to choose by.
+    /// Finds a checkpoint: `path` is one, or points to one as `last` and `best` do, or is a run folder,
+    /// whose best one is taken, or the last one where no validation classes were held out to choose by.
+    /// Where a pointer was lost, as in a copy, the state of the latest one says which it is.
     ///
     /// # Errors
     ///
     /// [`RunError::NoCheckpoint`], or what is wrong with its files.
     pub fn open(path: &Path) -> Result<Self, RunError> {
-        let places = [
-            path.to_owned(),
-            path.join("checkpoints/best"),
-            path.join("checkpoints/last"),
-        ];
-        let path = places
-            .into_iter()
-            .find(|place| place.join(STATE).is_file() || place.join(MODEL).is_file())
-            .ok_or_else(|| RunError::NoCheckpoint {
-                path: path.to_owned(),
-            })?;
-        Self::read(path)
+        if let Some(place) = pointer::follow(path) {
+            return Self::read(place);
+        }
+        let there = |path: &Path| path.symlink_metadata().is_ok();
+        let (folder, which) = match (path.is_dir(), path.file_name().and_then(OsStr::to_str)) {
+            (true, _) => {
+                let folder = path.join(CHECKPOINTS);
+                let best = folder.join(BEST);
+                let last = pointer::follow(&folder.join(LAST)).filter(|_| !there(&best));
+                if let Some(place) = pointer::follow(&best).or(last) {
+                    return Self::read(place);
+                }
+                (folder, BEST)
+            }
+            (false, Some(which @ (LAST | BEST))) if there(path) => {
+                (path.parent().unwrap_or(path).to_owned(), which)
+            }
+            _ => {
+                return Err(RunError::NoCheckpoint {
+                    path: path.to_owned(),
+                });
+            }
+        };
+        let place = store::by_state(&folder, which)?.ok_or_else(|| RunError::NoCheckpoint {
+            path: path.to_owned(),
+        })?;
+        let pointer = folder.join(which);
+        let mut found = Self::read(place)?;
+        found.note = Some(format!(
+            "{} leads to no checkpoint; {} is taken, by the state of the latest one",
+            pointer.display(),
+            found.path.display()
+        ));
+        Ok(found)
     }
 
     /// Reads the checkpoint in the folder `path`, every file of it looked at.
@@ -132,7 +165,13 @@ impl Checkpoint {
             path,
             config,
             state,
+            note: None,
         })
+    }
+
+    /// What should be said of how it was found: that a pointer was lost.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// Where it is.

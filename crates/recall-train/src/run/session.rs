@@ -442,10 +442,10 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             None => {}
         }
         let parameters = trainee.model.num_params();
+        let chosen = self.parts.checkpoints.chosen(&self.parts.state);
         let (model, epoch) = match best {
             Some(best) => {
-                let path = self.parts.folder.path().join("checkpoints/best");
-                let best_model = Checkpoint::open(&path)?.load(&self.parts.device)?;
+                let best_model = Checkpoint::open(&chosen)?.load(&self.parts.device)?;
                 (best_model, best.epoch)
             }
             None => (result(&trainee), epoch),
@@ -496,6 +496,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             evaluation,
             epoch,
             report,
+            checkpoint: chosen,
             training_seconds,
             peak_memory,
         })

@@ -87,6 +87,12 @@ impl Manifest {
             })
     }
 
+    /// Whether the folders hold the same checkpoint, both whole.
+    pub fn same(one: &Path, other: &Path) -> bool {
+        let read = |folder: &Path| fs::read(folder.join(MANIFEST)).ok();
+        read(one).is_some_and(|manifest| Some(manifest) == read(other))
+    }
+
     /// Whether `name` was written with the checkpoint in `folder`.
     pub fn lists(folder: &Path, name: &str) -> bool {
         let manifest = fs::read(folder.join(MANIFEST)).ok();
@@ -130,9 +136,15 @@ fn sync(path: &Path) -> Result<(), RunError> {
 /// Makes the names within a folder last, where the system can be asked to.
 pub(super) fn sync_folder(folder: &Path) -> Result<(), RunError> {
     if cfg!(unix) {
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(RunError::file("write", folder))?;
+        match File::open(folder).and_then(|folder| folder.sync_all()) {
+            // Some network drives do not flush folders.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+                ) => {}
+            flushed => flushed.map_err(RunError::file("write", folder))?,
+        }
     }
     Ok(())
 }

@@ -3,9 +3,9 @@
 //! Each is a folder of its own, `step-NNNNNNNN`, made complete under another name, flushed to the
 //! disk and then renamed: at any moment a checkpoint is there whole or not at all, and none is ever
 //! overwritten. One that was taken within an epoch has `-mid` behind its name: at the last step of an
-//! epoch there can be one from before its evaluation and one from after. `last` and `best` are links.
+//! epoch there can be one from before its evaluation and one from after. `last` and `best` point to two of
+//! them.
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,24 +14,15 @@ use burn::tensor::backend::AutodiffBackend;
 
 use super::description::ModelDescription;
 use super::manifest::{Manifest, sync_folder, write_json};
-use super::{CONFIG, Checkpoint, CheckpointState, DESCRIPTION, MODEL, OPTIMISER, STATE, TRAINED};
+use super::name::Name;
+use super::pointer::{self, BEST, LAST};
+use super::{
+    CHECKPOINTS, CONFIG, Checkpoint, CheckpointState, DESCRIPTION, MODEL, OPTIMISER, STATE,
+    TRAINED, UNFINISHED,
+};
 use crate::run::RunFolder;
 use crate::run::data::DATA;
 use crate::{Network, Optimiser, RunConfig, RunError, save_weights};
-
-const PREFIX: &str = "step-";
-const UNFINISHED: &str = ".unfinished";
-
-/// Behind the names of checkpoints from within an epoch.
-const MID: &str = "-mid";
-
-/// What names a checkpoint; the later one is the greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Name {
-    step: u64,
-    /// Whether it is from the end of an epoch, its evaluation done.
-    over: bool,
-}
 
 /// The folder of a run's checkpoints.
 #[derive(Debug)]
@@ -56,7 +47,7 @@ impl Checkpoints {
     /// Those of a run; the latest `keep` are kept.
     pub fn new(folder: &RunFolder, keep: usize) -> Self {
         Self {
-            folder: folder.path().join("checkpoints"),
+            folder: folder.path().join(CHECKPOINTS),
             keep,
         }
     }
@@ -114,34 +105,77 @@ impl Checkpoints {
 
     /// Makes `last` and `best` what `state` says.
     pub fn point(&self, state: &CheckpointState) -> Result<(), RunError> {
-        let best = state.best.as_ref();
-        self.link("last", Some(Name::of(state)))?;
-        self.link("best", best.map(|best| Name::after_epoch(best.step)))
+        pointer::write(&self.folder, LAST, Some(Name::of(state)))?;
+        pointer::write(&self.folder, BEST, Name::of_best(state))
     }
 
-    fn link(&self, link: &str, name: Option<Name>) -> Result<(), RunError> {
-        let place = self.folder.join(link);
-        let Some(name) = name else {
-            return match fs::remove_file(&place) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(RunError::file("remove", &place)(error))
+    /// Where the checkpoint is that is the result at `state`: the best one, or, where none is chosen, the
+    /// last.
+    pub fn chosen(&self, state: &CheckpointState) -> PathBuf {
+        let name = Name::of_best(state).unwrap_or(Name::of(state));
+        self.folder.join(name.to_string())
+    }
+
+    /// Takes the best checkpoint out of `state` if it is not there, as in a copy of parts of a run, and says
+    /// whether that was so.
+    pub fn forget_lost_best(&self, state: &mut CheckpointState) -> bool {
+        let lost = state.best.is_some() && !pointer::is_checkpoint(&self.chosen(state));
+        if lost {
+            state.best = None;
+        }
+        lost
+    }
+
+    /// Makes pointers of the folders that `last` and `best` become where a run is copied with links
+    /// followed. Each is a checkpoint: it gets its name by its state, unless it is there under this name
+    /// already.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::DamagedCheckpoint`] if it is not whole, or not what is there under its name.
+    pub fn adopt_copies(&self) -> Result<(), RunError> {
+        for which in [LAST, BEST] {
+            let copy = self.folder.join(which);
+            if !copy.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+                continue;
+            }
+            let name = match Checkpoint::read(copy.clone()) {
+                Ok(checkpoint) => Name::of(&checkpoint.state),
+                Err(RunError::DamagedCheckpoint { path, problem }) => {
+                    let others = !names(&self.folder)?.is_empty();
+                    let way_out = "; without this folder the run goes on from another one";
+                    let way_out = if others { way_out } else { "" };
+                    return Err(RunError::DamagedCheckpoint {
+                        path,
+                        problem: problem + way_out,
+                    });
                 }
-                _ => Ok(()),
+                Err(error) => return Err(error),
             };
-        };
-        let next = self.folder.join(format!("{link}{UNFINISHED}"));
-        let _ = fs::remove_file(&next);
-        symbolic_link(&name.to_string(), &next)
-            .and_then(|()| fs::rename(&next, &place))
-            .map_err(RunError::file("write", &place))
+            let place = self.folder.join(name.to_string());
+            match Manifest::problem(&place) {
+                Some(_) => {
+                    self.discard(&place)?;
+                    fs::rename(&copy, &place).map_err(RunError::file("write", &place))?;
+                }
+                None if Manifest::same(&copy, &place) => self.discard(&copy)?,
+                None => {
+                    return Err(RunError::DamagedCheckpoint {
+                        path: copy,
+                        problem: format!("it is not the same as {name} beside it"),
+                    });
+                }
+            }
+            pointer::write(&self.folder, which, Some(name))?;
+        }
+        Ok(())
     }
 
     /// Removes what was never finished, what is later than `state`, as after a run was resumed from an
     /// earlier checkpoint, and all but the latest and the best of the others.
     pub fn tidy(&self, state: &CheckpointState) -> Result<(), RunError> {
-        let best = state.best.as_ref();
-        let best = best.map(|best| Name::after_epoch(best.step));
-        let names = self.names()?;
+        let best = Name::of_best(state);
+        let names = names(&self.folder)?;
         let reached = names.partition_point(|name| *name <= Name::of(state));
         let (names, later) = names.split_at(reached);
         let old = names.len().saturating_sub(self.keep);
@@ -149,12 +183,12 @@ impl Checkpoints {
         for name in old.chain(later) {
             self.discard(&self.folder.join(name.to_string()))?;
         }
-        for entry in self.entries()? {
+        for entry in entries(&self.folder)? {
             let path = entry.path();
             if path.to_string_lossy().ends_with(UNFINISHED) {
-                let removed = match path.is_symlink() {
-                    true => fs::remove_file(&path),
-                    false => fs::remove_dir_all(&path),
+                let removed = match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),
+                    _ => fs::remove_file(&path),
                 };
                 removed.map_err(RunError::file("remove", &path))?;
             }
@@ -174,32 +208,13 @@ impl Checkpoints {
             .map_err(RunError::file("remove", place))
     }
 
-    /// The checkpoints there are, the earliest first.
-    fn names(&self) -> Result<Vec<Name>, RunError> {
-        let entries = self.entries()?.into_iter();
-        let mut names: Vec<Name> = entries
-            .filter_map(|entry| Name::parse(&entry.path()))
-            .collect();
-        names.sort_unstable();
-        Ok(names)
-    }
-
-    fn entries(&self) -> Result<Vec<fs::DirEntry>, RunError> {
-        match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            entries => entries
-                .and_then(Iterator::collect)
-                .map_err(RunError::file("read", &self.folder)),
-        }
-    }
-
     /// The latest one, or none if nothing was written yet.
     ///
     /// # Errors
     ///
     /// [`RunError::DamagedCheckpoint`], which names the latest one before it that is whole.
     pub fn latest(&self) -> Result<Option<Checkpoint>, RunError> {
-        let mut names = self.names()?;
+        let mut names = names(&self.folder)?;
         let Some(last) = names.pop() else {
             return Ok(None);
         };
@@ -224,43 +239,36 @@ impl Checkpoints {
     }
 }
 
-impl Name {
-    fn of(state: &CheckpointState) -> Self {
-        Self {
-            step: state.step,
-            over: state.step_in_epoch == 0,
-        }
-    }
-
-    fn after_epoch(step: u64) -> Self {
-        Self { step, over: true }
-    }
-
-    fn parse(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.to_str()?;
-        let number = name.strip_prefix(PREFIX)?;
-        let step = number.strip_suffix(MID).unwrap_or(number).parse().ok()?;
-        let parsed = Self {
-            step,
-            over: !number.ends_with(MID),
-        };
-        (path.is_dir() && parsed.to_string() == name).then_some(parsed)
-    }
+/// The checkpoint in `folder` that the pointer `which` should lead to, by the state of the latest one that
+/// is whole; that one itself, where what its state names is not there.
+pub(super) fn by_state(folder: &Path, which: &str) -> Result<Option<PathBuf>, RunError> {
+    let whole = |place: &PathBuf| Manifest::problem(place).is_none();
+    let places = names(folder)?.into_iter().rev();
+    let mut places = places.map(|name| folder.join(name.to_string()));
+    let Some(latest) = places.find(whole) else {
+        return Ok(None);
+    };
+    let state = Checkpoint::read(latest.clone())?.state;
+    let best = Name::of_best(&state).filter(|_| which == BEST);
+    let best = best.map(|name| folder.join(name.to_string()));
+    Ok(best.filter(whole).or(Some(latest)))
 }
 
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = if self.over { "" } else { MID };
-        write!(f, "{PREFIX}{:08}{end}", self.step)
+/// The checkpoints in `folder`, the earliest first.
+fn names(folder: &Path) -> Result<Vec<Name>, RunError> {
+    let entries = entries(folder)?.into_iter();
+    let mut names: Vec<Name> = entries
+        .filter_map(|entry| Name::of_folder(&entry.path()))
+        .collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, RunError> {
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries
+            .and_then(Iterator::collect)
+            .map_err(RunError::file("read", folder)),
     }
-}
-
-#[cfg(unix)]
-fn symbolic_link(target: &str, link: &Path) -> io::Result<()> {
-    std::os::unix::fs::symlink(target, link)
-}
-
-#[cfg(windows)]
-fn symbolic_link(target: &str, link: &Path) -> io::Result<()> {
-    std::os::windows::fs::symlink_dir(target, link)
 }
