@@ -47,6 +47,7 @@ mod formats;
 mod hold_out;
 mod jpeg;
 mod loader;
+mod pixels;
 mod readers;
 mod sampler;
 mod spec;

@@ -1,7 +1,8 @@
 //! Finished runs side by side.
 //!
 //! Runs whose settings agree in everything but the seed are a group, and what is told of a metric is
-//! its mean and standard deviation over the runs of a group. Two groups are compared query by query:
+//! its mean and standard deviation over the runs of a group. Runs that are the same bit for bit count
+//! once. Two groups are compared query by query:
 //! the values of a query are averaged over the runs of its group, and a paired test
 //! ([`Bootstrap::compare`]) tells how often chance alone makes as great a difference on these queries.
 //!
@@ -16,6 +17,7 @@
 //! ```
 
 mod error;
+mod identical;
 mod json;
 mod label;
 mod page;
@@ -49,7 +51,7 @@ pub struct RunComparison {
     pub groups: Vec<RunGroup>,
     /// Queries of the paired tests, if there were any.
     pub queries: Option<usize>,
-    /// What could not be compared, in sentences.
+    /// Which runs are the same, and what could not be compared, in sentences.
     pub notes: Vec<String>,
 }
 
@@ -58,7 +60,7 @@ pub struct RunComparison {
 pub struct RunGroup {
     /// The settings in which it differs from other groups, or its folders.
     pub label: String,
-    /// The folders of its runs.
+    /// The folders of its runs, of identical ones the first.
     pub runs: Vec<PathBuf>,
     /// Its figures, one for each metric.
     pub results: Vec<GroupResult>,
@@ -93,8 +95,9 @@ impl CompareConfig {
             }
         }
         let mut notes = Vec::new();
-        let metrics = common_metrics(runs, &mut notes)?;
-        let groups = grouped(runs);
+        let runs = identical::distinct(runs, &mut notes);
+        let metrics = common_metrics(&runs, &mut notes)?;
+        let groups = grouped(&runs);
         let labels = label::labels(&groups);
         let averages: Vec<Option<Average<'_>>> = groups
             .iter()
@@ -180,7 +183,7 @@ impl CompareConfig {
 
 /// Those that all runs have; says which are left out.
 fn common_metrics(
-    runs: &[FinishedRun],
+    runs: &[&FinishedRun],
     notes: &mut Vec<String>,
 ) -> Result<Vec<Metric>, CompareError> {
     let mut all: Vec<Metric> = Vec::new();
@@ -206,9 +209,9 @@ fn common_metrics(
 }
 
 /// Runs whose settings agree but for the seed.
-fn grouped(runs: &[FinishedRun]) -> Vec<Vec<&FinishedRun>> {
+fn grouped<'a>(runs: &[&'a FinishedRun]) -> Vec<Vec<&'a FinishedRun>> {
     let mut groups: Vec<Vec<&FinishedRun>> = Vec::new();
-    for run in runs {
+    for &run in runs {
         match groups
             .iter_mut()
             .find(|group| group[0].agrees_but_for_seed(run))

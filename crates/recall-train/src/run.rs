@@ -5,6 +5,7 @@ mod data;
 mod folder;
 mod gallery;
 mod health;
+mod peers;
 mod progress;
 mod records;
 mod resume;
@@ -18,7 +19,7 @@ pub(crate) use data::{PartRecord, reopen};
 pub use folder::RunFolder;
 pub(crate) use gallery::{choice, duration};
 pub use progress::Progress;
-pub use records::{EvaluationRecord, Judged, StepRecord};
+pub use records::{BaselineRecord, EvaluationRecord, Judged, StepRecord};
 
 use std::fs;
 use std::path::{Path, PathBuf};

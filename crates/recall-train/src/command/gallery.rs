@@ -21,7 +21,7 @@ use super::terminal::Terminal;
 use crate::backend::OnBackend;
 use crate::embed::{embed_each, items_of};
 use crate::judge::Gallery;
-use crate::report::{GALLERY_FACT, GalleryRow, Neighbour, Picture, Report};
+use crate::report::{GALLERY_FACT, GalleryRow, NEIGHBOURS, Neighbour, Picture, Report};
 use crate::run::{Checkpoint, choice};
 use crate::{BackendName, Loading, RunError};
 use index::Index;
@@ -45,8 +45,8 @@ pub(super) struct GalleryArgs {
     /// The folder of a run, or of one of its checkpoints: the model that made the index, for --images.
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
-    /// Neighbours of each query.
-    #[arg(long, value_name = "K", default_value_t = 10)]
+    /// Neighbours of each query, at most 100.
+    #[arg(long, value_name = "K", default_value_t = NEIGHBOURS)]
     neighbours: usize,
     /// Queries at most: spread evenly; of an index with classes, half of them the worst.
     #[arg(long, value_name = "N", default_value_t = 100)]
@@ -70,6 +70,12 @@ pub(super) struct GalleryArgs {
     quiet: bool,
 }
 
+/// Neighbours of a query that a page has room for.
+const MOST_NEIGHBOURS: usize = 100;
+
+/// Pictures that a page can hold and still be opened.
+const MOST_PICTURES: usize = 20_000;
+
 /// Queries with what they found in the index, and a sentence about which queries these are.
 struct Searched {
     rows: Vec<GalleryRow>,
@@ -79,6 +85,11 @@ struct Searched {
 impl GalleryArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         ensure!(self.neighbours > 0, "--neighbours must be at least 1");
+        ensure!(
+            self.neighbours <= MOST_NEIGHBOURS,
+            "--neighbours {} is more than a page can show: give at most {MOST_NEIGHBOURS}",
+            self.neighbours
+        );
         ensure!(self.count > 0, "--count must be at least 1");
         let mut terminal = Terminal::new(self.quiet);
         let checkpoint = (self.checkpoint.as_deref())
@@ -163,6 +174,19 @@ impl GalleryArgs {
         Ok(Pictures::new(dataset, &index.names))
     }
 
+    /// Before anything is searched, whether a browser could open the page.
+    fn check_size(&self, queries: usize, index: &Index) -> anyhow::Result<()> {
+        let queries = queries.min(self.count);
+        let neighbours = self.neighbours.min(index.names.len());
+        let pictures = queries.saturating_mul(1 + neighbours);
+        ensure!(
+            pictures <= MOST_PICTURES,
+            "{queries} queries with {neighbours} neighbours each are {pictures} pictures, and a page holds \
+             at most {MOST_PICTURES}: lower --count or --neighbours"
+        );
+        Ok(())
+    }
+
     fn search_images(
         &self,
         index: &Index,
@@ -180,6 +204,7 @@ impl GalleryArgs {
             checkpoint.path().display(),
         );
         let given = files.len();
+        self.check_size(given, index)?;
         let chosen = spread(given, self.count).map(|at| files[at].clone());
         let dataset = Arc::new(images::data_set(chosen.collect())?);
         let loading = Loading {
@@ -210,10 +235,9 @@ impl GalleryArgs {
         let all: Vec<usize> = (0..kept.len()).collect();
         let found = nearest(&retrieval, &all, self.neighbours)?;
         let row = |(&id, found): (&ItemId, &Vec<Found>)| -> anyhow::Result<GalleryRow> {
-            let item = dataset.item(id)?;
-            let bytes = item.encoded_bytes()?.into_owned();
+            let name = dataset.item(id)?.name.clone();
             Ok(GalleryRow {
-                query: Picture::light(bytes, &item.name, item.name.clone())?,
+                query: Picture::of(dataset.pixels(id)?, name),
                 neighbours: neighbours(pictures, index, found, false),
                 first_hit_rank: None,
             })
@@ -228,6 +252,7 @@ impl GalleryArgs {
     }
 
     fn search_index(&self, index: &Index, pictures: &Pictures) -> anyhow::Result<Searched> {
+        self.check_size(index.names.len(), index)?;
         let row = |query: usize, found: &[Found], rank, judged| GalleryRow {
             query: pictures.of(query, &index.names[query]),
             neighbours: neighbours(pictures, index, found, judged),

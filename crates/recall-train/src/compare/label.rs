@@ -1,7 +1,7 @@
 //! What tells groups apart, in a few words.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::{Table, Value};
 
@@ -36,17 +36,6 @@ pub(super) fn labels(groups: &[Vec<&FinishedRun>]) -> Vec<String> {
         true => labels,
         false => groups.iter().map(|group| folders(group)).collect(),
     }
-}
-
-/// A name for each of these folders: the last part of the path, or all of it where that is not enough.
-pub(super) fn names(folders: &[PathBuf]) -> Vec<String> {
-    let last = |folder: &Path| folder.file_name().map(|name| name.display().to_string());
-    let distinct: BTreeSet<_> = folders.iter().map(|folder| last(folder)).collect();
-    let name = |folder: &PathBuf| match distinct.len() == folders.len() {
-        true => last(folder).unwrap_or_else(|| folder.display().to_string()),
-        false => folder.display().to_string(),
-    };
-    folders.iter().map(name).collect()
 }
 
 /// The folders of a group: the first one, and of its siblings the names.

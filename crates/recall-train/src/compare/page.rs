@@ -1,20 +1,18 @@
 //! A comparison as a page.
 
-use std::path::PathBuf;
-
 use recall_eval::Metric;
 
 use super::text::lines;
-use super::{FinishedRun, JudgedSplit, RunComparison, label};
+use super::{FinishedRun, JudgedSplit, RunComparison, RunGroup};
 use crate::report::{ComparisonPage, ComparisonRow, Curve, Series};
 
 impl RunComparison {
-    /// The page with the table, and with a metric and the loss of all `runs` over time: the metric by
-    /// which the first run chose its checkpoint, if all have it, on the validation classes, if all
-    /// were judged on some.
+    /// The page with the table, and with a metric and the loss of each of its rows over time, from the
+    /// `runs` that were compared: the metric by which the first run chose its checkpoint, if all have
+    /// it, on the validation classes, if all were judged on some.
     pub fn page(&self, runs: &[FinishedRun]) -> ComparisonPage {
-        let count = match runs.len() {
-            1 => "One run".to_owned(),
+        let count = match self.groups.iter().map(|group| group.runs.len()).sum() {
+            1_usize => "One run".to_owned(),
             count => format!("{count} runs"),
         };
         ComparisonPage {
@@ -37,15 +35,6 @@ impl RunComparison {
         let Some(first) = runs.first() else {
             return Vec::new();
         };
-        let folders: Vec<PathBuf> = runs.iter().map(|run| run.folder.clone()).collect();
-        let names = label::names(&folders);
-        let lines = |points: &dyn Fn(&FinishedRun) -> Vec<(f64, f64)>| -> Vec<Series> {
-            let series = |(name, run): (&String, &FinishedRun)| Series {
-                name: name.clone(),
-                points: points(run),
-            };
-            names.iter().zip(runs).map(series).collect()
-        };
         let selecting = first.config.evaluation.selecting();
         let metric = match self.metrics.contains(&selecting) {
             true => selecting,
@@ -57,32 +46,66 @@ impl RunComparison {
             true => (JudgedSplit::Validation, "validation"),
             false => (JudgedSplit::Test, "test"),
         };
-        let curve = |title: String, x: &str, series| Curve {
-            title,
-            x: x.to_owned(),
-            y: String::new(),
-            series,
-        };
+        let curve =
+            |title: String, x: &str, shares, points: &dyn Fn(&FinishedRun) -> Points| Curve {
+                title,
+                x: x.to_owned(),
+                y: String::new(),
+                series: (self.groups.iter())
+                    .map(|group| line(group, runs, points))
+                    .collect(),
+                shares,
+            };
         vec![
             curve(
                 format!("{metric} on the {images} images"),
                 "epoch",
-                lines(&|run| points(run, split, metric)),
+                true,
+                &|run| points(run, split, metric),
             ),
             curve(
                 "Loss (1 − soft recall of the batch)".to_owned(),
                 "step",
-                lines(&|run| {
+                false,
+                &|run| {
                     let losses = run.losses.iter();
                     losses.map(|&(step, loss)| (step as f64, loss)).collect()
-                }),
+                },
             ),
         ]
     }
 }
 
+type Points = Vec<(f64, f64)>;
+
+/// The line of a row of the table, by the row's name: that of its run, or the mean of those of its runs.
+fn line(group: &RunGroup, runs: &[FinishedRun], points: &dyn Fn(&FinishedRun) -> Points) -> Series {
+    let of_group = runs.iter().filter(|run| group.runs.contains(&run.folder));
+    let mut parts: Vec<Points> = of_group.map(points).collect();
+    let points = match &parts[..] {
+        [_] => parts.pop().unwrap_or_default(),
+        several => mean(several),
+    };
+    Series {
+        name: group.label.clone(),
+        points,
+        parts,
+    }
+}
+
+/// Point by point, over the lines that have one there.
+fn mean(lines: &[Points]) -> Points {
+    let mut points: Points = lines.concat();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mean = |of: &[(f64, f64)]| {
+        let sum: f64 = of.iter().map(|point| point.1).sum();
+        (of[0].0, sum / of.len() as f64)
+    };
+    points.chunk_by(|a, b| a.0 == b.0).map(mean).collect()
+}
+
 /// Epoch and value of a metric.
-fn points(run: &FinishedRun, split: JudgedSplit, metric: Metric) -> Vec<(f64, f64)> {
+fn points(run: &FinishedRun, split: JudgedSplit, metric: Metric) -> Points {
     let judged = run.evaluations.iter().filter(|at| at.split == split);
     judged
         .filter_map(|at| {

@@ -122,6 +122,17 @@ impl FinishedRun {
         })
     }
 
+    /// Whether losses and metrics are the same, bit for bit.
+    pub(super) fn has_numbers_of(&self, other: &Self) -> bool {
+        let bits = |run: &Self| -> Vec<(u64, u64)> {
+            let losses = run.losses.iter();
+            losses.map(|&(step, loss)| (step, loss.to_bits())).collect()
+        };
+        self.evaluations == other.evaluations
+            && self.queries == other.queries
+            && bits(self) == bits(other)
+    }
+
     /// Whether the settings are the same, whatever the seeds.
     pub(super) fn agrees_but_for_seed(&self, other: &Self) -> bool {
         let seed = self.config.seed;

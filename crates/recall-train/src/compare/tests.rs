@@ -259,7 +259,7 @@ fn programs_read_the_same() {
 }
 
 #[test]
-fn the_page_draws_all_runs() {
+fn the_page_draws_each_row_of_the_table() {
     let dir = three_runs();
     let open = |name: &str| FinishedRun::open(dir.path().join(name)).unwrap();
     let runs = ["a", "b", "c"].map(open);
@@ -268,9 +268,23 @@ fn the_page_draws_all_runs() {
         panic!("{page:?}");
     };
     assert_eq!(metric.title, "recall@1 on the validation images");
-    assert_eq!(metric.series.len(), 3);
-    assert_eq!(metric.series[2].name, "c");
-    assert_eq!(metric.series[2].points, [(0.0, 0.25), (1.0, 0.5)]);
+    // A line for each row of the table, by the same words; of several seeds the mean of their lines.
+    let names: Vec<&str> = metric
+        .series
+        .iter()
+        .map(|line| line.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["mixup=true, clip_norm=false", "mixup=false, clip_norm=0.1"]
+    );
+    assert_eq!(
+        names,
+        page.rows.iter().map(|row| &row.name).collect::<Vec<_>>()
+    );
+    assert_eq!(metric.series[0].parts.len(), 2);
+    assert!(metric.series[1].parts.is_empty() && metric.shares && !loss.shares);
+    assert_eq!(metric.series[1].points, [(0.0, 0.25), (1.0, 0.5)]);
     assert_eq!(loss.series[0].points[0], (0.0, 0.75));
     assert!(loss.series[0].points[1].1.is_nan());
     let page = page.render().unwrap();
@@ -287,4 +301,70 @@ fn the_page_draws_all_runs() {
         page.curves[0].series[1].points,
         [(0.0, 0.25), (1.0, 0.5), (1.0, 0.5)]
     );
+}
+
+/// Another run with the settings and numbers of `of`, but for its seed and what is replaced in its records.
+fn repeat(dir: &TempDir, of: &str, name: &str, seed: u64, replace: (&str, &str)) {
+    let [from, to] = [of, name].map(|name| dir.path().join(name));
+    fs::create_dir_all(&to).unwrap();
+    for file in ["config.toml", "metrics.jsonl", "queries.csv"] {
+        let text = fs::read_to_string(from.join(file)).unwrap();
+        let text = match file {
+            "config.toml" => text.replace("seed = 1", &format!("seed = {seed}")),
+            _ => text.replace(replace.0, replace.1),
+        };
+        fs::write(to.join(file), text).unwrap();
+    }
+}
+
+#[test]
+fn runs_that_are_identical_count_once_and_are_named() {
+    let dir = three_runs();
+    let once = compare(&dir, &["a", "b", "c"]).unwrap();
+    repeat(&dir, "a", "again", 1, ("", ""));
+    let twice = compare(&dir, &["a", "b", "again", "c"]).unwrap();
+    assert_eq!(twice.groups, once.groups);
+    let [note] = &twice.notes[..] else {
+        panic!("{:?}", twice.notes);
+    };
+    let [again, a] = ["again", "a"].map(|name| dir.path().join(name).display().to_string());
+    assert!(
+        note.starts_with(&format!("{again} is identical with {a}, ")),
+        "{note}"
+    );
+    assert!(note.ends_with("counted once"), "{note}");
+
+    // A deviation of 0 of one computation done twice is none.
+    let alone = compare(&dir, &["a", "again"]).unwrap();
+    assert_eq!(alone.groups[0].runs.len(), 1);
+    assert_eq!(alone.groups[0].results[0].deviation, None);
+    // The page draws what counts.
+    let runs = ["a", "again"].map(|name| FinishedRun::open(dir.path().join(name)).unwrap());
+    let page = alone.page(&runs);
+    assert_eq!(page.title, "One run");
+    assert!(page.curves[0].series.len() == 1 && page.curves[0].series[0].parts.is_empty());
+
+    // A seed that changes nothing is no seed.
+    repeat(&dir, "a", "other seed", 9, ("", ""));
+    let seeds = compare(&dir, &["a", "other seed"]).unwrap();
+    assert_eq!(seeds.groups[0].runs.len(), 1);
+}
+
+#[test]
+fn one_seed_with_other_numbers_and_other_settings_with_the_same_are_said() {
+    let dir = three_runs();
+    repeat(&dir, "a", "elsewhere", 1, ("0.75", "0.7500000000000001"));
+    let comparison = compare(&dir, &["a", "elsewhere"]).unwrap();
+    assert_eq!(comparison.groups[0].runs.len(), 2);
+    assert!(comparison.notes[0].contains("have one seed and different numbers"));
+
+    write(
+        dir.path(),
+        "shown",
+        &["seed=1", "evaluation.gallery=3"],
+        &values(2),
+    );
+    let comparison = compare(&dir, &["a", "shown"]).unwrap();
+    assert_eq!(comparison.groups.len(), 2);
+    assert!(comparison.notes[0].contains("what tells their settings apart changed nothing"));
 }

@@ -1,6 +1,7 @@
 //! Queries and what they search.
 
 mod similarities;
+mod within;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;

@@ -51,6 +51,15 @@ impl Axis {
         Self { low, high, ..self }
     }
 
+    /// The axis without what lies beyond `low` and `high`, between which all of its values are.
+    pub(super) fn within(self, low: f64, high: f64) -> Self {
+        Self {
+            low: self.low.max(low),
+            high: self.high.min(high),
+            ..self
+        }
+    }
+
     /// The round numbers on the axis, ascending.
     pub(super) fn ticks(self) -> Vec<f64> {
         let first = (self.low / self.step - 1e-6).ceil();
@@ -152,6 +161,19 @@ mod tests {
             assert!(!axis.ticks().is_empty());
         }
         assert_eq!(Axis::over(std::iter::empty(), 4), None);
+    }
+
+    #[test]
+    fn an_axis_of_shares_ends_where_they_do() {
+        for (low, high, ticks) in [
+            (1.0, 1.0, &["0.96", "0.98", "1.00"][..]),
+            (0.98, 0.98, &["0.94", "0.96", "0.98", "1.00"]),
+            (0.0, 0.0, &["0", "0.5", "1.0"]),
+            (0.43, 0.97, &["0.4", "0.6", "0.8", "1.0"]),
+        ] {
+            let axis = axis(low, high, 4).rounded().within(0.0, 1.0);
+            assert_eq!(labels(axis), ticks, "{low} {high}");
+        }
     }
 
     #[test]

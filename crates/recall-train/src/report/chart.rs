@@ -14,7 +14,7 @@ pub(super) const BOTTOM: f64 = HEIGHT - 26.0;
 pub(super) const CHARACTER: f64 = 6.3;
 /// The least distance between the base lines of two labels.
 const LINE: f64 = 14.0;
-/// A longer name is cut; the whole one is in the read-out.
+/// Where a name is longer, names stand below the chart instead of beside its lines.
 const NAME: usize = 16;
 /// Colours that the page has for lines.
 const COLOURS: usize = 6;
@@ -31,7 +31,7 @@ const LIMIT: f64 = 1e300;
 /// What the page needs to draw a curve.
 pub(super) fn lay_out(curve: &Curve) -> Value {
     let lines: Vec<Line<'_>> = curve.series.iter().enumerate().map(Line::new).collect();
-    let all = || lines.iter().flat_map(|line| &line.points);
+    let all = || lines.iter().flat_map(Line::drawn);
     let whole = all().all(|p| p.0.fract() == 0.0);
     let left_out: usize = lines
         .iter()
@@ -44,19 +44,22 @@ pub(super) fn lay_out(curve: &Curve) -> Value {
         return context! { title => curve.title.as_str(), y => curve.y.as_str(), left_out, empty => true };
     };
     let x = if whole { x.whole() } else { x };
-    let y = y.rounded();
+    let y = match curve.shares {
+        true => y.rounded().within(0.0, 1.0),
+        false => y.rounded(),
+    };
 
-    // One line needs no name beside it: the title says what it is.
+    // One line needs no name: the title says what it is.
     let named: Vec<&Line<'_>> = lines
         .iter()
-        .filter(|line| !line.points.is_empty())
+        .filter(|line| lines.len() > 1 && !line.points.is_empty())
         .collect();
-    let named = if lines.len() > 1 { named } else { Vec::new() };
-    let longest_name = named
-        .iter()
-        .map(|line| line.label().chars().count())
-        .max()
-        .unwrap_or(0);
+    let length = |line: &&Line<'_>| line.series.name.chars().count();
+    let longest_name = named.iter().map(length).max().unwrap_or(0);
+    let (beside, below) = match longest_name > NAME {
+        true => (Vec::new(), named),
+        false => (named, Vec::new()),
+    };
     let ticks = y.ticks();
     let longest_tick = ticks
         .iter()
@@ -66,7 +69,7 @@ pub(super) fn lay_out(curve: &Curve) -> Value {
     let frame = Frame {
         left: 10.0 + CHARACTER * longest_tick as f64,
         right: WIDTH
-            - if named.is_empty() {
+            - if beside.is_empty() {
                 12.0
             } else {
                 20.0 + 1.08 * CHARACTER * longest_name as f64
@@ -91,10 +94,13 @@ pub(super) fn lay_out(curve: &Curve) -> Value {
         x_ticks =>
             x.ticks().iter().map(|&t| tick(frame.place_x(t), x.label(t))).collect::<Vec<_>>(),
         lines => drawn,
-        labels => labels(&named, &frame),
+        labels => labels(&beside, &frame),
+        legend => below.iter().map(|line| line.key()).collect::<Vec<_>>(),
+        several => lines.len() > 1,
         slots => slots(curve, &lines, &frame),
         summary => summary(curve, &lines),
         noisy => lines.iter().any(|line| line.means.is_some()),
+        averaged => lines.iter().any(|line| !line.parts.is_empty()),
         left_out,
     }
 }
@@ -143,20 +149,38 @@ struct Line<'a> {
     /// Beyond the last colour they begin again, broken.
     broken: bool,
     points: Vec<(f64, f64)>,
+    /// The lines that it is the mean of.
+    parts: Vec<Vec<(f64, f64)>>,
     /// Of a noisy line, where it is heading.
     means: Option<Vec<(f64, f64)>>,
 }
 
+/// The colour of the line at this place among others, and whether it is broken: beyond the last colour
+/// they begin again.
+pub(super) fn colour(place: usize) -> (usize, bool) {
+    (place % COLOURS, place / COLOURS % 2 == 1)
+}
+
+/// The points that can be drawn, in order.
+fn drawable(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let drawable = |p: &&(f64, f64)| p.0.abs() <= LIMIT && p.1.abs() <= LIMIT;
+    let mut points: Vec<_> = points.iter().filter(drawable).copied().collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    points
+}
+
 impl<'a> Line<'a> {
     fn new((place, series): (usize, &'a Series)) -> Self {
-        let drawable = |p: &&(f64, f64)| p.0.abs() <= LIMIT && p.1.abs() <= LIMIT;
-        let mut points: Vec<_> = series.points.iter().filter(drawable).copied().collect();
-        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let points = drawable(&series.points);
         let noisy = points.len() > LONG && turns(&points) > points.len() / 5;
+        let (colour, broken) = colour(place);
+        let parts = series.parts.iter().map(|part| drawable(part));
         Self {
             series,
-            colour: place % COLOURS,
-            broken: place / COLOURS % 2 == 1,
+            colour,
+            broken,
+            // Noise upon noise shows nothing.
+            parts: parts.filter(|_| !noisy).collect(),
             means: noisy.then(|| means(&points, MEANS)),
             points,
         }
@@ -174,21 +198,20 @@ impl<'a> Line<'a> {
             colour => self.colour,
             broken => self.broken,
             path => path,
+            parts => self.parts.iter().map(|part| frame.path(&thin(part, columns))).collect::<Vec<_>>(),
             mean => self.means.as_ref().map(|means| frame.path(means)),
             dot => dot.map(|(x, y)| context! { x => pixels(x), y => pixels(y) }),
         }
     }
 
-    fn label(&self) -> String {
-        if self.series.name.chars().count() <= NAME {
-            return self.series.name.clone();
-        }
-        self.series
-            .name
-            .chars()
-            .take(NAME - 1)
-            .chain(['…'])
-            .collect()
+    /// All points that are drawn.
+    fn drawn(&self) -> impl Iterator<Item = &(f64, f64)> {
+        self.points.iter().chain(self.parts.iter().flatten())
+    }
+
+    /// Its name below the chart.
+    fn key(&self) -> Value {
+        context! { name => self.series.name.as_str(), colour => self.colour, broken => self.broken }
     }
 
     /// The points that are read out: those of the bold line.
@@ -234,8 +257,7 @@ fn labels(lines: &[&Line<'_>], frame: &Frame) -> Vec<Value> {
     let places = spread(&heights, TOP, BOTTOM, LINE);
     let label = |(&(end, line), place): (&(f64, &Line<'_>), f64)| {
         context! {
-            name => line.label(),
-            full => line.series.name.as_str(),
+            name => line.series.name.as_str(),
             colour => line.colour,
             end => pixels(end),
             shift => pixels(place - end),
@@ -361,6 +383,7 @@ mod tests {
             .map(|(name, points)| Series {
                 name: name.into(),
                 points,
+                parts: Vec::new(),
             })
             .collect();
         Curve {
@@ -368,6 +391,7 @@ mod tests {
             x: "step".into(),
             y: String::new(),
             series,
+            shares: false,
         }
     }
 
@@ -439,5 +463,34 @@ mod tests {
         ]));
         let slot = get(&chart, "slots").get_item_by_index(1).unwrap();
         assert_eq!(get(&slot, "words").to_string(), "step 2: a 0.5, b 0.125");
+    }
+
+    #[test]
+    fn long_names_stand_whole_below_the_chart() {
+        let long = "mixup=true, clip_norm=false";
+        let points = vec![(1.0, 0.25), (2.0, 0.5)];
+        let chart = lay_out(&curve(vec![(long, points.clone()), ("b", points.clone())]));
+        assert_eq!(get(&chart, "labels").len(), Some(0));
+        let first = get(&chart, "legend").get_item_by_index(0).unwrap();
+        assert_eq!(get(&first, "name").to_string(), long);
+
+        let chart = lay_out(&curve(vec![("a", points.clone()), ("b", points)]));
+        assert_eq!(get(&chart, "labels").len(), Some(2));
+        assert_eq!(get(&chart, "legend").len(), Some(0));
+    }
+
+    #[test]
+    fn what_a_line_is_the_mean_of_is_drawn_within_the_frame() {
+        let mut curve = curve(vec![("a", vec![(1.0, 0.5), (2.0, 0.5)])]);
+        let parts = [0.0, 1.0].map(|y| vec![(1.0, y), (2.0, y)]);
+        curve.series[0].parts = parts.to_vec();
+        let chart = lay_out(&curve);
+        let line = get(&chart, "lines").get_item_by_index(0).unwrap();
+        let paths = get(&line, "parts");
+        for (at, height) in [BOTTOM, TOP].into_iter().enumerate() {
+            let path = paths.get_item_by_index(at).unwrap().to_string();
+            assert!(path.ends_with(&format!(" {}", pixels(height))), "{path}");
+        }
+        assert!(get(&chart, "averaged").is_true());
     }
 }

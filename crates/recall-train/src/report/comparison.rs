@@ -16,7 +16,7 @@ pub struct ComparisonPage {
     pub rows: Vec<ComparisonRow>,
     /// Sentences below the table.
     pub notes: Vec<String>,
-    /// What happened on the way, a chart each.
+    /// What happened on the way, a chart each, with a line for each row of the table.
     pub curves: Vec<Curve>,
 }
 
@@ -51,7 +51,10 @@ impl ComparisonPage {
         // Names that end in .html are escaped.
         environment.add_template("chart.html", include_str!("chart.html"))?;
         environment.add_template("comparison.html", include_str!("comparison.html"))?;
-        let row = |row: &ComparisonRow| context! { name => &row.name, cells => &row.cells };
+        let row = |(at, row): (usize, &ComparisonRow)| {
+            let (colour, broken) = chart::colour(at);
+            context! { name => &row.name, cells => &row.cells, colour, broken }
+        };
         environment
             .get_template("comparison.html")?
             .render(context! {
@@ -59,7 +62,7 @@ impl ComparisonPage {
                 script => Value::from_safe_string(include_str!("page.js").to_owned()),
                 title => &self.title,
                 columns => &self.columns,
-                rows => self.rows.iter().map(row).collect::<Vec<_>>(),
+                rows => self.rows.iter().enumerate().map(row).collect::<Vec<_>>(),
                 notes => &self.notes,
                 charts => self.curves.iter().map(chart::lay_out).collect::<Vec<_>>(),
             })
@@ -77,6 +80,7 @@ mod tests {
         let line = Series {
             name: evil.clone(),
             points: vec![(0.0, 0.25), (1.0, 0.5)],
+            parts: Vec::new(),
         };
         let page = ComparisonPage {
             title: evil.clone(),
@@ -91,6 +95,7 @@ mod tests {
                 x: evil.clone(),
                 y: evil,
                 series: vec![line.clone(), line],
+                shares: true,
             }],
         };
         let page = page.render().unwrap();

@@ -2,10 +2,15 @@
 
 use minijinja::{Value, context};
 
-use super::{GALLERY_FACT, GalleryRow, Neighbour, Picture, Report, number};
+use super::shorten::shorten;
+use super::thumbnail::SMALL;
+use super::{GALLERY_FACT, GalleryRow, NEIGHBOURS, Neighbour, Picture, Report, number};
 
-/// Pictures up to this many pixels wide and high are enlarged pixel by pixel.
-const SMALL: u32 = 64;
+/// Letters that there is room for below the picture of a neighbour.
+const CAPTION: usize = 36;
+
+/// Letters that there is room for below the picture of a query.
+const QUERY_CAPTION: usize = 60;
 
 /// More queries than these make a map too fine to point at.
 const MAP: usize = 200;
@@ -34,6 +39,8 @@ pub(super) fn lay_out(report: &Report) -> Value {
         heading => heading(rows.len(), depth),
         count => rows.len(),
         depth,
+        columns => depth.clamp(1, NEIGHBOURS),
+        few_columns => few(depth.clamp(1, NEIGHBOURS)),
         judged,
         at_first,
         missed => rows.len() - at_first,
@@ -41,6 +48,14 @@ pub(super) fn lay_out(report: &Report) -> Value {
         small => !shown.is_empty() && shown.into_iter().all(is_small),
         map => (judged && rows.len() <= MAP && depth > 0).then(|| map(rows, depth)),
         rows => rows.iter().map(row).collect::<Vec<_>>(),
+    }
+}
+
+/// Columns where there is no room for all of them: two rows alike.
+fn few(columns: usize) -> usize {
+    match columns {
+        ..=5 => columns,
+        more => more.div_ceil(2),
     }
 }
 
@@ -55,6 +70,7 @@ fn heading(queries: usize, depth: usize) -> String {
     }
 }
 
+/// Whether a picture is enlarged pixel by pixel.
 fn is_small(picture: &Picture) -> bool {
     picture
         .size()
@@ -78,7 +94,7 @@ fn is_judged(row: &GalleryRow) -> bool {
 fn row(row: &GalleryRow) -> Value {
     let rank = first_hit(row);
     context! {
-        query => picture(&row.query),
+        query => picture(&row.query, QUERY_CAPTION),
         at_first => rank == Some(1),
         verdict => match rank {
             _ if !is_judged(row) => String::new(),
@@ -92,7 +108,7 @@ fn row(row: &GalleryRow) -> Value {
 
 fn neighbour(neighbour: &Neighbour) -> Value {
     context! {
-        picture => picture(&neighbour.picture),
+        picture => picture(&neighbour.picture, CAPTION),
         kind => neighbour.relevant.map(kind),
         similarity => if neighbour.similarity.is_finite() {
             number::fixed(f64::from(neighbour.similarity), 3)
@@ -109,9 +125,11 @@ fn kind(relevant: bool) -> &'static str {
     }
 }
 
-fn picture(picture: &Picture) -> Value {
+/// `room` is that for its caption.
+fn picture(picture: &Picture, room: usize) -> Value {
     context! {
         caption => picture.caption.as_str(),
+        short => shorten(&picture.caption, room),
         src => picture.data_uri().map(Value::from_safe_string),
         crisp => is_small(picture),
     }

@@ -13,6 +13,7 @@ mod gallery;
 mod number;
 mod page;
 mod picture;
+mod shorten;
 mod thin;
 mod thumbnail;
 
@@ -32,6 +33,10 @@ pub struct Report {
     pub facts: Vec<(String, String)>,
     /// What the run reached. The first is the one it is judged by.
     pub metrics: Vec<Metric>,
+    /// Sentences about these: which model was judged, and why that one.
+    pub judged: Vec<String>,
+    /// In a sentence, how [`Metric::peers`] come about; empty where there are none.
+    pub peers: String,
     /// What happened on the way, a chart each.
     pub curves: Vec<Curve>,
     /// How similar items of one class are, and items of different ones.
@@ -41,6 +46,9 @@ pub struct Report {
     /// The configuration that was in force, as TOML.
     pub config: String,
 }
+
+/// Neighbours that a page shows of each query where nobody asks for another number: a row of it.
+pub(crate) const NEIGHBOURS: usize = 10;
 
 /// Name of the fact that says what the gallery is drawn from, in a sentence: `("gallery", "Queries
 /// from classes never seen in training.")`.
@@ -57,6 +65,9 @@ pub struct Metric {
     pub interval: Option<(f64, f64)>,
     /// Its value on the validation classes, where there are some.
     pub validation: Option<f64>,
+    /// Its value where each query searches among as many classes as validation has: the two can be set
+    /// side by side.
+    pub peers: Option<f64>,
     /// Its value before training, where it was measured.
     pub before: Option<f64>,
 }
@@ -72,6 +83,8 @@ pub struct Curve {
     pub y: String,
     /// The lines.
     pub series: Vec<Series>,
+    /// Whether its values are shares, as recalls are: then the axis ends at 0 and at 1.
+    pub shares: bool,
 }
 
 /// A line of a chart.
@@ -81,6 +94,8 @@ pub struct Series {
     pub name: String,
     /// Its points in any order. Those that are not finite are left out, and the chart says so.
     pub points: Vec<(f64, f64)>,
+    /// Lines that it is the mean of, drawn faint; none for a line that is no mean.
+    pub parts: Vec<Vec<(f64, f64)>>,
 }
 
 /// How the similarities of two kinds of pairs are distributed, as two histograms over the same bins of
@@ -117,9 +132,8 @@ pub struct GalleryRow {
 /// An image file with a line about it. Serialises as its caption and a `data:` URI.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Picture {
-    /// The encoded file (PNG, JPEG, WebP or GIF). It goes into the page as it is, so a photograph
-    /// is better handed over as a thumbnail ([`Picture::light`]). In the place of anything else the
-    /// caption is shown.
+    /// The encoded file (PNG, JPEG, WebP or GIF). It goes into the page as it is: [`Picture::of`] makes
+    /// a light one of what a network saw. Instead of anything else the caption is shown.
     pub bytes: Vec<u8>,
     /// What it shows: a class, a file name.
     pub caption: String,

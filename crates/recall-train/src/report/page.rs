@@ -21,6 +21,7 @@ pub(super) fn render(report: &Report) -> Result<String, Error> {
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     // Names that end in .html are escaped.
     environment.add_template("page.html", include_str!("page.html"))?;
+    environment.add_template("chart.html", include_str!("chart.html"))?;
     environment.add_template("distribution.html", include_str!("distribution.html"))?;
     environment.add_template("gallery.html", include_str!("gallery.html"))?;
     environment.get_template("page.html")?.render(context! {
@@ -31,7 +32,11 @@ pub(super) fn render(report: &Report) -> Result<String, Error> {
         metrics => report.metrics.iter().map(metric).collect::<Vec<_>>(),
         compared => report.metrics.iter().any(|metric| before(metric).is_some()),
         with_intervals => report.metrics.iter().any(|metric| interval(metric).is_some()),
+        // Beside the test among as many classes, if there is such a figure, else beside the test.
         validated => report.metrics.iter().any(|metric| metric.validation.is_some()),
+        with_peers => report.metrics.iter().any(|metric| metric.peers.is_some()),
+        judged => &report.judged,
+        peers => report.peers.as_str(),
         charts => report.curves.iter().map(chart::lay_out).collect::<Vec<_>>(),
         similarities,
         // Three in a line, unless that would leave one or two holes.
@@ -76,6 +81,7 @@ fn metric(metric: &Metric) -> Value {
         value => number::percent(metric.value),
         interval => interval(metric),
         validation => metric.validation.map(number::percent),
+        peers => metric.peers.map(number::percent),
         bar => finite.then(|| share(metric.value)),
         before => before.map(number::percent),
         tick => before.map(share),
@@ -129,11 +135,14 @@ mod tests {
         let mut report = Report {
             title: "a run".into(),
             facts: vec![("seed".into(), "7".into())],
+            judged: vec!["It was the best.".into()],
+            peers: "In groups of 8 classes.".into(),
             metrics: vec![Metric {
                 name: "recall@1".into(),
                 value: 0.642,
                 interval: Some((0.6204, 0.6618)),
                 validation: Some(0.703),
+                peers: Some(0.688),
                 before: Some(0.451),
             }],
             curves: vec![Curve {
@@ -143,7 +152,9 @@ mod tests {
                 series: vec![Series {
                     name: "loss".into(),
                     points,
+                    parts: Vec::new(),
                 }],
+                shares: false,
             }],
             similarities: Some(Distribution {
                 low: 0.0,
@@ -239,6 +250,7 @@ mod tests {
             report.metrics[0].before = Some(f64::INFINITY);
             report.metrics[0].interval = Some((f64::NAN, f64::NAN));
             report.metrics[0].validation = Some(f64::NAN);
+            report.metrics[0].peers = Some(f64::NAN);
             report.gallery[0].neighbours[0].similarity = f32::NAN;
         });
         assert!(!page.contains("NaN") && !page.contains("inf"));
@@ -259,18 +271,30 @@ mod tests {
     #[test]
     fn columns_are_there_where_they_have_something_to_say() {
         let all = page(|_| {});
-        for words in ["62.0–66.2", "70.3", "interval</th>", ">validation</th>"] {
+        for words in [
+            "62.0–66.2",
+            "70.3",
+            "68.8",
+            "interval</th>",
+            "It was the best.",
+            "groups of 8",
+        ] {
             assert!(all.contains(words), "{words}");
         }
+        let cells = |page: &str| page.matches("</td>").count();
+        // Validation stands beside the test among as many classes, in a table of their own.
+        assert_eq!(all.matches(">validation</th>").count(), 1);
+        assert!(all.find("groups of 8") > all.find(">95"));
+        let alone = page(|report| report.metrics[0].peers = None);
+        assert_eq!(alone.matches(">validation</th>").count(), 1);
+        assert_eq!(cells(&all), cells(&alone) + 1);
         let bare = page(|report| {
             report.metrics[0].interval = None;
             report.metrics[0].validation = None;
+            report.metrics[0].peers = None;
         });
         assert!(!bare.contains("interval</th>") && !bare.contains(">validation</th>"));
-        assert_eq!(
-            all.matches("</td>").count(),
-            bare.matches("</td>").count() + 2
-        );
+        assert_eq!(cells(&alone), cells(&bare) + 2);
     }
 
     #[test]

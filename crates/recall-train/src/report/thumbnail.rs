@@ -2,61 +2,72 @@
 
 use std::io::Cursor;
 
-use image::{DynamicImage, ImageFormat};
-use recall_data::{DataError, decode_rgb};
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{DynamicImage, ImageFormat, RgbImage};
 
 use super::Picture;
 
-/// Files above this size are shown as thumbnails, to keep the page light.
-const INLINE_BYTES: usize = 16 << 10;
+/// Longest side of a picture, in pixels: twice what is shown, for dense screens.
+const LONGEST: u32 = 200;
 
-/// Longest side of a thumbnail, in pixels: twice what is shown, for dense screens.
-const THUMBNAIL: u32 = 200;
+/// A picture with sides up to this is kept pixel by pixel.
+pub(super) const SMALL: u32 = 64;
 
 impl Picture {
-    /// The file as it is if that is small (up to 16 KiB), otherwise a JPEG thumbnail of it with sides
-    /// of at most 200 pixels. `name` is what an error calls the image.
-    ///
-    /// # Errors
-    ///
-    /// A large file that is no image.
-    pub fn light(bytes: Vec<u8>, name: &str, caption: String) -> Result<Self, DataError> {
-        let mut picture = Self { bytes, caption };
-        if picture.bytes.len() > INLINE_BYTES {
-            let full = decode_rgb(&picture.bytes, name)?;
-            let small = DynamicImage::ImageRgb8(full).thumbnail(THUMBNAIL, THUMBNAIL);
-            let mut encoded = Cursor::new(Vec::new());
-            // An image that cannot be encoded again is shown as it is.
-            if small.write_to(&mut encoded, ImageFormat::Jpeg).is_ok() {
-                picture.bytes = encoded.into_inner();
+    /// Pixels as a file that is light enough for a page: as they are, as a PNG, if no side has more than
+    /// 64 of them, otherwise a JPEG with sides of at most 200. It is made anew of what a network saw, as
+    /// a file may hold more than that, and browsers may turn it.
+    pub fn of(image: RgbImage, caption: String) -> Self {
+        let small = image.width().max(image.height()) <= SMALL;
+        let mut file = Cursor::new(Vec::new());
+        // Writing to memory does not fail; should it, the caption is shown.
+        let written = match small {
+            true => image.write_with_encoder(PngEncoder::new_with_quality(
+                &mut file,
+                CompressionType::Best,
+                FilterType::Adaptive,
+            )),
+            false => {
+                let large = image.width().max(image.height()) > LONGEST;
+                let image = DynamicImage::ImageRgb8(image);
+                let image = match large {
+                    true => image.thumbnail(LONGEST, LONGEST),
+                    false => image,
+                };
+                image.write_to(&mut file, ImageFormat::Jpeg)
             }
+        };
+        Self {
+            bytes: match written {
+                Ok(()) => file.into_inner(),
+                Err(_) => Vec::new(),
+            },
+            caption,
         }
-        Ok(picture)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use image::{Rgb, RgbImage};
+    use image::Rgb;
+    use recall_data::decode_rgb;
 
     use super::*;
 
+    fn noise(width: u32, height: u32) -> RgbImage {
+        RgbImage::from_fn(width, height, |x, y| Rgb([(x * y * 37 % 251) as u8, 0, 9]))
+    }
+
     #[test]
-    fn only_large_files_become_thumbnails() {
-        let small = b"GIF89a\x05\0\x06\x01".to_vec();
-        let picture = Picture::light(small.clone(), "a.gif", "a".into()).unwrap();
-        assert_eq!(picture.bytes, small);
+    fn small_pictures_keep_their_pixels_and_large_ones_become_small() {
+        let picture = Picture::of(noise(64, 30), "a".into());
+        assert_eq!(picture.mime(), Some("image/png"));
+        assert_eq!(decode_rgb(&picture.bytes, "a").unwrap(), noise(64, 30));
 
-        let noise = RgbImage::from_fn(300, 150, |x, y| Rgb([(x * y * 37 % 251) as u8, 0, 9]));
-        let mut file = Cursor::new(Vec::new());
-        noise.write_to(&mut file, ImageFormat::Png).unwrap();
-        let file = file.into_inner();
-        assert!(file.len() > INLINE_BYTES);
-        let picture = Picture::light(file, "b.png", "b".into()).unwrap();
-        assert_eq!(picture.mime(), Some("image/jpeg"));
-        assert_eq!(picture.size(), Some((200, 100)));
-
-        let message = Picture::light(vec![7; 1 << 15], "c.png", "c".into()).unwrap_err();
-        assert!(message.to_string().contains("c.png"));
+        for (size, shown) in [((300, 150), (200, 100)), ((90, 65), (90, 65))] {
+            let picture = Picture::of(noise(size.0, size.1), "b".into());
+            assert_eq!(picture.mime(), Some("image/jpeg"));
+            assert_eq!(picture.size(), Some(shown));
+        }
     }
 }

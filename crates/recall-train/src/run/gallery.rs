@@ -3,8 +3,10 @@
 use recall_data::{Dataset, ItemId, Split};
 use recall_eval::{Evaluation, Interval};
 
-use super::TrainingRun;
+use super::peers::Groups;
 use super::records::{Judged, Records};
+use super::selection::Selection;
+use super::{Best, TrainingRun};
 use crate::judge::Hit;
 use crate::report::{
     Curve, Distribution, GALLERY_FACT, GalleryRow, Metric, Neighbour, Picture, Report, Series,
@@ -15,6 +17,10 @@ use crate::{Bytes, RunConfig, RunError};
 pub(super) struct Outcome<'a> {
     pub run: &'a TrainingRun,
     pub dataset: &'a Dataset,
+    /// Epochs that the model was trained for that was judged.
+    pub epoch: u64,
+    /// How it came to be chosen; none if nothing chose.
+    pub best: Option<&'a Best>,
     pub backend: String,
     pub parameters: usize,
     pub training_seconds: f64,
@@ -25,6 +31,8 @@ pub(super) struct Outcome<'a> {
     pub intervals: Vec<Interval>,
     /// The metrics of the same model on the validation classes.
     pub validation: Option<&'a Evaluation>,
+    /// The test images among as many classes as validation has.
+    pub peers: Option<(Groups, Evaluation)>,
     /// Of the test images.
     pub similarities: Option<Distribution>,
     pub hits: Vec<Hit>,
@@ -37,6 +45,10 @@ pub(super) fn report(outcome: &Outcome<'_>) -> Result<Report, RunError> {
         title: format!("{} · {} · {time}", outcome.dataset.name(), outcome.backend),
         facts: facts(outcome, config, &time),
         metrics: metrics(outcome),
+        judged: judged(outcome),
+        peers: (outcome.peers.as_ref())
+            .map(|(groups, _)| peers(groups))
+            .unwrap_or_default(),
         curves: curves(outcome.records),
         similarities: outcome.similarities.clone(),
         gallery: rows(outcome.dataset, &outcome.hits)?,
@@ -66,6 +78,13 @@ fn facts(outcome: &Outcome<'_>, config: &RunConfig, time: &str) -> Vec<(String, 
             format!("{} steps, {images} images, {time}", records.steps.len()),
         ),
         ("judged by", format!("{queries} queries")),
+        (
+            "started from",
+            match &config.model.weights {
+                Some(weights) => weights.display().to_string(),
+                None => "random weights".to_owned(),
+            },
+        ),
         ("seed", config.seed.to_string()),
         ("command", outcome.run.command_line.clone()),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -121,13 +140,49 @@ fn has_seen_classes(dataset: &Dataset) -> bool {
     test.into_iter().any(|label| trained[label as usize])
 }
 
+/// Which model the figures are of, and why of that one.
+fn judged(outcome: &Outcome<'_>) -> Vec<String> {
+    let config = &outcome.run.config;
+    let (epoch, epochs) = (outcome.epoch, config.epochs);
+    vec![match outcome.best {
+        Some(best) => format!(
+            "The model judged is that after epoch {epoch} of {epochs}: {}. The test images chose nothing.",
+            Selection::new(&config.evaluation).reason(outcome.records, best)
+        ),
+        None => format!(
+            "The model judged is that after the last epoch, {epoch}: there were no validation classes to \
+             choose another one by."
+        ),
+    }]
+}
+
+/// How test and validation come to be judged among as many classes.
+fn peers(groups: &Groups) -> String {
+    let Groups {
+        validation,
+        test,
+        count,
+        ..
+    } = groups;
+    format!(
+        "The more classes, the more there is to confuse an image with: validation has {validation} and the \
+         test {test}. Here the test classes are dealt into {count} groups by a hash of their names, about {} \
+         to a group, and each test image searches its own group alone.",
+        (test + count / 2) / count
+    )
+}
+
 fn metrics(outcome: &Outcome<'_>) -> Vec<Metric> {
     let records = outcome.records;
     let mut tests = records.of(Judged::Test);
     let Some(last) = tests.next_back() else {
         return Vec::new();
     };
-    let before = tests.next().filter(|first| first.step == 0);
+    let watched = tests.next().filter(|first| first.step == 0);
+    let before = match (&records.baseline, watched) {
+        (Some(baseline), _) => Some(&baseline.evaluation),
+        (None, first) => first.map(|first| &first.evaluation),
+    };
     last.evaluation
         .values
         .iter()
@@ -137,7 +192,8 @@ fn metrics(outcome: &Outcome<'_>) -> Vec<Metric> {
             value,
             interval: (outcome.intervals.get(at)).map(|&Interval { low, high }| (low, high)),
             validation: outcome.validation.and_then(|of| of.get(metric)),
-            before: before.and_then(|before| before.evaluation.get(metric)),
+            peers: outcome.peers.as_ref().and_then(|(_, of)| of.get(metric)),
+            before: before.and_then(|before| before.get(metric)),
         })
         .collect()
 }
@@ -154,10 +210,12 @@ fn curves(records: &Records) -> Vec<Curve> {
         x: x.to_owned(),
         y: String::new(),
         series,
+        shares: false,
     };
     let line = |name: &str, points| Series {
         name: name.to_owned(),
         points,
+        parts: Vec::new(),
     };
     let judged = |split: Judged| {
         let first = records.of(split).next();
@@ -178,7 +236,10 @@ fn curves(records: &Records) -> Vec<Curve> {
     ] {
         // A single judgement is in the table, and no curve.
         if records.of(split).nth(1).is_some() {
-            curves.push(curve(title, "epoch", judged(split)));
+            curves.push(Curve {
+                shares: true,
+                ..curve(title, "epoch", judged(split))
+            });
         }
     }
     curves.extend([
@@ -225,10 +286,9 @@ fn rows(dataset: &Dataset, hits: &[Hit]) -> Result<Vec<GalleryRow>, RunError> {
 }
 
 fn picture(dataset: &Dataset, id: ItemId) -> Result<Picture, RunError> {
-    let item = dataset.item(id)?;
-    let bytes = item.encoded_bytes()?.into_owned();
-    let class = dataset.class_names()[item.class as usize].clone();
-    Ok(Picture::light(bytes, &item.name, class)?)
+    let class = dataset.item(id)?.class as usize;
+    let caption = dataset.class_names()[class].clone();
+    Ok(Picture::of(dataset.pixels(id)?, caption))
 }
 
 /// Seconds as a person would say them.

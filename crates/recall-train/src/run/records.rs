@@ -52,6 +52,17 @@ pub struct EvaluationRecord {
     pub seconds: f64,
 }
 
+/// What the model that training starts with makes of the test images: what training adds is judged by
+/// it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BaselineRecord {
+    /// The metrics.
+    #[serde(flatten)]
+    pub evaluation: Evaluation,
+    /// Wall-clock time of the evaluation.
+    pub seconds: f64,
+}
+
 /// The images that an evaluation judges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -70,6 +81,7 @@ pub(crate) struct Records {
     lines: usize,
     pub(crate) steps: Vec<StepRecord>,
     pub(crate) evaluations: Vec<EvaluationRecord>,
+    pub(crate) baseline: Option<BaselineRecord>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,6 +89,7 @@ pub(crate) struct Records {
 enum Record {
     Step(StepRecord),
     Evaluation(EvaluationRecord),
+    Baseline(BaselineRecord),
 }
 
 /// The name of the file in the folder of a run.
@@ -93,6 +106,7 @@ impl Records {
             lines: 0,
             steps: Vec::new(),
             evaluations: Vec::new(),
+            baseline: None,
         })
     }
 
@@ -120,7 +134,14 @@ impl Records {
             });
         }
         folder.write(METRICS, kept.concat().as_bytes())?;
-        let (steps, evaluations) = parse(&path, &kept)?;
+        let (mut steps, mut evaluations, mut baseline) = (Vec::new(), Vec::new(), None);
+        for record in parse(&path, &kept)? {
+            match record {
+                Record::Step(step) => steps.push(step),
+                Record::Evaluation(evaluation) => evaluations.push(evaluation),
+                Record::Baseline(judged) => baseline = Some(judged),
+            }
+        }
         let file = File::options()
             .append(true)
             .open(&path)
@@ -132,6 +153,7 @@ impl Records {
             lines,
             steps,
             evaluations,
+            baseline,
         })
     }
 
@@ -185,6 +207,12 @@ impl Records {
         Ok(())
     }
 
+    pub(crate) fn baseline(&mut self, record: BaselineRecord) -> Result<(), RunError> {
+        self.line(&Record::Baseline(record.clone()))?;
+        self.baseline = Some(record);
+        Ok(())
+    }
+
     /// Sees to it that all lines are on the disk.
     pub(crate) fn sync(&self) -> Result<(), RunError> {
         self.file
@@ -206,19 +234,11 @@ impl Records {
 }
 
 /// The records of some lines of the file `path`.
-pub(crate) fn parse(
-    path: &Path,
-    lines: &[&str],
-) -> Result<(Vec<StepRecord>, Vec<EvaluationRecord>), RunError> {
-    let (mut steps, mut evaluations) = (Vec::new(), Vec::new());
-    for line in lines {
-        match serde_json::from_str(line) {
-            Ok(Record::Step(step)) => steps.push(step),
-            Ok(Record::Evaluation(evaluation)) => evaluations.push(evaluation),
-            Err(error) => return Err(RunError::file("read", path)(error.into())),
-        }
-    }
-    Ok((steps, evaluations))
+fn parse(path: &Path, lines: &[&str]) -> Result<Vec<Record>, RunError> {
+    let record = |line: &&str| {
+        serde_json::from_str(line).map_err(|error| RunError::file("read", path)(error.into()))
+    };
+    lines.iter().map(record).collect()
 }
 
 #[cfg(test)]
@@ -261,6 +281,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = RunFolder::create(Some(&dir.path().join("run")), "x").unwrap();
         let mut records = Records::create(&folder).unwrap();
+        let baseline = BaselineRecord {
+            evaluation: evaluation().evaluation,
+            seconds: 0.5,
+        };
+        records.baseline(baseline.clone()).unwrap();
         records.step(step(0)).unwrap();
         records.step(step(1)).unwrap();
         records.evaluation(evaluation()).unwrap();
@@ -274,11 +299,12 @@ mod tests {
         let mut records = Records::resume(&folder, lines, 2).unwrap();
         assert_eq!(records.steps, [step(0), step(1)]);
         assert_eq!(records.evaluations, [evaluation()]);
+        assert_eq!(records.baseline, Some(baseline));
         records.step(step(2)).unwrap();
         assert_eq!(fs::read(&records.path).unwrap(), straight);
-        assert_eq!(records.lines(), 4);
+        assert_eq!(records.lines(), 5);
 
         let refusal = Records::resume(&folder, 9, 2).err().unwrap().to_string();
-        assert!(refusal.contains("4 lines, and had 9"), "{refusal}");
+        assert!(refusal.contains("5 lines, and had 9"), "{refusal}");
     }
 }

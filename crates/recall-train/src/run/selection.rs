@@ -63,6 +63,29 @@ impl Selection {
         }
     }
 
+    /// Why `best` was chosen, in half a sentence.
+    pub fn reason(self, records: &Records, best: &Best) -> String {
+        let judged = records.of(Judged::Validation);
+        let equal: Vec<Option<f64>> = judged
+            .filter(|record| record.step > 0)
+            .filter_map(|record| self.values(&record.evaluation))
+            .filter(|(value, _)| *value == best.value)
+            .map(|(_, second)| second)
+            .collect();
+        let (first, percent) = (self.first, 100.0 * best.value);
+        let highest = format!("{first} on the validation classes was highest then, {percent:.1} %");
+        let count = equal.len();
+        if count < 2 {
+            return highest;
+        }
+        let alike = equal.iter().filter(|second| **second == best.map_at_r);
+        let why = match first != SECOND && alike.count() == 1 {
+            true => format!("{SECOND} was highest here"),
+            false => "this one was trained for longest".to_owned(),
+        };
+        format!("{highest}, as it was {count} times, and of these {why}")
+    }
+
     /// What there is to say once the run is over: whether what was judged differs by what chooses.
     pub fn remark(self, records: &Records) -> Option<Remark> {
         let judged = records.of(Judged::Validation);
@@ -209,5 +232,44 @@ mod tests {
             None
         );
         assert_eq!(remark("single", RECALL, &[(0.1, 0.1), (0.2, 0.1)]), None);
+    }
+
+    #[test]
+    fn a_choice_has_a_reason() {
+        let selection = Selection { first: RECALL };
+        for (values, end) in [
+            (&[(0.5, 0.3), (0.75, 0.4)][..], "was highest then, 75.0 %"),
+            (
+                &[(1.0, 0.3), (1.0, 0.4), (1.0, 0.2)],
+                "100.0 %, as it was 3 times, and of these map@r was highest here",
+            ),
+            (
+                &[(1.0, 0.4), (1.0, 0.4)],
+                "100.0 %, as it was 2 times, and of these this one was trained for longest",
+            ),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let folder = RunFolder::create(Some(&dir.path().join("run")), "x").unwrap();
+            let mut records = Records::create(&folder).unwrap();
+            let mut best = None;
+            for (epoch, &(recall, map_at_r)) in (1..).zip(values) {
+                let evaluation = evaluation(recall, map_at_r);
+                best = selection.choose(best, &evaluation, epoch, epoch);
+                let record = EvaluationRecord {
+                    split: Judged::Validation,
+                    epoch,
+                    step: epoch,
+                    evaluation,
+                    seconds: 0.0,
+                };
+                records.evaluation(record).unwrap();
+            }
+            let reason = selection.reason(&records, &best.unwrap());
+            assert!(
+                reason.starts_with("recall@1 on the validation classes"),
+                "{reason}"
+            );
+            assert!(reason.ends_with(end), "{reason}");
+        }
     }
 }

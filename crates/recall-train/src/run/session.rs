@@ -15,15 +15,18 @@ use recall_loss::{LossError, Mixup, RecallAtKLoss, RecallBackend};
 use super::checkpoint::{Checkpoint, CheckpointState, Checkpoints, Contents};
 use super::gallery::{self, Outcome};
 use super::health::{Collapse, broken_gradients, broken_images, mean_similarity};
+use super::peers::Groups;
 use super::records::Records;
 use super::selection::{Remark, Selection};
 use super::{
-    EvaluationRecord, Finished, Judged, Progress, RunFolder, SeedFor, StepRecord, TrainingRun,
+    BaselineRecord, EvaluationRecord, Finished, Judged, Progress, RunFolder, SeedFor, StepRecord,
+    TrainingRun,
 };
 use crate::embed::embed_items;
 use crate::judge::{Gallery, QueryScores, metrics};
 use crate::memory::Memory;
 use crate::optimiser::move_towards;
+use crate::report::NEIGHBOURS;
 use crate::{Embedder, Network, NonFinite, Optimiser, RunConfig, RunError, StepOutput, TwoPass};
 
 /// The metrics of each test image, in the folder of a run that is done.
@@ -112,6 +115,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         self.parts.progress.begin(config.epochs, steps, done);
         if done == 0 {
             self.evaluate_epoch(&trainee)?;
+            self.judge_baseline(&trainee)?;
         }
         while self.parts.state.epoch < config.epochs {
             trainee = self.train_epoch(trainee)?;
@@ -342,6 +346,28 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         Ok(())
     }
 
+    /// Judges the model that training starts with on the test images, unless they are judged all the
+    /// time. It chooses nothing; what training comes to is set beside it.
+    fn judge_baseline(&mut self, trainee: &Trainee<B>) -> Result<(), RunError> {
+        if self.config().evaluation.test_during_training || self.parts.items.test.is_empty() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let evaluation = self
+            .judge(&result(trainee), Judged::Test)?
+            .scores
+            .evaluation();
+        if let Some((metric, value)) = evaluation.values.first() {
+            self.parts.progress.note(&format!(
+                "the test images before the first step: {metric} {value:.4}"
+            ));
+        }
+        self.parts.records.baseline(BaselineRecord {
+            evaluation,
+            seconds: start.elapsed().as_secs_f64(),
+        })
+    }
+
     fn evaluate(
         &mut self,
         model: &Network<B::InnerBackend>,
@@ -349,19 +375,28 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         epoch: u64,
     ) -> Result<JudgedModel, RunError> {
         let start = Instant::now();
-        let gallery = self.gallery(model, split)?;
-        let metrics = metrics(&self.config().evaluation.ks);
-        let ranks = gallery.retrieval()?.ranks()?;
-        let scores = Scores::new(&ranks, &metrics, Policy::default())?;
+        let judged = self.judge(model, split)?;
         let record = EvaluationRecord {
             split,
             epoch,
             step: self.parts.state.step,
-            evaluation: scores.evaluation(),
+            evaluation: judged.scores.evaluation(),
             seconds: start.elapsed().as_secs_f64(),
         };
         self.parts.records.evaluation(record.clone())?;
         self.parts.progress.evaluated(&record);
+        Ok(judged)
+    }
+
+    fn judge(
+        &self,
+        model: &Network<B::InnerBackend>,
+        split: Judged,
+    ) -> Result<JudgedModel, RunError> {
+        let gallery = self.gallery(model, split)?;
+        let metrics = metrics(&self.config().evaluation.ks);
+        let ranks = gallery.retrieval()?.ranks()?;
+        let scores = Scores::new(&ranks, &metrics, Policy::default())?;
         Ok(JudgedModel {
             gallery,
             ranks,
@@ -462,9 +497,26 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             .records
             .of(Judged::Validation)
             .find(|record| record.epoch == epoch);
+        let dataset = parts.loaders.eval.dataset();
+        let Items {
+            validation: held_out,
+            test,
+            ..
+        } = &parts.items;
+        let peers = match validation.and_then(|_| Groups::deal(dataset, test, held_out)) {
+            Some(groups) => {
+                let metrics = metrics(&self.config().evaluation.ks);
+                let evaluation = groups.evaluate(&gallery, &metrics)?;
+                Some((groups, evaluation))
+            }
+            None => None,
+        };
         let report = gallery::report(&Outcome {
             run: parts.run,
-            dataset: parts.loaders.eval.dataset(),
+            dataset,
+            epoch,
+            best: parts.state.best.as_ref(),
+            peers,
             backend: <B::InnerBackend as Backend>::name(&parts.device),
             parameters,
             training_seconds: parts.state.training_seconds,
@@ -473,9 +525,8 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             intervals: Bootstrap::default().intervals(&scores, Units::Queries)?,
             validation: validation.map(|record| &record.evaluation),
             similarities: gallery.similarities()?,
-            hits: gallery.sample(&ranks, self.config().evaluation.gallery, 8)?,
+            hits: gallery.sample(&ranks, self.config().evaluation.gallery, NEIGHBOURS)?,
         })?;
-        let dataset = parts.loaders.eval.dataset();
         let about = |query: usize| {
             let item = &dataset.items()[gallery.query_ids()[query]];
             let class = &dataset.class_names()[item.class as usize];

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
-use recall_data::{Dataset, ItemId, Split};
+use recall_data::{Dataset, ItemId, Split, decode_rgb};
 
 use crate::report::Picture;
 
@@ -50,16 +50,15 @@ impl Pictures {
         }
     }
 
-    /// The picture of a row, or none with its name: from the data set, or else from the file of that
-    /// name.
+    /// The picture of a row, or none with its name: from the data set, as networks see it, or else
+    /// from the file of that name.
     pub fn of(&self, row: usize, name: &str) -> Picture {
-        let item = (self.dataset.as_ref())
-            .zip(self.items[row])
-            .and_then(|(dataset, id)| dataset.read(id).ok());
-        let bytes = item.map_or_else(|| fs::read(name).ok(), |bytes| Some(bytes.into_owned()));
-        let picture = bytes
-            .and_then(|bytes| Picture::light(bytes, name, name.to_owned()).ok())
-            .filter(|picture| picture.mime().is_some());
+        let item = self.dataset.as_ref().zip(self.items[row]);
+        let pixels = match item {
+            Some((dataset, id)) => dataset.pixels(id).ok(),
+            None => (fs::read(name).ok()).and_then(|bytes| decode_rgb(&bytes, name).ok()),
+        };
+        let picture = pixels.map(|pixels| Picture::of(pixels, name.to_owned()));
         self.found.borrow_mut().insert(row, picture.is_some());
         picture.unwrap_or_else(|| Picture {
             bytes: Vec::new(),
@@ -76,30 +75,45 @@ impl Pictures {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
+    use image::{ImageFormat, Rgb, RgbImage};
     use recall_data::{ImageSource, Item};
 
     use super::*;
+
+    /// A picture in one shade.
+    fn shade(of: u8) -> &'static [u8] {
+        let mut file = Cursor::new(Vec::new());
+        let image = RgbImage::from_pixel(3, 2, Rgb([of; 3]));
+        image.write_to(&mut file, ImageFormat::Png).unwrap();
+        file.into_inner().leak()
+    }
 
     fn dataset() -> Dataset {
         let item = |name: &str, bytes: &'static [u8], split| {
             Item::new(name, ImageSource::Embedded(bytes), 0, split)
         };
         let items = vec![
-            item("a/1", b"GIF89a train", Split::Train),
-            item("a/2", b"GIF89a other", Split::Train),
-            item("a/1", b"GIF89a test", Split::Test),
+            item("a/1", shade(1), Split::Train),
+            item("a/2", shade(2), Split::Train),
+            item("a/1", shade(3), Split::Test),
             item("a/3", b"no picture", Split::Test),
         ];
         Dataset::from_items("own", items, vec!["a".into()]).unwrap()
     }
 
-    fn shown(names: &[&str]) -> (Vec<String>, usize) {
+    /// The shades of the pictures, 0 for none, and how many there are none of.
+    fn shown(names: &[&str]) -> (Vec<u8>, usize) {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let pictures = Pictures::new(Some(dataset()), &names);
         let of = |(row, name): (usize, &String)| {
             let picture = pictures.of(row, name);
             assert_eq!(picture.caption, *name);
-            String::from_utf8(picture.bytes).unwrap()
+            match &picture.bytes[..] {
+                [] => 0,
+                bytes => decode_rgb(bytes, name).unwrap().get_pixel(0, 0).0[0],
+            }
         };
         (
             names.iter().enumerate().map(of).collect(),
@@ -109,16 +123,14 @@ mod tests {
 
     #[test]
     fn names_that_are_there_twice() {
-        let all = shown(&["a/1", "a/2", "a/1"]);
-        let expected = ["GIF89a train", "GIF89a other", "GIF89a test"];
-        assert_eq!(all, (expected.map(str::to_owned).to_vec(), 0));
-        assert_eq!(shown(&["a/1"]).0, ["GIF89a test"]);
+        assert_eq!(shown(&["a/1", "a/2", "a/1"]), (vec![1, 2, 3], 0));
+        assert_eq!(shown(&["a/1"]).0, [3]);
     }
 
     #[test]
     fn what_is_no_picture_is_counted() {
         let (shown, missing) = shown(&["a/3", "nowhere/x.png", "a/2"]);
-        assert_eq!(shown, ["", "", "GIF89a other"]);
+        assert_eq!(shown, [0, 0, 2]);
         assert_eq!(missing, 2);
     }
 }
