@@ -4,7 +4,7 @@ use recall_data::DataError;
 use recall_eval::EvalError;
 use thiserror::Error;
 
-use crate::{ConfigError, StepError};
+use crate::{ConfigError, Judged, StepError};
 
 /// Why a run stopped. Each message is one sentence that names the thing at fault.
 #[derive(Debug, Error)]
@@ -136,6 +136,19 @@ pub enum RunError {
         dataset: String,
         /// `train` or `test`.
         split: &'static str,
+    },
+    /// Images that a run is to be judged by cannot judge anything.
+    #[error(
+        "the {split} images of {dataset} cannot judge a run, as {problem}; give a class two images there, or \
+         train without {split} images"
+    )]
+    NothingToFind {
+        /// Name of the data set.
+        dataset: String,
+        /// Which images.
+        split: Judged,
+        /// What is missing.
+        problem: &'static str,
     },
     /// The report could not be drawn.
     #[error("cannot draw the report: {0}")]

@@ -1,5 +1,6 @@
 //! A training run from its configuration to its report.
 
+mod answerable;
 mod checkpoint;
 mod data;
 mod folder;
@@ -33,7 +34,6 @@ use recall_data::{
     BatchSampler, CorruptPolicy, Dataset, HeldOut, ImageCache, Loader, LoaderConfig, SmallClasses,
     Split, Transform, hold_out_classes,
 };
-use recall_eval::Evaluation;
 use recall_loss::RecallBackend;
 
 use crate::embed::items_of;
@@ -83,8 +83,9 @@ pub struct Loading {
 /// What a finished run leaves behind.
 #[derive(Debug)]
 pub struct Finished {
-    /// The metrics of the model on the test images.
-    pub evaluation: Evaluation,
+    /// The metrics of the model, and which images they are of: the test images or, where the data set has
+    /// none, those of validation. None where nothing could judge it.
+    pub result: Option<EvaluationRecord>,
     /// Epochs that this model was trained for: that of the best checkpoint by the validation classes,
     /// or all of them.
     pub epoch: u64,
@@ -202,6 +203,7 @@ impl TrainingRun {
         });
         dataset.notes().iter().for_each(|note| progress.note(note));
         let items = self.items(&dataset, progress)?;
+        answerable::answerable(&dataset, &items)?;
         let data = DataRecord::new(&config.data, &dataset, &items);
         if let Some((folder, checkpoint)) = &begun {
             let began = resume::began_with(folder, checkpoint.as_ref())?;
@@ -237,7 +239,7 @@ impl TrainingRun {
                 // The trial takes its place in memory.
                 drop(trainee);
                 progress.note("measuring small chunks");
-                let judged = items.test.len().max(items.validation.len());
+                let judged = items.test.len().max(items.validation.len()).max(1);
                 let costs = plan::measure_steps::<B>(config, Some(judged), device)?;
                 let chunk = costs.chunk(size)?;
                 progress.note(&format!("batch.chunk: {size} comes to {chunk} images"));
@@ -398,7 +400,7 @@ impl TrainingRun {
     /// Training, validation and test images.
     fn items(&self, dataset: &Dataset, progress: &mut dyn Progress) -> Result<Items, RunError> {
         let train = items_of(dataset, Split::Train)?;
-        let test = items_of(dataset, Split::Test)?.to_vec();
+        let test = dataset.split(Split::Test).to_vec();
         let share = self.config.evaluation.validation;
         let HeldOut { kept, held_out } = hold_out_classes(dataset, train, share);
         if share > 0.0 && held_out.is_empty() {
@@ -406,6 +408,18 @@ impl TrainingRun {
                 "too few training classes to hold some out for validation: the model of the last epoch \
                  is the result",
             );
+        }
+        if test.is_empty() {
+            let name = dataset.name();
+            match held_out.is_empty() {
+                false => progress.note(&format!(
+                    "{name} has no test images: the run is judged by the validation images, which choose its \
+                     best epoch as well"
+                )),
+                true => progress.warn(&format!(
+                    "{name} has neither test nor validation images: the run trains, and nothing judges it"
+                )),
+            }
         }
         Ok(Items {
             train: kept,

@@ -10,7 +10,7 @@ use super::terminal::Terminal;
 use super::{CommonArgs, interrupt};
 use crate::backend::OnBackend;
 use crate::compare::{CompareConfig, FinishedRun};
-use crate::run::{Finished, Place, TrainingRun, duration};
+use crate::run::{EvaluationRecord, Finished, Judged, Place, TrainingRun, duration};
 use crate::{Bytes, RunConfig, RunError};
 
 /// Options of training.
@@ -65,20 +65,37 @@ impl TrainArgs {
             Some(peak) => format!(", in at most {} of memory", Bytes(peak).rounded()),
             None => String::new(),
         };
-        terminal.say(&format!(
-            "trained for {}{memory}; judged on the test images, after epoch {}:",
-            duration(finished.training_seconds),
-            finished.epoch
-        ));
-        let mut lines = finished.evaluation.to_string();
-        let without = finished.evaluation.without_positives;
-        if without > 0 {
-            lines +=
-                &format!("\n{without} queries without another image of their class are left out");
+        let took = duration(finished.training_seconds);
+        let epoch = finished.epoch;
+        let mut lines = Vec::new();
+        match &finished.result {
+            Some(EvaluationRecord {
+                split, evaluation, ..
+            }) => {
+                terminal.say(&format!(
+                    "trained for {took}{memory}; judged on the {split} images, after epoch {epoch}:"
+                ));
+                lines.push(evaluation.to_string());
+                let without = evaluation.without_positives;
+                if without > 0 {
+                    lines.push(format!(
+                        "{without} queries without another image of their class are left out"
+                    ));
+                }
+                if *split == Judged::Validation {
+                    lines.push(
+                        "of the validation images, which chose the epoch: there are no test images"
+                            .to_owned(),
+                    );
+                }
+            }
+            None => terminal.say(&format!(
+                "trained for {took}{memory}; neither test nor validation images were there to judge it by"
+            )),
         }
-        lines += &format!("\nmodel   {}", finished.checkpoint.display());
-        lines += &format!("\nreport  {}", finished.report.display());
-        tell(&lines);
+        lines.push(format!("model   {}", finished.checkpoint.display()));
+        lines.push(format!("report  {}", finished.report.display()));
+        tell(&lines.join("\n"));
         Ok(finished)
     }
 
@@ -98,13 +115,19 @@ impl TrainArgs {
             // Only a heading: whether results can be printed is seen with the first.
             let _ = print(&format!("seed {seed}"));
             let finished = self.train(&run)?;
+            if finished.result.is_none() {
+                // Nothing judged it, so there is nothing to compare.
+                continue;
+            }
             let folder = finished.report.parent().map(Path::to_owned);
             let finished = FinishedRun::open(folder.unwrap_or_default())?;
             // Where memory decided on the chunk, it does so once.
             chunk = finished.config.batch.chunk;
             runs.push(finished);
         }
-        tell(&format!("\n{}", CompareConfig::default().compare(&runs)?));
+        if !runs.is_empty() {
+            tell(&format!("\n{}", CompareConfig::default().compare(&runs)?));
+        }
         Ok(())
     }
 

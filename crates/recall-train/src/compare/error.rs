@@ -13,7 +13,7 @@ pub enum CompareError {
     /// A folder that is not that of a run which went to its end.
     #[error(
         "{folder} holds no finished run, it has no {missing}; give the folders of runs that went to \
-         their end"
+         their end and had images to be judged by"
     )]
     NotFinished {
         /// The folder.

@@ -24,10 +24,10 @@ impl Images {
         let dataset = Arc::new(config.image.open(&config.data)?);
         let train = items_of(&dataset, Split::Train)?;
         let parts = hold_out_classes(&dataset, train, config.evaluation.validation);
-        let test = items_of(&dataset, Split::Test)?;
+        let test = dataset.split(Split::Test);
         Ok(Self {
             sampler: config.sampler().init_for(&dataset, &parts.kept)?,
-            judged: test.len().max(parts.held_out.len()),
+            judged: test.len().max(parts.held_out.len()).max(1),
             dataset,
         })
     }

@@ -4,7 +4,7 @@ use recall_data::{Dataset, ItemId, Split};
 use recall_eval::{Evaluation, Interval};
 
 use super::peers::Groups;
-use super::records::{Judged, Records};
+use super::records::{EvaluationRecord, Judged, Records};
 use super::selection::Selection;
 use super::{Best, TrainingRun};
 use crate::judge::Hit;
@@ -29,7 +29,9 @@ pub(super) struct Outcome<'a> {
     pub records: &'a Records,
     /// 95 % intervals of the metrics of the last evaluation, in their order; empty for none.
     pub intervals: Vec<Interval>,
-    /// The metrics of the same model on the validation classes.
+    /// What it is judged by, if there is anything.
+    pub result: Option<&'a EvaluationRecord>,
+    /// The metrics of the same model on the validation classes, where it is judged by others.
     pub validation: Option<&'a Evaluation>,
     /// The test images among as many classes as validation has.
     pub peers: Option<(Groups, Evaluation)>,
@@ -59,8 +61,6 @@ pub(super) fn report(outcome: &Outcome<'_>) -> Result<Report, RunError> {
 fn facts(outcome: &Outcome<'_>, config: &RunConfig, time: &str) -> Vec<(String, String)> {
     let records = outcome.records;
     let images: usize = records.steps.iter().map(|step| step.images).sum();
-    let last = records.of(Judged::Test).next_back();
-    let queries = last.map_or(0, |last| last.evaluation.queries);
     let skipped: usize = records.steps.iter().map(|step| step.skipped).sum();
     let mut facts = vec![
         ("data set", config.data.to_string()),
@@ -77,7 +77,7 @@ fn facts(outcome: &Outcome<'_>, config: &RunConfig, time: &str) -> Vec<(String, 
             "training",
             format!("{} steps, {images} images, {time}", records.steps.len()),
         ),
-        ("judged by", format!("{queries} queries")),
+        ("judged by", judged_by(outcome.result)),
         (
             "started from",
             match &config.model.weights {
@@ -92,9 +92,10 @@ fn facts(outcome: &Outcome<'_>, config: &RunConfig, time: &str) -> Vec<(String, 
             GALLERY_FACT,
             format!(
                 "Queries {}: {}.",
-                match has_seen_classes(outcome.dataset) {
-                    true => "from the test images",
-                    false => "from classes never seen in training",
+                match outcome.result.map(|result| result.split) {
+                    Some(Judged::Validation) => "from the validation images",
+                    _ if has_seen_classes(outcome.dataset) => "from the test images",
+                    _ => "from classes never seen in training",
                 },
                 choice(outcome.hits.len()),
             ),
@@ -116,6 +117,19 @@ fn facts(outcome: &Outcome<'_>, config: &RunConfig, time: &str) -> Vec<(String, 
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+}
+
+fn judged_by(result: Option<&EvaluationRecord>) -> String {
+    let Some(result) = result else {
+        return "nothing: there were neither test nor validation images".to_owned();
+    };
+    let queries = result.evaluation.queries;
+    match result.split {
+        Judged::Test => format!("{queries} queries"),
+        Judged::Validation => format!(
+            "{queries} queries of the validation images, which chose the epoch: there were no test images"
+        ),
+    }
 }
 
 /// How [`Gallery::sample`](crate::judge::Gallery::sample) came to so many queries.
@@ -144,9 +158,18 @@ fn has_seen_classes(dataset: &Dataset) -> bool {
 fn judged(outcome: &Outcome<'_>) -> Vec<String> {
     let config = &outcome.run.config;
     let (epoch, epochs) = (outcome.epoch, config.epochs);
+    let Some(result) = outcome.result else {
+        return Vec::new();
+    };
+    let beside = match result.split {
+        Judged::Test => "The test images chose nothing.",
+        Judged::Validation => {
+            "There were no test images: the figures are those of the images that chose, and rather too good."
+        }
+    };
     vec![match outcome.best {
         Some(best) => format!(
-            "The model judged is that after epoch {epoch} of {epochs}: {}. The test images chose nothing.",
+            "The model judged is that after epoch {epoch} of {epochs}: {}. {beside}",
             Selection::new(&config.evaluation).reason(outcome.records, best)
         ),
         None => format!(
@@ -173,13 +196,12 @@ fn peers(groups: &Groups) -> String {
 }
 
 fn metrics(outcome: &Outcome<'_>) -> Vec<Metric> {
-    let records = outcome.records;
-    let mut tests = records.of(Judged::Test);
-    let Some(last) = tests.next_back() else {
+    let Some(last) = outcome.result else {
         return Vec::new();
     };
-    let watched = tests.next().filter(|first| first.step == 0);
-    let before = match (&records.baseline, watched) {
+    let watched = outcome.records.of(last.split).next();
+    let watched = watched.filter(|first| first.step == 0 && *first != last);
+    let before = match (&outcome.records.baseline, watched) {
         (Some(baseline), _) => Some(&baseline.evaluation),
         (None, first) => first.map(|first| &first.evaluation),
     };

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -71,6 +72,15 @@ pub enum Judged {
     Validation,
     /// The test split.
     Test,
+}
+
+impl fmt::Display for Judged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Validation => "validation",
+            Self::Test => "test",
+        })
+    }
 }
 
 /// `metrics.jsonl`, a line a record; the same for TensorBoard, and in memory for the report.

@@ -23,13 +23,13 @@ use super::{
     TrainingRun,
 };
 use crate::embed::embed_items;
-use crate::judge::{Gallery, QueryScores, metrics};
+use crate::judge::{Gallery, Hit, QueryScores, metrics};
 use crate::memory::Memory;
 use crate::optimiser::move_towards;
 use crate::report::NEIGHBOURS;
 use crate::{Embedder, Network, NonFinite, Optimiser, RunConfig, RunError, StepOutput, TwoPass};
 
-/// The metrics of each test image, in the folder of a run that is done.
+/// The metrics of each image that was judged at the end, in the folder of a run that is done.
 const QUERIES: &str = "queries.csv";
 
 /// Steps in a row that may be left out because they are not finite.
@@ -327,7 +327,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
     fn evaluate_epoch(&mut self, trainee: &Trainee<B>) -> Result<(), RunError> {
         let epoch = self.parts.state.epoch;
         let model = result(trainee);
-        if self.config().evaluation.test_during_training {
+        if self.config().evaluation.test_during_training && !self.parts.items.test.is_empty() {
             let scores = self.evaluate(&model, Judged::Test, epoch)?.scores;
             self.parts.state.judged(&scores.evaluation());
         }
@@ -468,7 +468,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         state.peak_memory = state.peak_memory.max(memory.peak());
     }
 
-    /// Judges the result on the test images and writes the report.
+    /// Judges the result, on the test images if there are some, and writes the report.
     fn finish(mut self, trainee: Trainee<B>) -> Result<Finished, RunError> {
         let CheckpointState { epoch, best, .. } = self.parts.state.clone();
         match Selection::new(&self.config().evaluation).remark(&self.parts.records) {
@@ -486,30 +486,44 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             None => (result(&trainee), epoch),
         };
         drop(trainee);
-        let JudgedModel {
-            gallery,
-            ranks,
-            scores,
-        } = self.evaluate(&model, Judged::Test, epoch)?;
+        let judged = match (&self.parts.items.test[..], &self.parts.items.validation[..]) {
+            ([_, ..], _) => Some(self.evaluate(&model, Judged::Test, epoch)?),
+            // It was judged by them when it was chosen; the page wants neighbours as well.
+            ([], [_, ..]) => Some(self.judge(&model, Judged::Validation)?),
+            ([], []) => None,
+        };
         self.look_at_memory();
         let parts = &self.parts;
         let validation = parts
             .records
             .of(Judged::Validation)
             .find(|record| record.epoch == epoch);
+        let (result, validation) = match parts.items.test.is_empty() {
+            true => (validation, None),
+            false => (parts.records.of(Judged::Test).next_back(), validation),
+        };
         let dataset = parts.loaders.eval.dataset();
+        let (intervals, similarities, hits) = match &judged {
+            Some(judged) => (
+                Bootstrap::default().intervals(&judged.scores, Units::Queries)?,
+                judged.gallery.similarities()?,
+                judged.sample(self.config().evaluation.gallery)?,
+            ),
+            None => Default::default(),
+        };
         let Items {
             validation: held_out,
             test,
             ..
         } = &parts.items;
-        let peers = match validation.and_then(|_| Groups::deal(dataset, test, held_out)) {
-            Some(groups) => {
+        let groups = validation.and_then(|_| Groups::deal(dataset, test, held_out));
+        let peers = match (&judged, groups) {
+            (Some(judged), Some(groups)) => {
                 let metrics = metrics(&self.config().evaluation.ks);
-                let evaluation = groups.evaluate(&gallery, &metrics)?;
+                let evaluation = groups.evaluate(&judged.gallery, &metrics)?;
                 Some((groups, evaluation))
             }
-            None => None,
+            _ => None,
         };
         let report = gallery::report(&Outcome {
             run: parts.run,
@@ -522,19 +536,17 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             training_seconds: parts.state.training_seconds,
             peak_memory: parts.state.peak_memory,
             records: &parts.records,
-            intervals: Bootstrap::default().intervals(&scores, Units::Queries)?,
+            intervals,
+            result,
             validation: validation.map(|record| &record.evaluation),
-            similarities: gallery.similarities()?,
-            hits: gallery.sample(&ranks, self.config().evaluation.gallery, NEIGHBOURS)?,
+            similarities,
+            hits,
         })?;
-        let about = |query: usize| {
-            let item = &dataset.items()[gallery.query_ids()[query]];
-            let class = &dataset.class_names()[item.class as usize];
-            (item.name.clone(), class.clone())
-        };
-        let evaluation = scores.evaluation();
-        let queries = QueryScores::new(scores, about).to_csv();
-        parts.folder.write(QUERIES, queries.as_bytes())?;
+        let result = result.cloned();
+        if let Some(judged) = judged {
+            let queries = judged.queries(dataset).to_csv();
+            parts.folder.write(QUERIES, queries.as_bytes())?;
+        }
         let page = report.render()?;
         let report = parts.folder.write("report.html", page.as_bytes())?;
         let CheckpointState {
@@ -544,12 +556,28 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         } = parts.state;
         self.parts.progress.end();
         Ok(Finished {
-            evaluation,
+            result,
             epoch,
             report,
             checkpoint: chosen,
             training_seconds,
             peak_memory,
+        })
+    }
+}
+
+impl JudgedModel {
+    /// Some queries with their neighbours, to be shown.
+    fn sample(&self, count: usize) -> Result<Vec<Hit>, RunError> {
+        Ok(self.gallery.sample(&self.ranks, count, NEIGHBOURS)?)
+    }
+
+    /// The metrics of each query.
+    fn queries(self, dataset: &Dataset) -> QueryScores {
+        QueryScores::new(self.scores, |query| {
+            let item = &dataset.items()[self.gallery.query_ids()[query]];
+            let class = &dataset.class_names()[item.class as usize];
+            (item.name.clone(), class.clone())
         })
     }
 }
