@@ -2,11 +2,13 @@
 //! check a data set.
 
 mod check;
+mod classes;
 mod compare;
 mod embed;
 mod eval;
 mod gallery;
 mod interrupt;
+mod origin;
 mod output;
 mod plan;
 mod presets;
@@ -98,6 +100,12 @@ impl CommonArgs {
             corrupt,
         }
     }
+}
+
+/// Whether a file of embeddings is of the format that holds labels, too.
+fn holds_labels(path: &Path) -> bool {
+    let extension = path.extension();
+    extension.is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
 }
 
 /// Exit code for whatever the user can put right.

@@ -7,11 +7,13 @@ use recall_data::{Dataset, ItemId, Split};
 use recall_eval::{EmbeddingsWriter, save_labels};
 use recall_loss::RecallBackend;
 
+use super::classes::Classes;
+use super::origin::Origin;
 use super::output::{ForceArg, Inputs, Staged};
 use super::print::print;
 use super::terminal::Terminal;
 use super::trained::Images;
-use super::{CheckpointArg, CommonArgs};
+use super::{CheckpointArg, CommonArgs, holds_labels};
 use crate::backend::OnBackend;
 use crate::embed::{embed_each, items_of};
 use crate::run::Checkpoint;
@@ -28,7 +30,8 @@ pub(super) struct EmbedArgs {
     #[arg(long, value_enum, default_value_t = Part::Test)]
     split: Part,
     /// Where to write: NAME.npy (labels go to NAME.labels.npy) or NAME.safetensors (with labels).
-    /// The names of the images, a line each in the same order, go to NAME.txt.
+    /// Beside it: NAME.txt, the names of the images, a line each in the same order; NAME.classes.csv,
+    /// the name behind each label; NAME.json, which model embedded which images.
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
@@ -60,6 +63,7 @@ impl EmbedArgs {
         let mut writer = EmbeddingsWriter::create(&files.embeddings)?;
         let mut terminal = Terminal::new(self.common.quiet);
         images.note(&ids, &mut terminal)?;
+        let mut unit_length = true;
         let job = EmbedJob {
             checkpoint: &checkpoint,
             dataset,
@@ -67,20 +71,26 @@ impl EmbedArgs {
             loading: self.common.loading(),
             terminal: &mut terminal,
             writer: &mut writer,
+            unit_length: &mut unit_length,
         };
         let kept = self.common.backend.run(job)??;
-        let labels: Vec<i64> = dataset.labels(&kept).into_iter().map(i64::from).collect();
+        let (classes, labels) = Classes::of(dataset, &kept)?;
         let names: Vec<_> = kept
             .iter()
             .map(|&id| dataset.items()[id].name.as_str())
             .collect();
 
         let (rows, dim) = (writer.rows(), writer.dim());
+        let split = self.split.to_possible_value();
+        let split = split.map_or_else(String::new, |split| split.get_name().to_owned());
+        let origin = Origin::new(&checkpoint, &images.data, split, [rows, dim], unit_length)?;
         let mut staged = Staged::default();
         if let Some(path) = &files.labels {
             staged.add(path, |place| save_labels(place, &labels))?;
         }
         staged.add_text(&files.names, &(names.join("\n") + "\n"))?;
+        staged.add_text(&files.classes, &classes.to_csv()?)?;
+        staged.add_text(&files.origin, &origin.to_json()?)?;
         writer.finish(files.labels.is_none().then_some(&labels[..]))?;
         staged.publish()?;
         print(&format!("{rows} embeddings of {dim} numbers"))?;
@@ -98,12 +108,13 @@ impl EmbedArgs {
 
     fn files(&self) -> Files {
         let beside = |ending: &str| self.output.with_extension(ending);
-        let is_tensors = (self.output.extension())
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
+        let is_tensors = holds_labels(&self.output);
         Files {
             embeddings: self.output.clone(),
             labels: (!is_tensors).then(|| beside("labels.npy")),
             names: beside("txt"),
+            classes: beside("classes.csv"),
+            origin: Origin::path_beside(&self.output),
         }
     }
 }
@@ -114,19 +125,21 @@ struct Files {
     /// Where the labels are not in the file of the embeddings.
     labels: Option<PathBuf>,
     names: PathBuf,
+    classes: PathBuf,
+    origin: PathBuf,
 }
 
 impl Files {
     fn all(&self) -> Vec<PathBuf> {
-        [
-            Some(&self.embeddings),
-            self.labels.as_ref(),
-            Some(&self.names),
-        ]
-        .into_iter()
-        .flatten()
-        .cloned()
-        .collect()
+        let labels = self.labels.as_ref();
+        let beside = labels
+            .into_iter()
+            .chain([&self.names, &self.classes, &self.origin]);
+        [&self.embeddings]
+            .into_iter()
+            .chain(beside)
+            .cloned()
+            .collect()
     }
 }
 
@@ -137,6 +150,8 @@ struct EmbedJob<'a> {
     loading: Loading,
     terminal: &'a mut Terminal,
     writer: &'a mut EmbeddingsWriter,
+    /// Stays true while all rows have length 1.
+    unit_length: &'a mut bool,
 }
 
 impl OnBackend for EmbedJob<'_> {
@@ -162,6 +177,7 @@ impl OnBackend for EmbedJob<'_> {
             device,
             |rows, ids| {
                 self.writer.push(rows)?;
+                *self.unit_length &= rows.is_normalised();
                 kept.extend_from_slice(ids);
                 self.terminal.counted(kept.len());
                 Ok(())

@@ -15,6 +15,7 @@ use recall_eval::{Embeddings, Neighbour as Found, Retrieval, nearest};
 use recall_loss::RecallBackend;
 
 use super::open_checkpoint;
+use super::origin::Origin;
 use super::output::{self, ForceArg, Inputs};
 use super::print::print;
 use super::terminal::Terminal;
@@ -195,6 +196,7 @@ impl GalleryArgs {
         checkpoint: &Checkpoint,
         terminal: &mut Terminal,
     ) -> anyhow::Result<Searched> {
+        self.check_model(index, checkpoint, terminal)?;
         let (of_index, of_model) = (index.embeddings.dim(), checkpoint.config.model.dim);
         ensure!(
             of_index == of_model,
@@ -249,6 +251,31 @@ impl GalleryArgs {
                 false => "The images given.".to_owned(),
             },
         })
+    }
+
+    /// Similarities of embeddings from two models mean nothing, and do not look it.
+    fn check_model(
+        &self,
+        index: &Index,
+        checkpoint: &Checkpoint,
+        terminal: &mut Terminal,
+    ) -> anyhow::Result<()> {
+        let (of_index, of_model) = (self.index.display(), checkpoint.path().display());
+        let Some(origin) = &index.origin else {
+            terminal.warn(&format!(
+                "{of_index} does not say by which model it was embedded ({} is not there): if by another \
+                 than that of {of_model}, what is found means nothing",
+                Origin::path_beside(&self.index).display()
+            ));
+            return Ok(());
+        };
+        match origin.differs_from(checkpoint)? {
+            None => Ok(()),
+            Some(difference) => bail!(
+                "{of_index} was embedded by another model than that of {of_model} ({difference}): give the \
+                 checkpoint that embedded it, or embed it again with this one"
+            ),
+        }
     }
 
     fn search_index(&self, index: &Index, pictures: &Pictures) -> anyhow::Result<Searched> {

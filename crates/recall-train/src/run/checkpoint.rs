@@ -188,6 +188,18 @@ impl Checkpoint {
         DataRecord::read(&self.path)
     }
 
+    /// The SHA-256 of the weights that are judged, in hexadecimal digits.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::DamagedCheckpoint`] if the manifest does not have it any more.
+    pub fn weights_hash(&self) -> Result<String, RunError> {
+        Manifest::hash(&self.path, MODEL).ok_or_else(|| RunError::DamagedCheckpoint {
+            path: self.path.clone(),
+            problem: format!("its manifest has no hash of {MODEL}"),
+        })
+    }
+
     /// Loads the model.
     ///
     /// # Errors

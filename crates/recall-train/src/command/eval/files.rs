@@ -8,6 +8,9 @@ use recall_eval::{
     Embeddings, EvalError, GroundTruth, IgnoreGroup, Metric, read_ground_truth, read_labels,
 };
 
+use super::super::classes::Classes;
+use super::super::holds_labels;
+use super::super::origin::Origin;
 use super::{BackendName, JudgeArgs, ProtocolName, Terminal, of_lists};
 use crate::judge::{Gallery, ListedProblem, Problem, ProblemKind};
 
@@ -104,6 +107,9 @@ impl FileArgs {
         };
         let config = args.config(usual);
         let queries = self.query_embeddings.as_deref();
+        if let (Some(queries), Wanted::Labels { .. }) = (queries, &wanted) {
+            self.compare_names(queries, embeddings, terminal)?;
+        }
         let problem = |rows, queries, terminal: &mut Terminal| {
             self.problem(rows, queries, &wanted, args.protocol, terminal)
         };
@@ -137,9 +143,7 @@ impl FileArgs {
         }
         let labels = |given: &Option<PathBuf>, embeddings: &Path, flag| match given {
             Some(path) => Ok(read_labels(path)?),
-            None if embeddings.extension().is_some_and(|of| of == "safetensors") => {
-                Ok(read_labels(embeddings)?)
-            }
+            None if holds_labels(embeddings) => Ok(read_labels(embeddings)?),
             None => bail!("{} holds no labels: give {flag}", embeddings.display()),
         };
         let queries = self.query_embeddings.as_deref();
@@ -164,6 +168,21 @@ impl FileArgs {
         })
     }
 
+    /// Says how far queries and gallery have the same classes, where their names are known.
+    fn compare_names(
+        &self,
+        queries: &Path,
+        gallery: &Path,
+        terminal: &mut Terminal,
+    ) -> anyhow::Result<()> {
+        let of_queries = Classes::beside(self.query_labels.as_deref().unwrap_or(queries))?;
+        let of_gallery = Classes::beside(self.labels.as_deref().unwrap_or(gallery))?;
+        if let (Some(of_queries), Some(of_gallery)) = (of_queries, of_gallery) {
+            terminal.say(&of_queries.agreement(&of_gallery)?);
+        }
+        Ok(())
+    }
+
     fn problem(
         &self,
         rows: &Path,
@@ -180,8 +199,13 @@ impl FileArgs {
             } => (Some(of_rows), of_queries.as_ref()),
             Wanted::Lists(_) => (None, None),
         };
-        let rows = self.open(rows, of_rows, terminal)?;
-        let queries = (queries.map(|path| self.open(path, of_queries, terminal))).transpose()?;
+        let gallery = self.open(rows, of_rows, terminal)?;
+        let searching = queries.map(|path| self.open(path, of_queries, terminal));
+        let searching = searching.transpose()?;
+        if let (Some(path), Some(queries)) = (queries, &searching) {
+            compare_models((path, queries), (rows, &gallery), terminal)?;
+        }
+        let (rows, queries) = (gallery, searching);
         if protocol.is_some() && queries.is_some() {
             bail!(
                 "--protocol chooses among those of one set of items: leave it out where there are --query-embeddings"
@@ -283,4 +307,26 @@ impl FileArgs {
         };
         Ok(embeddings.normalised().map_err(at_fault)?)
     }
+}
+
+/// Says it where queries and gallery are known to come from different models.
+fn compare_models(
+    queries: (&Path, &Embeddings),
+    gallery: (&Path, &Embeddings),
+    terminal: &mut Terminal,
+) -> anyhow::Result<()> {
+    let origin = |(path, embeddings): (&Path, &Embeddings)| {
+        Origin::beside(path, [embeddings.rows(), embeddings.dim()])
+    };
+    if let (Some(first), Some(second)) = (origin(queries)?, origin(gallery)?)
+        && first.model.sha256 != second.model.sha256
+    {
+        terminal.warn(&format!(
+            "{} and {} were embedded by different models: unless these were trained to be compared, the \
+             figures mean nothing",
+            queries.0.display(),
+            gallery.0.display()
+        ));
+    }
+    Ok(())
 }

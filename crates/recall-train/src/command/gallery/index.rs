@@ -8,6 +8,9 @@ use recall_eval::{Embeddings, EvalError, read_labels};
 use safetensors::SafeTensors;
 
 use crate::RunError;
+use crate::command::classes::Classes;
+use crate::command::holds_labels;
+use crate::command::origin::Origin;
 use crate::command::terminal::Terminal;
 
 /// What `embed` wrote.
@@ -18,14 +21,20 @@ pub(super) struct Index {
     pub names: Vec<String>,
     /// The class of each row, where they are known.
     pub labels: Option<Vec<i64>>,
+    /// What it is made of, where that is known.
+    pub origin: Option<Origin>,
 }
 
 impl Index {
     /// What may be read for the index at `path`.
-    pub fn files(path: &Path) -> [PathBuf; 3] {
-        let beside = ["txt", "labels.npy"].map(|ending| path.with_extension(ending));
-        let [names, labels] = beside;
-        [path.to_owned(), names, labels]
+    pub fn files(path: &Path) -> [PathBuf; 5] {
+        [
+            path.to_owned(),
+            path.with_extension("txt"),
+            path.with_extension("labels.npy"),
+            Classes::path_beside(path),
+            Origin::path_beside(path),
+        ]
     }
 
     /// Reads `NAME.npy` or `NAME.safetensors` and what lies beside it: `NAME.txt`, and `NAME.labels.npy`
@@ -64,6 +73,7 @@ impl Index {
             list.display(),
             path.display()
         );
+        let origin = Origin::beside(path, [rows, embeddings.dim()])?;
         let labels = labels(path)?;
         if let Some(labels) = &labels {
             ensure!(
@@ -77,15 +87,13 @@ impl Index {
             embeddings,
             names,
             labels,
+            origin,
         })
     }
 }
 
 fn labels(path: &Path) -> anyhow::Result<Option<Vec<i64>>> {
-    let is_tensors = path
-        .extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"));
-    if is_tensors {
+    if holds_labels(path) {
         let bytes = fs::read(path).map_err(RunError::file("read", path))?;
         // Embeddings were read from it, so it is sound.
         if SafeTensors::deserialize(&bytes).is_ok_and(|file| file.tensor("labels").is_ok()) {

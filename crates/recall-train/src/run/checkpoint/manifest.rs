@@ -101,6 +101,14 @@ impl Manifest {
     }
 }
 
+impl Manifest {
+    /// The hash of a file of the checkpoint in `folder`, as it was when it was written.
+    pub fn hash(folder: &Path, name: &str) -> Option<String> {
+        let manifest: Self = serde_json::from_slice(&fs::read(folder.join(MANIFEST)).ok()?).ok()?;
+        manifest.files.get(name).map(|entry| entry.sha256.clone())
+    }
+}
+
 impl Entry {
     fn of(path: &Path) -> io::Result<Self> {
         let mut file = File::open(path)?;
