@@ -50,7 +50,7 @@ impl CompareArgs {
             for file in self.runs.iter().flat_map(|run| FinishedRun::files(run)) {
                 inputs.add("RUN", &file);
             }
-            self.force.check(&[path.clone()], &inputs)?;
+            self.force.check(std::slice::from_ref(path), &inputs)?;
         }
         let runs = self.runs.into_iter().map(FinishedRun::open);
         let runs = runs.collect::<Result<Vec<_>, _>>()?;

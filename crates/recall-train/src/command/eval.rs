@@ -152,11 +152,10 @@ impl EvalArgs {
                 let judgement = (self.judging).ranked(self.common.backend, &|ranking| {
                     config.judge_by(&problems, ranking)
                 })?;
-                match self.judging.json {
-                    true => println!("{}", judged.json(&judgement)?),
-                    false => println!("{}", judged.text(&judgement)),
-                }
-                Ok(())
+                print(&match self.judging.json {
+                    true => judged.json(&judgement)?,
+                    false => judged.text(&judgement),
+                })
             }
             None => {
                 let mut terminal = Terminal::new(self.common.quiet);
