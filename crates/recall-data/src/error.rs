@@ -132,6 +132,21 @@ pub enum DataError {
         problem: String,
     },
 
+    /// Too few classes for even one batch.
+    #[error(
+        "no batch can be drawn: {problem}; {}",
+        match largest {
+            Some(images) => format!("the largest that works has {images} images"),
+            None => "no batch works with fewer than two such classes".to_owned(),
+        }
+    )]
+    TooFewClasses {
+        /// What a batch takes, and what there is.
+        problem: String,
+        /// Images in the largest batch that these classes give, if they give one.
+        largest: Option<usize>,
+    },
+
     /// A transform that cannot be applied.
     #[error("{field} of the image transform is {value}: {expected}")]
     Transform {

@@ -114,27 +114,69 @@ impl BatchSamplerConfig {
     /// If an id is not of the data set, as with indexing [`Dataset::items`].
     pub fn init_for(self, dataset: &Dataset, ids: &[ItemId]) -> Result<BatchSampler, DataError> {
         let labels = dataset.labels(ids);
-        if self.super_classes_per_batch.is_none() {
-            return self.build(ids, &labels, &HashMap::new());
+        self.build(ids, &labels, &self.super_classes(dataset, ids, &labels)?)
+    }
+
+    /// Images in the largest batch that some items of a data set give, whatever `batch_size` is: one
+    /// with all classes that can be drawn; none if these are fewer than two.
+    ///
+    /// # Errors
+    ///
+    /// An item or a class without super-class or with several of them, where batches go by
+    /// super-classes.
+    ///
+    /// # Panics
+    ///
+    /// If an id is not of the data set, as with indexing [`Dataset::items`].
+    pub fn largest_batch(
+        &self,
+        dataset: &Dataset,
+        ids: &[ItemId],
+    ) -> Result<Option<usize>, DataError> {
+        if self.samples_per_class == 0 {
+            return Ok(None);
         }
+        let labels = dataset.labels(ids);
+        let super_classes = self.super_classes(dataset, ids, &labels)?;
+        let sorted = self.sort(ids, &labels, &super_classes);
+        Ok(self.largest(&sorted.families))
+    }
+
+    /// The most images, up to `images`, with which a batch has whole classes and, where batches go by
+    /// super-classes, as many from each; at least two classes.
+    pub fn cut_to(&self, images: usize) -> usize {
+        let step = self.samples_per_class * self.portions_in_batch().max(1);
+        let least = (2 * self.samples_per_class).next_multiple_of(step.max(1));
+        (images / step.max(1) * step).max(least)
+    }
+
+    /// The super-class of each class, where batches go by them.
+    fn super_classes(
+        &self,
+        dataset: &Dataset,
+        ids: &[ItemId],
+        labels: &[u32],
+    ) -> Result<HashMap<u32, u32>, DataError> {
         let mut super_classes = HashMap::new();
-        for (&id, &label) in ids.iter().zip(&labels) {
+        if self.super_classes_per_batch.is_none() {
+            return Ok(super_classes);
+        }
+        for (&id, &label) in ids.iter().zip(labels) {
             let item = &dataset.items()[id];
             let class = &dataset.class_names()[label as usize];
             let Some(of) = item.super_class else {
                 return refuse(format!(
-                    "super_classes_per_batch is set, but {} has no super-class",
+                    "batches are to go by super-classes, but {} has no super-class",
                     item.name
                 ));
             };
             if *super_classes.entry(label).or_insert(of) != of {
                 return refuse(format!(
-                    "super_classes_per_batch is set, but the class {class} is in several \
-                     super-classes"
+                    "batches are to go by super-classes, but the class {class} is in several"
                 ));
             }
         }
-        self.build(ids, &labels, &super_classes)
+        Ok(super_classes)
     }
 
     /// The sampler over `ids`, where `labels[i]` is the class of `ids[i]`.
@@ -174,31 +216,12 @@ impl BatchSamplerConfig {
             return refuse(format!("the item {twice} is given twice"));
         }
 
-        let mut by_class: BTreeMap<u32, Vec<ItemId>> = BTreeMap::new();
-        for (&id, &label) in ids.iter().zip(labels) {
-            by_class.entry(label).or_default().push(id);
-        }
-        let classes = by_class.len();
-        let (mut left_out, mut filled_up) = (ClassCount::default(), ClassCount::default());
-        let mut families: BTreeMap<u32, Family> = BTreeMap::new();
-        for (label, mut class) in by_class {
-            // The order in which the ids were given does not matter.
-            class.sort_unstable();
-            let family = || super_classes.get(&label).copied().unwrap_or_default();
-            if class.len() >= self.samples_per_class {
-                families.entry(family()).or_default().large.push(class);
-            } else if self.small_classes != SmallClasses::LeaveOut && class.len() >= 2 {
-                filled_up.add(&class);
-                families.entry(family()).or_default().small.push(class);
-            } else {
-                left_out.add(&class);
-            }
-        }
+        let sorted = self.sort(ids, labels, super_classes);
         let mut sampler = BatchSampler {
             config: self,
-            families: families.into_values().collect(),
-            left_out,
-            small: filled_up,
+            families: sorted.families,
+            left_out: sorted.left_out,
+            small: sorted.small,
             steps: 0,
         };
         for family in &mut sampler.families {
@@ -215,9 +238,52 @@ impl BatchSamplerConfig {
         let portions: Vec<usize> = sampler.families.iter().map(|of| of.portions).collect();
         sampler.steps = longest_epoch(&portions, self.portions_in_batch());
         match sampler.steps {
-            0 => refuse(sampler.why_no_batch(classes)),
+            0 => Err(DataError::TooFewClasses {
+                problem: sampler.why_no_batch(sorted.classes),
+                largest: self.largest(&sampler.families),
+            }),
             _ => Ok(sampler),
         }
+    }
+
+    /// What can be drawn and what cannot, whatever the size of a batch.
+    fn sort(&self, ids: &[ItemId], labels: &[u32], super_classes: &HashMap<u32, u32>) -> Sorted {
+        let mut by_class: BTreeMap<u32, Vec<ItemId>> = BTreeMap::new();
+        for (&id, &label) in ids.iter().zip(labels) {
+            by_class.entry(label).or_default().push(id);
+        }
+        let classes = by_class.len();
+        let (mut left_out, mut small) = (ClassCount::default(), ClassCount::default());
+        let mut families: BTreeMap<u32, Family> = BTreeMap::new();
+        for (label, mut class) in by_class {
+            // The order in which the ids were given does not matter.
+            class.sort_unstable();
+            let family = || super_classes.get(&label).copied().unwrap_or_default();
+            if class.len() >= self.samples_per_class {
+                families.entry(family()).or_default().large.push(class);
+            } else if self.small_classes != SmallClasses::LeaveOut && class.len() >= 2 {
+                small.add(&class);
+                families.entry(family()).or_default().small.push(class);
+            } else {
+                left_out.add(&class);
+            }
+        }
+        Sorted {
+            families: families.into_values().collect(),
+            left_out,
+            small,
+            classes,
+        }
+    }
+
+    /// Images in the largest batch: of the super-classes with the most classes, as many from each as the
+    /// smallest of them has.
+    fn largest(&self, families: &[Family]) -> Option<usize> {
+        let count = self.portions_in_batch();
+        let mut classes: Vec<usize> = families.iter().map(|of| of.groups(self).len()).collect();
+        classes.sort_unstable_by(|a, b| b.cmp(a));
+        let places = count * classes.get(count.checked_sub(1)?)?;
+        (places >= 2).then(|| places * self.samples_per_class)
     }
 
     /// Checks the fields, as far as that goes without the items.
@@ -272,6 +338,15 @@ impl BatchSamplerConfig {
 
 fn refuse<T>(problem: String) -> Result<T, DataError> {
     Err(DataError::Sampler { problem })
+}
+
+/// Classes as they can be drawn.
+struct Sorted {
+    families: Vec<Family>,
+    left_out: ClassCount,
+    small: ClassCount,
+    /// All there are.
+    classes: usize,
 }
 
 /// Classes that are drawn from together: those of a super-class, or all of them.
@@ -368,21 +443,16 @@ impl BatchSampler {
         let BatchSamplerConfig {
             batch_size,
             samples_per_class,
-            small_classes,
             super_classes_per_batch,
             ..
         } = self.config;
-        let hint = match small_classes {
-            SmallClasses::LeaveOut => "; a smaller batch_size or samples_per_class would do",
-            SmallClasses::TakeAll | SmallClasses::Repeat => "; a smaller batch_size would do",
-        };
         let places = self.config.places_in_portion();
         let enough = self.families.iter().filter(|of| of.portions > 0).count();
         if let Some(count) = super_classes_per_batch {
             return format!(
-                "batch_size {batch_size} with {samples_per_class} of each class from {count} \
+                "a batch of {batch_size} images, {samples_per_class} of each class, from {count} \
                  super-classes needs {places} classes from each, but {enough} super-classes have \
-                 so many with enough images{hint}"
+                 so many with enough images"
             );
         }
         let family = self.families.first().cloned().unwrap_or_default();
@@ -393,8 +463,8 @@ impl BatchSampler {
             false => String::new(),
         };
         format!(
-            "batch_size {batch_size} with {samples_per_class} of each class needs {places} classes, \
-             but {usable} of the {classes} classes have enough images{packed}{hint}"
+            "a batch of {batch_size} images, {samples_per_class} of each class, needs {places} classes, \
+             but {usable} of the {classes} classes have enough images{packed}"
         )
     }
 }

@@ -7,6 +7,7 @@ mod compare;
 mod embed;
 mod eval;
 mod gallery;
+mod guess;
 mod interrupt;
 mod origin;
 mod output;
@@ -22,7 +23,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use recall_data::{Benchmark, CorruptPolicy, DataSpec};
 
 use self::print::{say, unwritten};
@@ -153,6 +154,14 @@ fn refuse(error: &clap::Error) -> ExitCode {
             }
             _ => ExitCode::SUCCESS,
         };
+    }
+    let arguments: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    if let Some(sentence) = guess::guess(error, &CommandLine::command(), &arguments) {
+        eprintln!("error: {sentence}");
+        return ExitCode::from(USER_ERROR);
     }
     let rendered = error.to_string();
     let sentence = rendered.split("\n\n").next().unwrap_or_default();

@@ -3,6 +3,7 @@
 //! Here are the settings and their defaults; [`read`] lays documents and assignments over them,
 //! [`write`] writes them down, [`preset`] has the published recipes.
 
+mod batch_size;
 mod bytes;
 mod check;
 mod chunk;
@@ -10,23 +11,36 @@ mod error;
 mod keys;
 mod paths;
 mod preset;
+mod ranges;
 mod read;
 mod write;
 
 use burn::tensor::backend::Backend;
 use recall_data::{
-    BatchSamplerConfig, CacheConfig, ColourJitter, DataError, DataSpec, Dataset, EvalTransform,
-    RandomResizedCrop, SmallClasses, TrainTransform, TransformConfig,
+    BatchSampler, BatchSamplerConfig, CacheConfig, ColourJitter, DataError, DataSpec, Dataset,
+    EvalTransform, ItemId, RandomResizedCrop, SmallClasses, TrainTransform, TransformConfig,
 };
 use recall_eval::Metric;
 use recall_loss::RecallAtKLossConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::{ModelConfig, Network, OptimiserConfig, Standardisation};
+pub use batch_size::BatchSize;
 pub use bytes::Bytes;
 pub use chunk::ChunkSize;
 pub use error::ConfigError;
+pub(crate) use keys::nearest;
 pub use preset::Preset;
+
+/// The settings that go by the name `given`, written in whatever way.
+pub(crate) fn called(given: &str) -> Vec<String> {
+    keys::KEYS.called(given)
+}
+
+/// The settings with the names most like `given`.
+pub(crate) fn closest(given: &str) -> Vec<String> {
+    keys::KEYS.like(&given.replace('-', "_"))
+}
 
 /// A training run. The default trains on the embedded emoji in minutes on a CPU.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,8 +72,9 @@ pub struct RunConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchConfig {
-    /// Images in a batch, a multiple of `samples_per_class`.
-    pub size: usize,
+    /// Images in a batch, a multiple of `samples_per_class`; or `auto`, the largest batch that the
+    /// training classes give.
+    pub size: BatchSize,
     /// Images of each class in a batch.
     pub samples_per_class: usize,
     /// Images that are embedded with a graph at once: memory grows with this, not with `size`.
@@ -198,7 +213,7 @@ impl Default for RunConfig {
 impl Default for BatchConfig {
     fn default() -> Self {
         Self {
-            size: 256,
+            size: BatchSize::default(),
             samples_per_class: 4,
             chunk: ChunkSize::Images(256),
             small_classes: SmallClasses::LeaveOut,
@@ -298,13 +313,41 @@ impl RunConfig {
         Some(self.image.train.size.map(|side| side / patch))
     }
 
+    /// The same with batches of `images`.
+    pub(crate) fn with_batch(mut self, images: usize) -> Self {
+        self.batch.size = BatchSize::Images(images);
+        self
+    }
+
+    /// The sampler over the training images `ids`; with `auto`, of the largest batches that they give.
+    ///
+    /// # Errors
+    ///
+    /// What is refused, by the keys of a configuration.
+    pub(crate) fn sampler_for(
+        &self,
+        dataset: &Dataset,
+        ids: &[ItemId],
+    ) -> Result<BatchSampler, ConfigError> {
+        let refused = |error| self.batch.refused(error);
+        let mut sampler = self.sampler();
+        if let BatchSize::Auto { up_to } = self.batch.size {
+            let largest = sampler.largest_batch(dataset, ids).map_err(refused)?;
+            // Where there is none, the sampler says why.
+            sampler.batch_size = largest.map_or(2 * sampler.samples_per_class, |largest| {
+                sampler.cut_to(largest.min(up_to))
+            });
+        }
+        sampler.init_for(dataset, ids).map_err(refused)
+    }
+
     /// The sampler's settings.
     pub(crate) fn sampler(&self) -> BatchSamplerConfig {
         BatchSamplerConfig {
             small_classes: self.batch.small_classes,
             super_classes_per_batch: self.batch.super_classes,
             seed: self.seed,
-            ..BatchSamplerConfig::new(self.batch.size, self.batch.samples_per_class)
+            ..BatchSamplerConfig::new(self.batch.size.most(), self.batch.samples_per_class)
         }
     }
 }

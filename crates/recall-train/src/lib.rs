@@ -30,12 +30,12 @@ mod weights;
 
 pub use backend::{BackendError, BackendName, OnBackend};
 pub use config::{
-    BatchConfig, Boxes, Bytes, CheckpointConfig, ChunkSize, ConfigError, EvaluationConfig,
-    ImageConfig, LossConfig, Preset, RunConfig,
+    BatchConfig, BatchSize, Boxes, Bytes, CheckpointConfig, ChunkSize, ConfigError,
+    EvaluationConfig, ImageConfig, LossConfig, Preset, RunConfig,
 };
 pub use error::RunError;
 pub use model::*;
-pub use optimiser::{NonFinite, Optimiser, OptimiserConfig, OptimiserKind};
+pub use optimiser::{Extent, NonFinite, Optimiser, OptimiserConfig, OptimiserKind};
 pub use pixels::Standardisation;
 pub use run::{
     Best, Checkpoint, CheckpointState, DataRecord, EvaluationRecord, Finished, Judged, Loading,

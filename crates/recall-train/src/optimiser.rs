@@ -2,6 +2,7 @@
 
 mod average;
 mod groups;
+mod schedule;
 mod state;
 
 use burn::module::AutodiffModule;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::Network;
 pub(crate) use average::move_towards;
 use groups::Groups;
+pub use schedule::Extent;
 
 /// Which optimiser, how fast and for how long.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,10 +27,12 @@ pub struct OptimiserConfig {
     pub learning_rate: f64,
     /// Weight decay. Default 4·10⁻⁴, as in the paper.
     pub weight_decay: f32,
-    /// Steps over which the learning rate rises linearly from 0. Default 10.
-    pub warmup_steps: u64,
-    /// Epochs (from 0) at whose start the learning rate is multiplied by `factor`. Default 28 and 36.
-    pub milestones: Vec<u64>,
+    /// Steps over which the learning rate rises linearly from 0, or their share of the run. Default
+    /// 0.0225: 10 steps of the default run.
+    pub warmup_steps: Extent,
+    /// Where the learning rate is multiplied by `factor`: at the start of an epoch (from 0), or after a
+    /// share of the run. Default 0.7 and 0.9.
+    pub milestones: Vec<Extent>,
     /// What a milestone multiplies the learning rate by. Default 0.3, as in the paper.
     pub factor: f64,
     /// What the learning rate of the backbone is multiplied by. Default 1.
@@ -82,8 +86,8 @@ impl Default for OptimiserConfig {
             kind: OptimiserKind::AdamW,
             learning_rate: 2e-3,
             weight_decay: 4e-4,
-            warmup_steps: 10,
-            milestones: vec![28, 36],
+            warmup_steps: Extent::Share(0.0225),
+            milestones: vec![Extent::Share(0.7), Extent::Share(0.9)],
             factor: 0.3,
             backbone_rate: 1.0,
             head_rate: 1.0,
@@ -143,53 +147,6 @@ impl OptimiserConfig {
                     .init(),
             ),
         }
-    }
-
-    /// What makes no sense: the key and the reason.
-    pub(crate) fn problem(&self) -> Option<(&'static str, &'static str)> {
-        let positive = |value: f64| value.is_finite() && value > 0.0;
-        let multiple = |value: f64| value.is_finite() && value >= 0.0;
-        if !positive(self.learning_rate) {
-            return Some(("optimiser.learning_rate", "must be a positive number"));
-        }
-        if !multiple(self.backbone_rate) {
-            return Some(("optimiser.backbone_rate", "must be a number from 0"));
-        }
-        if !multiple(self.head_rate) {
-            return Some(("optimiser.head_rate", "must be a number from 0"));
-        }
-        if self.clip_norm.is_some_and(|norm| !positive(norm)) {
-            return Some(("optimiser.clip_norm", "must be a positive number"));
-        }
-        if self.average.is_some_and(|keep| !(0.0..1.0).contains(&keep)) {
-            return Some(("optimiser.average", "must be at least 0 and less than 1"));
-        }
-        None
-    }
-
-    /// The learning rate of a step: `step` counts from 0 over the whole run.
-    ///
-    /// ```
-    /// use recall_train::OptimiserConfig;
-    ///
-    /// let config = OptimiserConfig {
-    ///     learning_rate: 1.0,
-    ///     warmup_steps: 4,
-    ///     milestones: vec![2],
-    ///     ..OptimiserConfig::default()
-    /// };
-    /// assert_eq!(config.learning_rate_at(0, 0), 0.25);
-    /// assert_eq!(config.learning_rate_at(1, 10), 1.0);
-    /// assert_eq!(config.learning_rate_at(2, 20), 0.3);
-    /// ```
-    pub fn learning_rate_at(&self, epoch: u64, step: u64) -> f64 {
-        let warm = ((step + 1) as f64 / self.warmup_steps.max(1) as f64).min(1.0);
-        let passed = self
-            .milestones
-            .iter()
-            .filter(|&&milestone| milestone <= epoch)
-            .count();
-        self.learning_rate * warm * self.factor.powi(passed as i32)
     }
 }
 

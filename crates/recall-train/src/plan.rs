@@ -30,7 +30,7 @@ const BATCHES_HELD: f64 = 4.0;
 /// Measures what the steps of `config` cost on `device`.
 ///
 /// `loading` says how images will be loaded; without it no data are opened, and the time of loading
-/// and the number of steps are left out.
+/// and the number of steps are left out. `auto` is then the largest batch that it can be.
 ///
 /// # Errors
 ///
@@ -46,6 +46,9 @@ pub fn measure<B: AutodiffBackend<InnerBackend: RecallBackend>>(
     };
     // Before anything is measured: data that are not there should cost nobody any waiting.
     let images = Images::open(config)?;
+    let config = &config
+        .clone()
+        .with_batch(images.sampler.config().batch_size);
     Ok(Costs {
         load: images.load(config, loading)?,
         steps_per_epoch: Some(images.sampler.steps_per_epoch()),
@@ -59,6 +62,7 @@ pub(crate) fn measure_steps<B: AutodiffBackend<InnerBackend: RecallBackend>>(
     judged: Option<usize>,
     device: &B::Device,
 ) -> Result<Costs, RunError> {
+    let batch = config.batch.size.most();
     let on_processor = on_processor::<B::InnerBackend>(device);
     let memory = memory_of::<B::InnerBackend>(device);
     let room = memory.room();
@@ -89,14 +93,14 @@ pub(crate) fn measure_steps<B: AutodiffBackend<InnerBackend: RecallBackend>>(
     let before = memory.taken().unwrap_or(0) as f64;
     let loss = trial.loss()?;
     let loss_memory = (trial.peak() - before).max(0.0);
-    let (last, graph) = trial.steps(largest.min(config.batch.size), limit)?;
+    let (last, graph) = trial.steps(largest.min(batch), limit)?;
     let [height, width] = config.image.train.size;
     let pixels = (3 * height * width) as f64;
     let embedding = 4.0 * config.model.dim as f64;
     // Pixels and what is judged stay with the processor.
     let of_process = |bytes: f64| if on_processor { bytes } else { 0.0 };
     Ok(Costs {
-        batch: config.batch.size,
+        batch,
         evaluation_chunk: config.evaluation.chunk.min(judged.unwrap_or(usize::MAX)),
         measured_chunk: last.chunk,
         forward: last.forward,

@@ -38,7 +38,7 @@ use recall_loss::RecallBackend;
 
 use crate::embed::items_of;
 use crate::memory::memory_of;
-use crate::{ChunkSize, ImageConfig, RunConfig, RunError, load_weights, plan};
+use crate::{BatchSize, ChunkSize, ImageConfig, RunConfig, RunError, load_weights, plan};
 use checkpoint::Checkpoints;
 use data::DATA;
 use records::Records;
@@ -135,14 +135,17 @@ impl TrainingRun {
         let text = fs::read_to_string(&file).map_err(RunError::file("read", &file))?;
         let origin = file.display().to_string();
         let config = RunConfig::read(Some((&origin, &text)), &[])?;
-        let ChunkSize::Images(_) = config.batch.chunk else {
+        let no_number = match (config.batch.size, config.batch.chunk) {
+            (BatchSize::Auto { .. }, _) => Some("batch.size"),
+            (_, ChunkSize::Images(_)) => None,
+            _ => Some("batch.chunk"),
+        };
+        if let Some(key) = no_number {
             return Err(RunError::Resume {
                 path: path.to_owned(),
-                problem: format!(
-                    "{origin} has no number as batch.chunk, and it was begun with one"
-                ),
+                problem: format!("{origin} has no number as {key}, and it was begun with one"),
             });
-        };
+        }
         Ok(Self {
             config,
             place: Place::Resume(path.to_owned()),
@@ -209,8 +212,18 @@ impl TrainingRun {
             let began = resume::began_with(folder, checkpoint.as_ref())?;
             began.refuse_others(&config.data, &data, &dataset, &items)?;
         }
-        let sampler = config.sampler().init_for(&dataset, &items.train)?;
+        let sampler = config.sampler_for(&dataset, &items.train)?;
+        let size = sampler.config().batch_size;
+        if let BatchSize::Auto { .. } = config.batch.size {
+            progress.note(&format!("batch.size: auto comes to {size} images"));
+        }
+        let mut run = self.clone();
+        run.config = run.config.with_batch(size);
+        let config = &run.config;
         self.tell_sizes(&sampler, progress);
+        if let Some(warning) = config.optimiser.never_reached(config.epochs) {
+            progress.warn(&warning);
+        }
         let loaders = Loaders {
             train: self.loading.loader(
                 &dataset,
@@ -234,7 +247,7 @@ impl TrainingRun {
 
         let chosen;
         let (run, chunk, trainee) = match config.batch.chunk {
-            ChunkSize::Images(chunk) => (self, chunk, trainee),
+            ChunkSize::Images(chunk) => (&run, chunk, trainee),
             size => {
                 // The trial takes its place in memory.
                 drop(trainee);
@@ -243,7 +256,7 @@ impl TrainingRun {
                 let costs = plan::measure_steps::<B>(config, Some(judged), device)?;
                 let chunk = costs.chunk(size)?;
                 progress.note(&format!("batch.chunk: {size} comes to {chunk} images"));
-                chosen = self.with_chunk(chunk);
+                chosen = run.with_chunk(chunk);
                 (&chosen, chunk, chosen.new_trainee::<B>(device)?.0)
             }
         };

@@ -339,7 +339,7 @@ fn settings_that_these_classes_make_no_batch_of() {
     };
     let report = run(12, 4).unwrap();
     let finding = only(&report, Severity::Warning, FindingKind::NoBatch);
-    assert_says(finding, &["batch_size 12"]);
+    assert_says(finding, &["a batch of 12 images"]);
     assert!(report.to_string().contains("not one can be drawn"));
     // No data set would do.
     assert!(run(7, 2).is_err() && run(4, 4).is_err() && run(4, 0).is_err());

@@ -50,7 +50,7 @@ fn impossible_settings_are_refused_by_name() {
         ((4, 4), vec!["batch_size 4", "at least 8"]),
         (
             (44, 4),
-            vec!["batch_size 44", "needs 11 classes", "10 classes"],
+            vec!["batch of 44", "needs 11 classes", "10 classes"],
         ),
         (
             (15, 5),
@@ -318,7 +318,48 @@ fn the_batches_of_a_seed_stay_what_they_were() {
     );
 }
 
+#[test]
+fn the_largest_batch_is_told_where_one_is_too_large() {
+    let message = |config: BatchSamplerConfig, sizes: &[usize]| refusal(config, sizes);
+    let twelve = message(BatchSamplerConfig::new(256, 4), &[5; 12]);
+    assert_eq!(
+        twelve,
+        "no batch can be drawn: a batch of 256 images, 4 of each class, needs 64 classes, but 12 of the 12 \
+         classes have enough images; the largest that works has 48 images"
+    );
+    let one = message(BatchSamplerConfig::new(8, 4), &[9, 3, 3]);
+    assert!(
+        one.ends_with("no batch works with fewer than two such classes"),
+        "{one}"
+    );
+}
+
 proptest! {
+    #[test]
+    fn the_largest_batch_works_and_no_larger_one_does(
+        sizes in prop::collection::vec((1_usize..9, 0_u32..4), 1..20),
+        each in 2_usize..5,
+        count in prop::option::of(1_usize..4),
+        small in policies(),
+    ) {
+        let dataset = families(&sizes);
+        let ids: Vec<ItemId> = (0..dataset.items().len()).collect();
+        let of = |batch_size| BatchSamplerConfig {
+            super_classes_per_batch: count,
+            ..config(batch_size, each, small, 0)
+        };
+        let step = each * count.unwrap_or(1);
+        let works = |images: &usize| of(*images).init_for(&dataset, &ids).is_ok();
+        let largest = (step..=step * 25).step_by(step).filter(works).max();
+        prop_assert_eq!(of(0).largest_batch(&dataset, &ids).unwrap(), largest);
+        if let Some(largest) = largest {
+            for images in 0..largest {
+                let cut = of(0).cut_to(images);
+                prop_assert!(cut <= largest && works(&cut), "{} of {}", cut, largest);
+            }
+        }
+    }
+
     #[test]
     fn batches_by_super_classes_are_balanced_fresh_and_as_many_as_can_be(
         sizes in prop::collection::vec((2_usize..20, 0_u32..5), 4..50),

@@ -8,7 +8,7 @@ use serde::de::IntoDeserializer;
 
 use super::print::print;
 use super::terminal::Terminal;
-use crate::RunConfig;
+use crate::{BatchSize, RunConfig};
 
 /// Options of a look at a data set.
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub(super) struct CheckArgs {
     #[arg(long)]
     no_decode: bool,
     /// Images in a batch.
-    #[arg(long, value_name = "N", default_value_t = RunConfig::default().batch.size)]
+    #[arg(long, value_name = "N", default_value_t = BatchSize::default().most())]
     batch_size: usize,
     /// Images of each class in a batch.
     #[arg(long, value_name = "K", default_value_t = RunConfig::default().batch.samples_per_class)]
@@ -73,7 +73,7 @@ impl CheckArgs {
 
     fn sampler(&self) -> BatchSamplerConfig {
         let mut config = RunConfig::default();
-        config.batch.size = self.batch_size;
+        config.batch.size = BatchSize::Images(self.batch_size);
         config.batch.samples_per_class = self.samples_per_class;
         if let Some(policy) = self.small_classes {
             config.batch.small_classes = policy;

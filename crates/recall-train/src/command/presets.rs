@@ -5,7 +5,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
 use super::print::print;
-use crate::{OptimiserKind, Preset, RunConfig};
+use crate::{Extent, OptimiserKind, Preset, RunConfig};
 
 /// Options of the list of presets.
 #[derive(Debug, Args)]
@@ -48,7 +48,7 @@ fn table() -> Table {
             optimiser,
             ..
         } = preset.config();
-        let milestones: Vec<String> = optimiser.milestones.iter().map(u64::to_string).collect();
+        let milestones: Vec<String> = optimiser.milestones.iter().map(Extent::to_string).collect();
         let kind = match optimiser.kind {
             OptimiserKind::Adam => "Adam",
             OptimiserKind::AdamW => "AdamW",

@@ -1,37 +1,16 @@
 //! What makes no sense although every value has the right type.
 
-use recall_data::DataError;
+use recall_data::{DataError, SmallClasses};
+use toml::Table;
 
-use super::{ChunkSize, ConfigError, RunConfig};
+use super::{BatchConfig, BatchSize, ConfigError, RunConfig, ranges};
+use crate::Backbone;
 use crate::judge::metrics;
 
 impl RunConfig {
     /// Checks what a type cannot say.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let value = |key, problem: String| Err(ConfigError::Value { key, problem });
-        if self.epochs == 0 {
-            return value("epochs", "0 epochs train nothing; give at least 1".into());
-        }
-        if self.batch.chunk == ChunkSize::Images(0) {
-            return value("batch.chunk", "a chunk needs at least 1 image".into());
-        }
-        let refused = |key| {
-            move |problem: DataError| ConfigError::Value {
-                key,
-                problem: problem.to_string(),
-            }
-        };
-        self.sampler().validate().map_err(refused("batch"))?;
-        let images = &self.image;
-        images.train.validate().map_err(refused("image.train"))?;
-        images.eval.validate().map_err(refused("image.eval"))?;
-        let std = images.standardise.std;
-        if let Some(&none) = std.iter().find(|&&std| !(std.is_finite() && std > 0.0)) {
-            return value(
-                "image.standardise.std",
-                format!("{none} divides no brightness; give positive numbers"),
-            );
-        }
         let paths = [
             ("data", self.data.path()),
             ("model.weights", self.model.weights.as_deref()),
@@ -47,41 +26,23 @@ impl RunConfig {
                 return value(key, problem);
             }
         }
-        if let Some((key, problem)) = self.model.problem(self.image.train.size) {
+        ranges::check(&self.checked_table()?)?;
+        self.batch.check()?;
+        let refused = |key| {
+            move |problem: DataError| ConfigError::Value {
+                key,
+                problem: problem.to_string(),
+            }
+        };
+        let images = &self.image;
+        images.train.validate().map_err(refused("image.train"))?;
+        images.eval.validate().map_err(refused("image.eval"))?;
+        self.check_sizes()?;
+        if let Some((key, problem)) = self.model.problem() {
             return value(key, problem);
         }
-        if self.model.backbone.patch().is_some()
-            && self.image.train.size != [self.image.eval.crop; 2]
-        {
-            return value(
-                "image.eval.crop",
-                format!(
-                    "{} takes images of one size: give the side of image.train.size, which must be \
-                     square",
-                    self.model.backbone
-                ),
-            );
-        }
-        if let Some((key, problem)) = self.optimiser.problem() {
-            return value(key, problem.into());
-        }
-        if self.evaluation.every == 0 {
-            return value("evaluation.every", "must be at least 1 epoch".into());
-        }
-        if self.evaluation.chunk == 0 {
-            return value("evaluation.chunk", "a chunk needs at least 1 image".into());
-        }
-        if self.evaluation.ks.is_empty() || self.evaluation.ks.contains(&0) {
-            return value(
-                "evaluation.ks",
-                "give at least one k, each at least 1".into(),
-            );
-        }
-        if !(0.0..1.0).contains(&self.evaluation.validation) {
-            return value(
-                "evaluation.validation",
-                "must be a share of the training classes, at least 0 and less than 1".into(),
-            );
+        if self.evaluation.ks.is_empty() {
+            return value("evaluation.ks", "give at least one k".into());
         }
         let reported = metrics(&self.evaluation.ks);
         if let Some(select) = self.evaluation.select
@@ -96,17 +57,140 @@ impl RunConfig {
                 ),
             );
         }
-        if self.checkpoint.keep == 0 {
-            return value("checkpoint.keep", "at least 1 checkpoint is kept".into());
-        }
-        if self.checkpoint.every_minutes.is_nan() || self.checkpoint.every_minutes <= 0.0 {
-            return value(
-                "checkpoint.every_minutes",
-                "must be a positive number of minutes; inf leaves only those at evaluations".into(),
-            );
-        }
         self.loss.surrogate().init()?;
         Ok(())
+    }
+
+    /// Whether the model takes images of the sizes that are trained on and evaluated.
+    fn check_sizes(&self) -> Result<(), ConfigError> {
+        let value = |key, problem: String| Err(ConfigError::Value { key, problem });
+        let (name, train, crop) = (
+            self.model.backbone,
+            self.image.train.size,
+            self.image.eval.crop,
+        );
+        if let Some(patch) = name.patch() {
+            if train.iter().any(|side| side % patch != 0) {
+                let problem = format!("{name} takes images whose sides are multiples of {patch}");
+                return value("image.train.size", problem);
+            }
+            if train != [crop; 2] {
+                return value(
+                    "image.eval.crop",
+                    format!(
+                        "{name} takes images of one size: give the side of image.train.size, which must \
+                         be square"
+                    ),
+                );
+            }
+            return Ok(());
+        }
+        let smallest = self.model.smallest_side();
+        let small = |side: &usize| *side < smallest;
+        let key = match (train.iter().any(small), small(&crop)) {
+            (true, true) => "image.train.size and image.eval.crop",
+            (true, false) => "image.train.size",
+            (false, true) => "image.eval.crop",
+            (false, false) => return Ok(()),
+        };
+        let model = match name {
+            Backbone::Convnet => format!("{name} with {} model.widths", self.model.widths.len()),
+            _ => name.to_string(),
+        };
+        let [height, width] = train;
+        value(
+            key,
+            format!(
+                "{model} takes images of at least {smallest} × {smallest} pixels, not {height} × {width} to \
+                 train on and {crop} × {crop} to evaluate"
+            ),
+        )
+    }
+
+    /// The configuration as a table that can be written down.
+    fn checked_table(&self) -> Result<Table, ConfigError> {
+        Table::try_from(self).map_err(|_| ConfigError::Document {
+            origin: "the settings".to_owned(),
+            problem: format!(
+                "a whole number is above {}, which TOML cannot hold",
+                i64::MAX
+            ),
+        })
+    }
+}
+
+impl BatchConfig {
+    /// What a sampler says of training images, in the words of a configuration.
+    pub(super) fn refused(&self, error: DataError) -> ConfigError {
+        let (key, problem) = match error {
+            DataError::TooFewClasses { problem, largest } => {
+                let way_out = match largest {
+                    Some(largest) => {
+                        let auto = match largest <= BatchSize::default().most() {
+                            true => ", or batch.size=auto, which takes it",
+                            false => "",
+                        };
+                        format!(
+                            "the largest that works is {largest}: give batch.size={largest}{auto}"
+                        )
+                    }
+                    None if self.samples_per_class > 2
+                        && self.small_classes == SmallClasses::LeaveOut =>
+                    {
+                        "no batch works with fewer than two such classes; \
+                         batch.small_classes=take-all takes those of two images or more, too"
+                            .to_owned()
+                    }
+                    None => "no batch works with fewer than two such classes".to_owned(),
+                };
+                ("batch.size", format!("{problem}; {way_out}"))
+            }
+            DataError::Sampler { problem } => match self.super_classes {
+                Some(_) => ("batch.super_classes", problem),
+                None => ("batch", problem),
+            },
+            other => ("batch", other.to_string()),
+        };
+        ConfigError::Value { key, problem }
+    }
+
+    /// What the sampler would refuse, by the keys of a configuration.
+    fn check(&self) -> Result<(), ConfigError> {
+        let value = |key, problem: String| Err(ConfigError::Value { key, problem });
+        let each = self.samples_per_class;
+        let places = match self.size {
+            BatchSize::Auto { .. } => return Ok(()),
+            BatchSize::Images(size) if size < each.saturating_mul(2) => {
+                return value(
+                    "batch.size",
+                    format!(
+                        "{size} images have no room for two classes of {each} \
+                         (batch.samples_per_class); give at least {}",
+                        each.saturating_mul(2)
+                    ),
+                );
+            }
+            BatchSize::Images(size) if !size.is_multiple_of(each) => {
+                return value(
+                    "batch.size",
+                    format!(
+                        "{size} is not a multiple of batch.samples_per_class, {each}; {} is",
+                        size / each * each
+                    ),
+                );
+            }
+            BatchSize::Images(size) => size / each,
+        };
+        match self.super_classes {
+            Some(count) if !places.is_multiple_of(count) => value(
+                "batch.super_classes",
+                format!(
+                    "the {places} classes of a batch are not the same number from each of {count} \
+                     super-classes"
+                ),
+            ),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -118,11 +202,19 @@ mod tests {
     #[test]
     fn what_cannot_be_computed_is_refused_by_its_key() {
         for (setting, message) in [
-            ("batch.size=66", "batch: "),
-            ("batch.samples_per_class=1", "batch: "),
-            ("batch.size=0", "batch: "),
-            ("image.train.size=[0,32]", "image.train: "),
-            ("image.train.horizontal_flip=2", "image.train: "),
+            (
+                "batch.size=66",
+                "batch.size: 66 is not a multiple of batch.samples_per_class, 4; 64 is",
+            ),
+            ("batch.size=4", "batch.size: 4 images have no room for two "),
+            ("batch.super_classes=3", "batch.super_classes: the 64 "),
+            ("batch.samples_per_class=1", "batch.samples_per_class: 1 "),
+            ("batch.size=0", "batch.size: 0 "),
+            ("image.train.size=[0,32]", "image.train.size: 0 "),
+            (
+                "image.train.horizontal_flip=2",
+                "image.train.horizontal_flip: 2 ",
+            ),
             ("image.eval.crop=33", "image.eval: "),
             ("image.standardise.std=[1,0,1]", "image.standardise.std: 0 "),
             ("batch.chunk=0", "batch.chunk: "),
@@ -142,5 +234,140 @@ mod tests {
         let refused = RunConfig::for_training(None, None, &[], None, weights);
         let message = refused.unwrap_err().to_string();
         assert!(message.starts_with("model.weights: the path"), "{message}");
+    }
+
+    /// What the check says of the sizes of images, and what a forward and a backward pass say.
+    #[cfg(feature = "flex")]
+    mod sizes {
+        use std::panic::{AssertUnwindSafe, catch_unwind};
+
+        use burn::backend::Autodiff;
+        use burn::tensor::Tensor;
+        use burn_flex::Flex;
+
+        use super::super::*;
+        use crate::{Embedder, ModelConfig, Network};
+
+        type B = Autodiff<Flex>;
+
+        fn with_sides(model: &ModelConfig, [height, width]: [usize; 2], crop: usize) -> RunConfig {
+            let mut config = RunConfig::default();
+            config.model = model.clone();
+            config.image.train.size = [height, width];
+            config.image.eval = recall_data::EvalTransform { resize: crop, crop };
+            config
+        }
+
+        /// Whether the model embeds an image of this size and has gradients, all finite.
+        fn works(network: &Network<B>, [height, width]: [usize; 2]) -> bool {
+            let pass = || {
+                let device = Default::default();
+                let pixels = (0..3 * height * width).map(|at| (at * 29 % 31) as f32 / 31.0);
+                let pixels: Vec<f32> = pixels.collect();
+                let image = Tensor::<B, 1>::from_floats(&pixels[..], &device);
+                let image = image.reshape([1, 3, height, width]).require_grad();
+                let rows = network.embed(image.clone());
+                let gradients = rows.clone().slice([0..1, 0..1]).sum().backward();
+                let slopes = image.grad(&gradients).unwrap().into_data();
+                let mut values = rows
+                    .into_data()
+                    .iter::<f32>()
+                    .chain(slopes.iter::<f32>())
+                    .collect::<Vec<_>>()
+                    .into_iter();
+                values.all(f32::is_finite)
+            };
+            catch_unwind(AssertUnwindSafe(pass)).unwrap_or(false)
+        }
+
+        fn agree(model: &ModelConfig, sizes: &[[usize; 2]]) {
+            for &size in sizes {
+                let network = model.init::<B>(size, &Default::default());
+                let checked = with_sides(model, size, 64).check();
+                assert_eq!(
+                    checked.is_ok(),
+                    works(&network, size),
+                    "{model:?} {size:?} {checked:?}"
+                );
+            }
+        }
+
+        #[test]
+        fn the_convnet_takes_what_the_check_takes() {
+            for depth in 1..=5 {
+                for grid in [1, 2, 3, 5, 8] {
+                    let model = ModelConfig {
+                        widths: vec![2; depth],
+                        grid,
+                        dim: 4,
+                        ..ModelConfig::default()
+                    };
+                    let smallest = model.smallest_side();
+                    let mut sizes: Vec<[usize; 2]> = (1..=9).map(|side| [side; 2]).collect();
+                    sizes.extend([
+                        [smallest - 1, smallest],
+                        [smallest, smallest - 1],
+                        [smallest; 2],
+                        [smallest + 1, smallest],
+                        [smallest + 3, 2 * smallest + 1],
+                    ]);
+                    sizes.retain(|size| !size.contains(&0));
+                    agree(&model, &sizes);
+                }
+            }
+        }
+
+        #[test]
+        fn resnet_and_transformers_take_what_the_check_takes() {
+            let resnet = ModelConfig {
+                backbone: Backbone::Resnet50,
+                ..ModelConfig::default()
+            };
+            agree(&resnet, &[[1, 1], [2, 1], [7, 5], [31, 33]]);
+            let vit = ModelConfig {
+                backbone: Backbone::VitS16,
+                ..ModelConfig::default()
+            };
+            for (size, crop, key) in [
+                ([16, 16], 16, None),
+                ([15, 16], 16, Some("image.train.size: ")),
+                ([16, 32], 16, Some("image.eval.crop: ")),
+                ([32, 32], 16, Some("image.eval.crop: ")),
+            ] {
+                let checked = with_sides(&vit, size, crop).check();
+                match key {
+                    None => {
+                        checked.unwrap();
+                        assert!(works(&vit.init::<B>(size, &Default::default()), size));
+                    }
+                    Some(key) => {
+                        let message = checked.unwrap_err().to_string();
+                        assert!(message.starts_with(key), "{message}");
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn the_smallest_image_is_said_by_key() {
+            let model = ModelConfig::default();
+            let message = |size, crop| {
+                with_sides(&model, size, crop)
+                    .check()
+                    .unwrap_err()
+                    .to_string()
+            };
+            assert_eq!(
+                message([7, 32], 32),
+                "image.train.size: convnet with 3 model.widths takes images of at least 8 × 8 pixels, not \
+                 7 × 32 to train on and 32 × 32 to evaluate"
+            );
+            assert!(message([32, 32], 7).starts_with("image.eval.crop: convnet"));
+            let both = message([4, 4], 7);
+            assert!(
+                both.starts_with("image.train.size and image.eval.crop: convnet"),
+                "{both}"
+            );
+        }
     }
 }

@@ -21,10 +21,7 @@ const AUTO: &str = "auto";
 
 /// A chunk size as TOML has it.
 #[derive(Serialize, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a number of images, `auto`, or memory such as `8GB`"
-)]
+#[serde(untagged, expecting = "expected `auto`, or memory such as `8GB`")]
 enum Written {
     Images(usize),
     Text(String),

@@ -17,6 +17,9 @@ pub(super) static KEYS: LazyLock<Keys> = LazyLock::new(Keys::find);
 /// How alike two names have to be for one to be meant by the other, from 0 to 1.
 const ALIKE: f64 = 0.55;
 
+/// How alike they are where a letter or two slipped.
+const ALMOST: f64 = 0.85;
+
 /// Keys by their full names, such as `image.train.size`, sections among them.
 pub(super) struct Keys {
     all: Table,
@@ -43,6 +46,18 @@ impl Keys {
     /// Whether `name` is a key or a section.
     pub(super) fn contains(&self, name: &str) -> bool {
         name.is_empty() || lookup(&self.all, name).is_some()
+    }
+
+    /// The full names of sections and keys, sections before what they hold.
+    #[cfg(test)]
+    pub(super) fn names(&self) -> Vec<String> {
+        names(&self.all)
+    }
+
+    /// A value that a key can have.
+    #[cfg(test)]
+    pub(super) fn example(&self, name: &str) -> Option<&Value> {
+        lookup(&self.all, name)
     }
 
     /// Whether `name` can be turned off.
@@ -74,8 +89,8 @@ impl Keys {
         }
     }
 
-    /// The keys that may be meant by `given`, which is none: those of its name in another section, or
-    /// the one with the name most like it.
+    /// The keys that may be meant by `given`, which is none: those of its name in another section, the one
+    /// that other programs call so, or the one with the name most like it.
     pub(super) fn like(&self, given: &str) -> Vec<String> {
         let (section, key) = split(given);
         let alike = |name: &String| {
@@ -86,21 +101,67 @@ impl Keys {
                 (false, false) => normalized_damerau_levenshtein(key, name) - 0.1,
             }
         };
-        best(names(&self.all), alike)
+        let called = self.called(given);
+        match best(names(&self.all), &alike, ALMOST) {
+            slips if !slips.is_empty() => slips,
+            _ if !called.is_empty() => called,
+            _ => best(names(&self.all), &alike, ALIKE),
+        }
     }
 }
 
-/// Of some words the one that may be meant by `given`.
-pub(super) fn nearest(given: &str, words: Vec<String>) -> Option<String> {
-    let given = given.to_lowercase();
-    best(words, |word| normalized_damerau_levenshtein(&given, word))
-        .into_iter()
-        .next()
+impl Keys {
+    /// The keys that go by the name `given`, written in whatever way: the last part of a key, its parts
+    /// joined, or what other programs call it.
+    pub(crate) fn called(&self, given: &str) -> Vec<String> {
+        let (_, given) = split(given);
+        let given = given.to_lowercase().replace('-', "_");
+        let other = OTHER_NAMES
+            .iter()
+            .find(|(names, _)| names.contains(&given.as_str()));
+        if let Some((_, key)) = other {
+            return vec![(*key).to_owned()];
+        }
+        let keys = names(&self.all).into_iter();
+        keys.filter(|name| {
+            let key = self.within(name).is_none();
+            key && (split(name).1 == given || name.replace('.', "_") == given)
+        })
+        .collect()
+    }
 }
 
-/// Those that are most alike, if they are alike enough.
-fn best(names: Vec<String>, alike: impl Fn(&String) -> f64) -> Vec<String> {
-    let most = names.iter().map(&alike).fold(ALIKE, f64::max);
+/// What other programs call a setting.
+const OTHER_NAMES: [(&[&str], &str); 12] = [
+    (&["lr", "base_lr"], "optimiser.learning_rate"),
+    (&["bs", "batch", "batchsize"], "batch.size"),
+    (&["wd", "decay"], "optimiser.weight_decay"),
+    (&["epoch", "num_epochs", "n_epochs", "max_epochs"], "epochs"),
+    (&["optimizer", "optim"], "optimiser.kind"),
+    (&["warmup"], "optimiser.warmup_steps"),
+    (&["ema"], "optimiser.average"),
+    (&["gamma"], "optimiser.factor"),
+    (&["model", "arch", "architecture"], "model.backbone"),
+    (&["embedding_dim", "embedding_size"], "model.dim"),
+    (&["image_size", "img_size", "imgsz"], "image.train.size"),
+    (&["freeze"], "optimiser.freeze_backbone"),
+];
+
+/// Of some words the one that may be meant by `given`.
+pub(crate) fn nearest(given: &str, words: Vec<String>) -> Option<String> {
+    let given = given.to_lowercase();
+    best(
+        words,
+        |word| normalized_damerau_levenshtein(&given, word),
+        ALIKE,
+    )
+    .into_iter()
+    .next()
+}
+
+/// Those that are most alike, if they are at least as alike as `enough`.
+fn best(names: Vec<String>, alike: impl Fn(&String) -> f64, enough: f64) -> Vec<String> {
+    let most = names.iter().map(&alike).fold(enough, f64::max);
     names
         .into_iter()
         .filter(|name| alike(name) >= most)
@@ -153,7 +214,7 @@ fn names(table: &Table) -> Vec<String> {
     all
 }
 
-fn lookup<'a>(table: &'a Table, name: &str) -> Option<&'a Value> {
+pub(super) fn lookup<'a>(table: &'a Table, name: &str) -> Option<&'a Value> {
     match name.split_once('.') {
         None => table.get(name),
         Some((section, rest)) => lookup(table.get(section)?.as_table()?, rest),
@@ -177,9 +238,27 @@ fn remove(table: &mut Table, name: &str) {
     };
 }
 
+/// The rows of docs/configuration.md that begin with a word in backticks: that word, and its cells.
+#[cfg(test)]
+pub(super) fn documented() -> Vec<(String, Vec<String>)> {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let rows = page.lines().filter_map(|line| {
+        let cells: Vec<String> = line
+            .strip_prefix("| `")?
+            .strip_suffix(" |")?
+            .split(" | ")
+            .map(str::to_owned)
+            .collect();
+        Some((cells[0].strip_suffix('`')?.to_owned(), cells))
+    });
+    rows.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Extent;
 
     /// serde names all fields of a struct when it meets another one.
     #[test]
@@ -233,6 +312,11 @@ mod tests {
             ("learning_rate", vec!["optimiser.learning_rate"]),
             ("learning_rat", vec!["optimiser.learning_rate"]),
             ("optimizer", vec!["optimiser"]),
+            ("lr", vec!["optimiser.learning_rate"]),
+            ("optimiser.lr", vec!["optimiser.learning_rate"]),
+            ("batch_size", vec!["batch.size"]),
+            ("bs", vec!["batch.size"]),
+            ("chunk", vec!["batch.chunk", "evaluation.chunk"]),
             ("loss.epochs", vec!["epochs"]),
             ("epoch", vec!["epochs"]),
             ("size", vec!["batch.size", "image.train.size"]),
@@ -245,22 +329,6 @@ mod tests {
         let kinds = || vec!["adam".to_owned(), "adamw".to_owned()];
         assert_eq!(nearest("AdamW", kinds()).as_deref(), Some("adamw"));
         assert_eq!(nearest("sgd", kinds()), None);
-    }
-
-    /// The rows of docs/configuration.md that begin with a word in backticks: that word, and its cells.
-    fn documented() -> Vec<(String, Vec<String>)> {
-        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
-        let page = std::fs::read_to_string(page).unwrap();
-        let rows = page.lines().filter_map(|line| {
-            let cells: Vec<String> = line
-                .strip_prefix("| `")?
-                .strip_suffix(" |")?
-                .split(" | ")
-                .map(str::to_owned)
-                .collect();
-            Some((cells[0].strip_suffix('`')?.to_owned(), cells))
-        });
-        rows.collect()
     }
 
     #[test]
@@ -308,7 +376,7 @@ mod tests {
             let (_, cells) = row.unwrap_or_else(|| panic!("{name}"));
             let config = preset.config();
             let milestones = config.optimiser.milestones.iter();
-            let milestones: Vec<String> = milestones.map(u64::to_string).collect();
+            let milestones: Vec<String> = milestones.map(Extent::to_string).collect();
             let optimiser = format!(
                 "{:?} {:e}",
                 config.optimiser.kind, config.optimiser.learning_rate

@@ -8,21 +8,24 @@ use recall_data::{Benchmark, DataSpec, EvalTransform, SmallClasses, TrainTransfo
 
 use super::keys::nearest;
 use super::{
-    BatchConfig, ChunkSize, ConfigError, EvaluationConfig, ImageConfig, LossConfig, RunConfig,
+    BatchConfig, BatchSize, ChunkSize, ConfigError, EvaluationConfig, ImageConfig, LossConfig,
+    RunConfig,
 };
-use crate::{Backbone, ModelConfig, OptimiserConfig, OptimiserKind, Pooling, Standardisation};
+use crate::{
+    Backbone, Extent, ModelConfig, OptimiserConfig, OptimiserKind, Pooling, Standardisation,
+};
 
 /// Settings under a name: `emoji`, which is the default, or a recipe of the paper, such as
 /// `sop-resnet50` and, with similarity mixup, `sop-resnet50-simix`.
 ///
 /// ```
-/// use recall_train::{ChunkSize, Preset};
+/// use recall_train::{BatchSize, ChunkSize, Extent, Preset};
 ///
 /// let preset: Preset = "cub-vit-b16".parse()?;
 /// let config = preset.config();
-/// assert_eq!((config.batch.size, config.epochs), (400, 40));
+/// assert_eq!((config.batch.size, config.epochs), (BatchSize::Images(400), 40));
 /// assert_eq!(config.batch.chunk, ChunkSize::Images(100));
-/// assert_eq!(config.optimiser.milestones, [10, 20, 30]);
+/// assert_eq!(config.optimiser.milestones, [10, 20, 30].map(Extent::Whole));
 /// # Ok::<(), recall_train::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -238,7 +241,7 @@ impl Paper {
             data: DataSpec::Benchmark(self.recipe.benchmark, PathBuf::from("DIR")),
             epochs: column.epochs,
             batch: BatchConfig {
-                size: self.recipe.batch,
+                size: BatchSize::Images(self.recipe.batch),
                 samples_per_class: 4,
                 chunk: ChunkSize::Images(column.chunk),
                 // As the released code.
@@ -263,8 +266,13 @@ impl Paper {
                 learning_rate: column.learning_rate,
                 weight_decay: 4e-4,
                 // From the first step at the full rate.
-                warmup_steps: 0,
-                milestones: column.milestones.to_vec(),
+                warmup_steps: Extent::Whole(0),
+                milestones: column
+                    .milestones
+                    .iter()
+                    .copied()
+                    .map(Extent::Whole)
+                    .collect(),
                 factor: 0.3,
                 backbone_rate: 1.0,
                 head_rate: 1.0,
@@ -355,10 +363,12 @@ mod tests {
                     assert_eq!(preset.name(), name);
                     assert_eq!(preset.benchmark().unwrap().name(), data);
                     assert_eq!(config.model.backbone.name(), backbone);
-                    assert_eq!(config.batch.size, batch, "{name}");
+                    assert_eq!(config.batch.size, BatchSize::Images(batch), "{name}");
                     assert_eq!(config.batch.chunk, ChunkSize::Images(chunks[at]), "{name}");
                     assert_eq!(config.epochs, epochs[at], "{name}");
-                    assert_eq!(config.optimiser.milestones, milestones[at], "{name}");
+                    let whole: Vec<Extent> =
+                        milestones[at].iter().copied().map(Extent::Whole).collect();
+                    assert_eq!(config.optimiser.milestones, whole, "{name}");
                     assert_eq!(config.optimiser.learning_rate, rates[at], "{name}");
                     assert_eq!(config.loss.mixup, simix, "{name}");
                 }
@@ -422,7 +432,7 @@ mod tests {
             config.image.eval.validate().unwrap();
             config.loss.surrogate().init().unwrap();
             // As many classes as the batch asks for, and the batch in whole chunks.
-            let classes = config.batch.size / config.batch.samples_per_class;
+            let classes = config.batch.size.most() / config.batch.samples_per_class;
             let labels: Vec<u32> = (0..4 * classes as u32).map(|item| item / 4).collect();
             let ids: Vec<usize> = (0..labels.len()).collect();
             let sampler = config.sampler().init(&ids, &labels).unwrap();
@@ -430,7 +440,7 @@ mod tests {
             let ChunkSize::Images(chunk) = config.batch.chunk else {
                 panic!("{name}: {}", config.batch.chunk);
             };
-            assert_eq!(config.batch.size % chunk, 0, "{name}");
+            assert_eq!(config.batch.size.most() % chunk, 0, "{name}");
         }
     }
 
@@ -439,17 +449,17 @@ mod tests {
         for preset in Preset::all().into_iter().skip(1) {
             let config = preset.config();
             let optimiser = &config.optimiser;
-            let rate = |epoch| optimiser.learning_rate_at(epoch, epoch);
+            let rate = |epoch| optimiser.learning_rate_at(epoch, epoch, config.epochs);
             assert_eq!(rate(0), optimiser.learning_rate);
             for epoch in 1..config.epochs {
-                let factor = match optimiser.milestones.contains(&epoch) {
+                let factor = match optimiser.milestones.contains(&Extent::Whole(epoch)) {
                     true => 0.3,
                     false => 1.0,
                 };
                 let off = rate(epoch) / rate(epoch - 1) - factor;
                 assert!(off.abs() < 1e-12, "{preset} at {epoch}");
             }
-            assert!(optimiser.milestones.iter().all(|&at| at < config.epochs));
+            assert_eq!(optimiser.never_reached(config.epochs), None);
         }
     }
 

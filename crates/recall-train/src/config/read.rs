@@ -6,7 +6,7 @@ use recall_data::DataSpec;
 use toml::{Table, Value};
 
 use super::keys::{KEYS, join, nearest};
-use super::{ConfigError, Preset, RunConfig};
+use super::{BatchConfig, BatchSize, ConfigError, Preset, RunConfig, ranges};
 
 impl RunConfig {
     /// Reads a document with the keys it wants to change, and then `key.path=value` assignments, in
@@ -89,6 +89,8 @@ impl RunConfig {
 struct Layers {
     table: Table,
     config: RunConfig,
+    /// The batch of the preset or of the defaults.
+    base: BatchSize,
     /// Of a part that is on, a key is missing that a later layer may bring.
     incomplete: Option<ConfigError>,
     /// Whether a layer names the data.
@@ -106,6 +108,7 @@ impl Layers {
         let config = preset.map_or_else(RunConfig::default, Preset::config);
         let mut layers = Self {
             table: config.to_table(),
+            base: config.batch.size,
             config,
             incomplete: None,
             has_data: false,
@@ -148,7 +151,19 @@ impl Layers {
     }
 
     fn finish(self) -> Result<RunConfig, ConfigError> {
-        self.incomplete.map_or(Ok(self.config), Err)
+        if let Some(incomplete) = self.incomplete {
+            return Err(incomplete);
+        }
+        // As they were given: in single precision 1e300 is infinite.
+        ranges::check(&self.table)?;
+        let batch = BatchConfig {
+            size: self.config.batch.size.bounded_by(self.base),
+            ..self.config.batch
+        };
+        Ok(RunConfig {
+            batch,
+            ..self.config
+        })
     }
 }
 
@@ -244,7 +259,10 @@ impl Fault {
                     wanted(place, expected)
                 )
             }
-            None => format!("{place}: {message}"),
+            None => match (message.strip_prefix("expected "), ranges::range_of(place)) {
+                (Some(others), Some(range)) => format!("{place} takes a {range}, {others}"),
+                _ => format!("{place}: {message}"),
+            },
         })
     }
 
@@ -263,8 +281,11 @@ fn quoted(text: &str) -> Vec<String> {
 
 /// What a setting takes, in words, from serde's words for it.
 fn wanted(place: &str, expected: &str) -> String {
+    if let Some(range) = ranges::range_of(place) {
+        return format!("a {range}");
+    }
     match expected {
-        "u64" | "usize" => "a whole number from 0".into(),
+        "u64" | "usize" => "a whole number".into(),
         "f64" | "f32" => "a number".into(),
         "a boolean" => "true or false".into(),
         "a sequence" => "a list".into(),
@@ -318,7 +339,7 @@ fn parse_assignment(assignment: &str, origin: &str) -> Result<Table, ConfigError
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::OptimiserKind;
+    use crate::{Extent, OptimiserKind};
 
     fn set(assignments: &[&str]) -> Vec<String> {
         assignments.iter().map(|&a| a.to_owned()).collect()
@@ -361,11 +382,11 @@ mod tests {
         ]);
         let config = RunConfig::layered(preset("sop-resnet50"), document, &set).unwrap();
         assert_eq!(
-            (config.epochs, config.seed, config.batch.size),
+            (config.epochs, config.seed, config.batch.size.most()),
             (8, 9, 4000)
         );
         assert_eq!(config.optimiser.kind, OptimiserKind::Adam);
-        assert_eq!(config.optimiser.milestones, [1]);
+        assert_eq!(config.optimiser.milestones, [Extent::Whole(1)]);
         assert_eq!(config.optimiser.learning_rate, 2e-4);
         assert_eq!(config.loss.ks, [1, 3]);
     }
@@ -451,19 +472,19 @@ mod tests {
             ),
             (
                 "epochs = \"many\"",
-                "epochs takes a whole number from 0, not string \"many\"",
+                "epochs takes a whole number from 1 to 1000000, not string \"many\"",
             ),
             (
                 "epochs = -1",
-                "epochs takes a whole number from 0, not integer -1",
+                "epochs takes a whole number from 1 to 1000000, not integer -1",
             ),
             (
                 "image = { train = { size = [1, \"x\"] } }",
-                "image.train.size[1] takes a whole number from 0, not string \"x\"",
+                "image.train.size[1] takes a whole number from 1 to 16384, not string \"x\"",
             ),
             (
                 "optimiser = { clip_norm = \"x\" }",
-                "optimiser.clip_norm takes a number, or false, which turns it off, not string \"x\"",
+                "optimiser.clip_norm takes a number above 0, or false, which turns it off, not string \"x\"",
             ),
             (
                 "checkpoint = 3",
@@ -484,7 +505,18 @@ mod tests {
         );
         assert!(refusal(None, &["epochs"]).contains("key=value"));
         assert!(refusal(None, &["epochs=0"]).starts_with("epochs: "));
-        assert!(refusal(None, &["loss.tau_rank=0"]).contains("tau_rank = 0"));
+        assert_eq!(
+            refusal(None, &["loss.tau_rank=0"]),
+            "loss.tau_rank: 0 is out of range; it takes a number above 0, at most 3.4e38 as single \
+             precision"
+        );
+        let message = refusal(None, &["batch.chunk=-1"]);
+        assert!(
+            message.ends_with(
+                "batch.chunk takes a whole number from 1, `auto`, or memory such as `8GB`"
+            ),
+            "{message}"
+        );
         assert!(refusal(None, &["data=nosuch:x"]).contains("data: `nosuch:x` is no data set"));
         let message = refusal(None, &["evaluation.select=recal@1"]);
         assert!(

@@ -30,6 +30,12 @@ impl Default for ConvNetConfig {
 }
 
 impl ConvNetConfig {
+    /// The fewest pixels that a side of an image can have: the stem and each pooling before a convolution
+    /// halve it, and one has to be left for the grid.
+    pub fn smallest_side(&self) -> usize {
+        2_usize.saturating_pow(u32::try_from(self.widths.len()).unwrap_or(u32::MAX))
+    }
+
     /// Makes the model with random weights.
     ///
     /// # Panics

@@ -143,28 +143,31 @@ impl Default for ModelConfig {
 }
 
 impl ModelConfig {
-    /// What makes no sense: the key and the reason. `image` is height and width.
-    pub(crate) fn problem(&self, image: [usize; 2]) -> Option<(&'static str, String)> {
+    /// The fewest pixels that a side of an image can have.
+    pub fn smallest_side(&self) -> usize {
+        match self.backbone {
+            Backbone::Convnet => self.convnet().smallest_side(),
+            // Padded convolutions leave at least one pixel.
+            Backbone::Resnet50 => 1,
+            _ => self.backbone.patch().unwrap_or(1),
+        }
+    }
+
+    /// The settings of `convnet`.
+    fn convnet(&self) -> ConvNetConfig {
+        ConvNetConfig {
+            widths: self.widths.clone(),
+            grid: self.grid,
+            dim: self.dim,
+        }
+    }
+
+    /// What makes no sense of settings in their ranges: the key and the reason.
+    pub(crate) fn problem(&self) -> Option<(&'static str, String)> {
         let name = self.backbone;
-        let share = |share: f64| (0.0..1.0).contains(&share);
-        if self.widths.is_empty() || self.widths.contains(&0) {
-            let problem = "give one positive number for each convolution";
+        if self.widths.is_empty() {
+            let problem = "give one number for each convolution";
             return Some(("model.widths", problem.into()));
-        }
-        if self.grid == 0 {
-            let problem = "the grid needs at least 1 cell a side";
-            return Some(("model.grid", problem.into()));
-        }
-        if self.dim == 0 {
-            let problem = "an embedding needs at least 1 number";
-            return Some(("model.dim", problem.into()));
-        }
-        if !share(self.dropout) || !share(self.drop_path) {
-            let key = match share(self.dropout) {
-                true => "model.drop_path",
-                false => "model.dropout",
-            };
-            return Some((key, "must be at least 0 and less than 1".into()));
         }
         let possible: &[Pooling] = match name {
             Backbone::Convnet => &[Pooling::AsPublished],
@@ -182,21 +185,16 @@ impl ModelConfig {
             );
             return Some(("model.pooling", problem));
         }
-        match name.patch() {
-            Some(patch) if image.iter().any(|&side| side == 0 || side % patch != 0) => Some((
-                "image.train.size",
-                format!("{name} takes images whose sides are multiples of {patch}"),
-            )),
-            None if self.dropout > 0.0 => Some((
-                "model.dropout",
-                format!("{name} has no dropout; leave it 0"),
-            )),
-            None if self.drop_path > 0.0 => Some((
-                "model.drop_path",
-                format!("{name} has no stochastic depth; leave it 0"),
-            )),
-            _ => None,
+        let transformer = name.patch().is_some();
+        if !transformer && self.dropout > 0.0 {
+            let problem = format!("{name} has no dropout; leave it 0");
+            return Some(("model.dropout", problem));
         }
+        if !transformer && self.drop_path > 0.0 {
+            let problem = format!("{name} has no stochastic depth; leave it 0");
+            return Some(("model.drop_path", problem));
+        }
+        None
     }
 
     /// The pooling that is meant: never `as-published`, except for `convnet`, which has its own.
@@ -231,14 +229,7 @@ impl ModelConfig {
             Network::VisionTransformer(config.init(device))
         };
         match self.backbone {
-            Backbone::Convnet => {
-                let config = ConvNetConfig {
-                    widths: self.widths.clone(),
-                    grid: self.grid,
-                    dim: self.dim,
-                };
-                Network::ConvNet(config.init(device))
-            }
+            Backbone::Convnet => Network::ConvNet(self.convnet().init(device)),
             Backbone::Resnet50 => {
                 let gem = self.pooling() == Pooling::Gem;
                 Network::ResNet50(ResNet50::new(self.dim, gem, device))

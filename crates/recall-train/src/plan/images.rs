@@ -26,7 +26,7 @@ impl Images {
         let parts = hold_out_classes(&dataset, train, config.evaluation.validation);
         let test = dataset.split(Split::Test);
         Ok(Self {
-            sampler: config.sampler().init_for(&dataset, &parts.kept)?,
+            sampler: config.sampler_for(&dataset, &parts.kept)?,
             judged: test.len().max(parts.held_out.len()).max(1),
             dataset,
         })

@@ -190,7 +190,7 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Trial<'_, B> {
 
     /// Seconds of the loss of a batch.
     pub(super) fn loss(&self) -> Result<f64, RunError> {
-        let (rows, dim) = (self.config.batch.size, self.config.model.dim);
+        let (rows, dim) = (self.config.batch.size.most(), self.config.model.dim);
         let labels: Vec<i64> = (0..rows)
             .map(|row| (row / self.config.batch.samples_per_class.max(1)) as i64)
             .collect();

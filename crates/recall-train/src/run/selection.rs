@@ -69,7 +69,7 @@ impl Selection {
         let equal: Vec<Option<f64>> = judged
             .filter(|record| record.step > 0)
             .filter_map(|record| self.values(&record.evaluation))
-            .filter(|(value, _)| *value == best.value)
+            .filter(|(value, _)| same(*value, best.value))
             .map(|(_, second)| second)
             .collect();
         let (first, percent) = (self.first, 100.0 * best.value);
@@ -78,8 +78,8 @@ impl Selection {
         if count < 2 {
             return highest;
         }
-        let alike = equal.iter().filter(|second| **second == best.map_at_r);
-        let why = match first != SECOND && alike.count() == 1 {
+        let rivals = equal.iter().filter(|second| alike(**second, best.map_at_r));
+        let why = match first != SECOND && rivals.count() == 1 {
             true => format!("{SECOND} was highest here"),
             false => "this one was trained for longest".to_owned(),
         };
@@ -96,13 +96,13 @@ impl Selection {
         let [(value, map_at_r), others @ ..] = &judged[..] else {
             return None;
         };
-        if others.is_empty() || others.iter().any(|other| other.0 != *value) {
+        if others.is_empty() || others.iter().any(|other| !same(other.0, *value)) {
             return None;
         }
         let first = self.first;
         let same = format!("{first} on the validation classes is {value:.4} after each of them");
         let count = judged.len();
-        if first != SECOND && others.iter().any(|other| other.1 != *map_at_r) {
+        if first != SECOND && others.iter().any(|other| !alike(other.1, *map_at_r)) {
             return Some(Remark::Second(format!(
                 "of {count} evaluations {SECOND} chose: {same}"
             )));
@@ -121,11 +121,25 @@ impl Selection {
 /// Whether `now` is worse than `best` by the first of the metrics in which they differ. Where map@r was
 /// not written down it decides nothing.
 fn worse(now: &Best, best: &Best) -> bool {
-    let second = match (now.map_at_r, best.map_at_r) {
-        (Some(now), Some(best)) => now < best,
+    if !same(now.value, best.value) {
+        return now.value < best.value;
+    }
+    match (now.map_at_r, best.map_at_r) {
+        (Some(now), Some(best)) => now < best && !same(now, best),
         _ => false,
-    };
-    now.value < best.value || (now.value == best.value && second)
+    }
+}
+
+/// Whether two values of a metric are equal: one that was read from a file may be off in its last digit.
+fn same(a: f64, b: f64) -> bool {
+    (a - b).abs() < 1e-12
+}
+
+fn alike(a: Option<f64>, b: Option<f64>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => same(a, b),
+        (a, b) => a.is_none() && b.is_none(),
+    }
 }
 
 #[cfg(test)]
@@ -162,6 +176,8 @@ mod tests {
             (&[(1.0, 0.7), (1.0, 0.9), (1.0, 0.8)], 2),
             (&[(1.0, 1.0), (1.0, 1.0), (1.0, 1.0)], 3),
             (&[(0.9, 0.9), (1.0, 0.8), (1.0, 0.8), (0.9, 1.0)], 3),
+            // The last digit may be lost in a file that a resumed run reads.
+            (&[(0.5, 0.3), (0.5 - 1e-16, 0.4), (0.5, 0.4 - 1e-16)], 3),
             (&[(f64::NAN, 1.0), (0.2, 0.1)], 2),
             (&[(0.2, 0.1), (f64::NAN, 1.0)], 1),
         ] {

@@ -142,6 +142,11 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         self.finish(trainee)
     }
 
+    /// Steps of the whole run.
+    fn steps(&self) -> u64 {
+        self.config().epochs * self.parts.sampler.steps_per_epoch() as u64
+    }
+
     fn config(&self) -> &'a RunConfig {
         &self.parts.run.config
     }
@@ -223,7 +228,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         if let Some(warning) = record.similarity.and_then(|mean| self.collapse.step(mean)) {
             self.parts.progress.warn(&warning);
         }
-        record.learning_rate = config.optimiser.learning_rate_at(epoch, step);
+        record.learning_rate = config.optimiser.learning_rate_at(epoch, step, self.steps());
         trainee.model = trainee.optimiser.step(
             record.learning_rate,
             trainee.model.clone(),
