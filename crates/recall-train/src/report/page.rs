@@ -287,7 +287,7 @@ mod tests {
         assert!(all.find("groups of 8") > all.find(">95"));
         let alone = page(|report| report.metrics[0].peers = None);
         assert_eq!(alone.matches(">validation</th>").count(), 1);
-        assert_eq!(cells(&all), cells(&alone) + 1);
+        assert_eq!(cells(&all), cells(&alone) + 2);
         let bare = page(|report| {
             report.metrics[0].interval = None;
             report.metrics[0].validation = None;
