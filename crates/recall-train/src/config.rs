@@ -147,12 +147,18 @@ impl ImageConfig {
     ///
     /// Those of [`DataSpec::open`].
     pub fn open(&self, data: &DataSpec) -> Result<Dataset, DataError> {
-        let dataset = data.open()?;
-        Ok(match self.boxes {
-            Boxes::AsPublished => dataset,
-            Boxes::Crop => dataset.with_crops_to_boxes(true),
-            Boxes::Ignore => dataset.with_crops_to_boxes(false),
-        })
+        Ok(self.boxes.of(data.open()?))
+    }
+}
+
+impl Boxes {
+    /// The data set, whose images are cut or stay whole as this says.
+    pub(crate) fn of(self, dataset: Dataset) -> Dataset {
+        match self {
+            Self::AsPublished => dataset,
+            Self::Crop => dataset.with_crops_to_boxes(true),
+            Self::Ignore => dataset.with_crops_to_boxes(false),
+        }
     }
 }
 

@@ -86,8 +86,9 @@ fn pictures_are_cut_to_their_boxes_as_the_network_saw_them() {
         "i.npy",
     ];
     succeed(&mut command(dir.path(), &embed));
-    let gallery = ["gallery", "--index", "i.npy", "--checkpoint", "run"];
-    succeed(&mut command(dir.path(), &gallery));
+    // The index knows its data.
+    let (stdout, _) = succeed(&mut command(dir.path(), &["gallery", "--index", "i.npy"]));
+    assert!(!stdout.contains("not found"), "{stdout}");
     for page in [report, read(dir.path(), "gallery.html")] {
         for (class, photograph) in [(2, 0), (2, 3), (3, 1)] {
             assert!(
@@ -318,4 +319,33 @@ fn curves_have_the_names_of_the_rows_of_the_table() {
         let (recalls, _) = page.split_once("Loss (1").unwrap();
         assert!(!recalls.contains(beyond));
     }
+}
+
+#[test]
+fn a_gallery_without_pictures_names_the_cure() {
+    let dir = tempdir().unwrap();
+    class_folders(&dir.path().join("photos"), 0..2, 2);
+    let names = ["class-00/0.png", "class-01/1.png"].map(str::to_owned);
+    index(dir.path(), &names);
+    let gallery = |more: &[&str]| {
+        let mut gallery = command(dir.path(), &["gallery", "--index", "i.npy", "--force"]);
+        let (stdout, _) = succeed(gallery.args(more));
+        (stdout, read(dir.path(), "gallery.html"))
+    };
+    let (stdout, page) = gallery(&[]);
+    let cure = "2 pictures were not found and are shown as their names: --index-data SPEC names the data \
+                set of the index, such as folder:photos";
+    assert!(stdout.contains(cure) && page.contains(cure), "{stdout}");
+    let (stdout, page) = gallery(&["--index-data", "folder:photos"]);
+    assert!(
+        !stdout.contains("not found") && !page.contains("not found"),
+        "{stdout}"
+    );
+    assert_eq!(page.matches("src=\"data:image/").count(), 4);
+    fs::remove_file(dir.path().join("photos/class-00/0.png")).unwrap();
+    let (stdout, _) = gallery(&["--index-data", "folder:photos"]);
+    assert!(
+        stdout.contains("is shown as its name: neither the data set"),
+        "{stdout}"
+    );
 }

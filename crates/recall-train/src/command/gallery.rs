@@ -13,6 +13,7 @@ use clap::Args;
 use recall_data::{CorruptPolicy, DataSpec, Dataset, ItemId, Split};
 use recall_eval::{Embeddings, Neighbour as Found, Retrieval, nearest};
 use recall_loss::RecallBackend;
+use serde::Deserialize;
 
 use super::open_checkpoint;
 use super::origin::Origin;
@@ -20,6 +21,7 @@ use super::output::{self, ForceArg, Inputs};
 use super::print::print;
 use super::terminal::Terminal;
 use crate::backend::OnBackend;
+use crate::config::Boxes;
 use crate::embed::{embed_each, items_of};
 use crate::judge::Gallery;
 use crate::report::{GALLERY_FACT, GalleryRow, NEIGHBOURS, Neighbour, Picture, Report};
@@ -35,8 +37,8 @@ pub(super) struct GalleryArgs {
     /// the images in NAME.txt and, where they are known, their classes in NAME.labels.npy.
     #[arg(long, value_name = "FILE")]
     index: PathBuf,
-    /// The data set whose images the index names. Without it: that of the checkpoint, or emoji. Names
-    /// that are not in it are taken for files.
+    /// The data set whose images the index names. Without it: that which NAME.json tells, that of the
+    /// checkpoint, or emoji. Names that are not in it are taken for files.
     #[arg(long, value_name = "SPEC")]
     index_data: Option<DataSpec>,
     /// Images to search with: files, and folders with all that is in them. Without it: images of the
@@ -112,7 +114,8 @@ impl GalleryArgs {
         };
 
         let queries = searched.rows.len();
-        let report = self.page(&index, checkpoint.as_ref(), searched);
+        let missing = self.missing(&pictures);
+        let report = self.page(&index, checkpoint.as_ref(), searched, missing.as_deref());
         output::write(&self.output, &report.render()?)?;
         print(&format!(
             "{queries} {} in {} images",
@@ -122,12 +125,8 @@ impl GalleryArgs {
             },
             index.names.len()
         ))?;
-        match pictures.missing() {
-            0 => {}
-            1 => print("1 picture was not found and is shown as its name")?,
-            many => print(&format!(
-                "{many} pictures were not found and are shown as their names"
-            ))?,
+        if let Some(missing) = &missing {
+            print(missing)?;
         }
         print(&format!("gallery  {}", self.output.display()))
     }
@@ -164,7 +163,9 @@ impl GalleryArgs {
         let dataset = match &self.index_data {
             Some(spec) => Some(spec.index()?),
             None => {
-                let spec = checkpoint.map_or(&DataSpec::Emoji, |of| &of.config.data);
+                let of_index = index.origin.as_ref().map(|origin| &origin.data);
+                let of_model = checkpoint.map(|checkpoint| &checkpoint.config.data);
+                let spec = of_index.or(of_model).unwrap_or(&DataSpec::Emoji);
                 spec.index()
                     .map_err(|error| {
                         terminal.say(&format!("names are taken for files, as {error}"));
@@ -172,7 +173,27 @@ impl GalleryArgs {
                     .ok()
             }
         };
+        // Cut as they were when the index was made.
+        let boxes = match &index.origin {
+            Some(origin) => Boxes::deserialize(&origin.image["boxes"]).unwrap_or_default(),
+            None => checkpoint.map_or(Boxes::default(), |of| of.config.image.boxes),
+        };
+        let dataset = dataset.map(|dataset| boxes.of(dataset));
         Ok(Pictures::new(dataset, &index.names))
+    }
+
+    /// How many pictures are not there, and what gives them.
+    fn missing(&self, pictures: &Pictures) -> Option<String> {
+        let what = match pictures.missing() {
+            0 => return None,
+            1 => "1 picture was not found and is shown as its name".to_owned(),
+            many => format!("{many} pictures were not found and are shown as their names"),
+        };
+        let cure = match self.index_data {
+            Some(_) => "neither the data set of --index-data nor a file of this name has it",
+            None => "--index-data SPEC names the data set of the index, such as folder:photos",
+        };
+        Some(format!("{what}: {cure}"))
     }
 
     /// Before anything is searched, whether a browser could open the page.
@@ -319,7 +340,13 @@ impl GalleryArgs {
         })
     }
 
-    fn page(&self, index: &Index, checkpoint: Option<&Checkpoint>, searched: Searched) -> Report {
+    fn page(
+        &self,
+        index: &Index,
+        checkpoint: Option<&Checkpoint>,
+        searched: Searched,
+        missing: Option<&str>,
+    ) -> Report {
         let name = |path: &Path| {
             let name = path.file_name().unwrap_or(path.as_os_str());
             name.to_string_lossy().into_owned()
@@ -339,7 +366,13 @@ impl GalleryArgs {
             facts.push(("checkpoint", checkpoint.path().display().to_string()));
         }
         facts.push(("version", env!("CARGO_PKG_VERSION").to_owned()));
-        facts.push((GALLERY_FACT, searched.about));
+        facts.push((
+            GALLERY_FACT,
+            match missing {
+                Some(missing) => format!("{} {missing}.", searched.about),
+                None => searched.about,
+            },
+        ));
         Report {
             title: match &self.images[..] {
                 [] => format!("Neighbours in {}", name(&self.index)),
