@@ -130,7 +130,10 @@ pub enum RunError {
         problem: String,
     },
     /// A split has no images.
-    #[error("the data set {dataset} has no {split} images")]
+    #[error(
+        "the data set {dataset} has no {split} images; --data names another one, and embed takes any part by \
+         --split"
+    )]
     EmptySplit {
         /// Name of the data set.
         dataset: String,

@@ -161,5 +161,6 @@ fn a_run_that_nothing_can_judge_trains_and_says_so() {
         &["gallery", "--checkpoint", "run", "--index", "all.npy"],
     ));
     let message = refuse(&mut command(dir.path(), &["eval", "--checkpoint", "run"]));
-    assert!(message.contains("table has no test images"), "{message}");
+    let said = "table has no test images; --data names another one";
+    assert!(message.contains(said), "{message}");
 }
