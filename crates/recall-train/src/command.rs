@@ -160,7 +160,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
     if let Some(sentence) = guess::guess(error, &CommandLine::command(), &arguments) {
-        eprintln!("error: {sentence}");
+        say(&format!("error: {sentence}"));
         return ExitCode::from(USER_ERROR);
     }
     let rendered = error.to_string();

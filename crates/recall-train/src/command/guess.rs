@@ -253,13 +253,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_otherwise_is_left_to_clap() {
-        for line in [
-            "--threads x",
-            "eval",
-            "-z",
-            "--out",
-            "--data emoji --resume x",
-        ] {
+        for line in ["--threads x", "eval", "-z", "--out", "--seeds 1 --resume x"] {
             assert_eq!(guessed(line), None, "{line}");
         }
     }

@@ -251,8 +251,10 @@ mod tests {
         type B = Autodiff<Flex>;
 
         fn with_sides(model: &ModelConfig, [height, width]: [usize; 2], crop: usize) -> RunConfig {
-            let mut config = RunConfig::default();
-            config.model = model.clone();
+            let mut config = RunConfig {
+                model: model.clone(),
+                ..RunConfig::default()
+            };
             config.image.train.size = [height, width];
             config.image.eval = recall_data::EvalTransform { resize: crop, crop };
             config

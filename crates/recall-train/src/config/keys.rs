@@ -102,10 +102,10 @@ impl Keys {
             }
         };
         let called = self.called(given);
-        match best(names(&self.all), &alike, ALMOST) {
+        match best(names(&self.all), alike, ALMOST) {
             slips if !slips.is_empty() => slips,
             _ if !called.is_empty() => called,
-            _ => best(names(&self.all), &alike, ALIKE),
+            _ => best(names(&self.all), alike, ALIKE),
         }
     }
 }
