@@ -6,7 +6,7 @@
 mod bytes;
 pub(crate) mod mat;
 mod number;
-pub(crate) mod pickle;
+pub mod pickle;
 
 use std::io::Read;
 use std::path::Path;

@@ -60,6 +60,7 @@ pub use dataset::{
 };
 pub use decode::{MAX_PIXELS, decode_rgb};
 pub use error::DataError;
+pub use formats::pickle;
 pub use hold_out::{HeldOut, hold_out_classes};
 pub use loader::{Batch, BatchRequest, Batches, CorruptPolicy, Loader, LoaderConfig};
 pub use readers::split_classes_in_half;

@@ -5,7 +5,12 @@
 //! the exponent of GeM pooling by `gem.p`. Every tensor of a file that is read is accounted for.
 
 mod file;
+mod foreign;
+mod names;
 mod position;
+mod pytorch;
+mod safe;
+mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -17,7 +22,7 @@ use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::RunError;
-use file::Stored;
+use stored::Stored;
 
 /// What came of reading a file of weights.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,7 +57,8 @@ impl LoadedWeights {
     }
 }
 
-/// Loads a model's weights from a `.safetensors` file or from one that PyTorch saved.
+/// Loads a model's weights from a file in safetensors format or from a state dict that PyTorch saved,
+/// in any format since 0.1.10; nothing in it is run. What is in the file decides, not its name.
 ///
 /// Names are those of torchvision and timm, or of [`save_weights`]. Half precision becomes single.
 /// What the file may hold beyond the model is the classifier (`fc.*`, `head.*`), batch
@@ -63,7 +69,7 @@ impl LoadedWeights {
 /// # Errors
 ///
 /// [`RunError::Weights`], which lists by name the tensors that are missing, left over, of another
-/// shape or unreadable. The check is done before any number is taken.
+/// shape, unreadable or not finite. The check is done before any number is taken.
 pub fn load_weights<B: Backend, M: Module<B>>(
     mut model: M,
     path: &Path,
@@ -73,7 +79,12 @@ pub fn load_weights<B: Backend, M: Module<B>>(
         path: path.to_owned(),
         problem,
     };
-    let mut stored = file::read(path).map_err(refuse)?;
+    let file::Opened {
+        tensors: mut stored,
+        others,
+        mut source,
+        format,
+    } = file::read(path).map_err(refuse)?;
     let tensors = tensors_of(&model);
     let mut loaded = LoadedWeights::default();
 
@@ -82,7 +93,10 @@ pub fn load_weights<B: Backend, M: Module<B>>(
     for tensor in &tensors {
         match stored.get(&tensor.name) {
             None if headless && is_head(&tensor.name) => loaded.fresh.push(tensor.name.clone()),
-            None => missing.push(tensor.name.clone()),
+            None => match others.get(&tensor.name) {
+                Some(what) => return Err(refuse(format!("{} {what}", tensor.name))),
+                None => missing.push(tensor.name.clone()),
+            },
             Some(found) if found.shape == tensor.shape => {}
             Some(found) => match positions(tensor, found, grid) {
                 Some(grids) => loaded.interpolated = Some(grids),
@@ -100,6 +114,12 @@ pub fn load_weights<B: Backend, M: Module<B>>(
         .cloned()
         .partition(|name| is_ignorable(name));
     loaded.ignored = ignored;
+    if missing.len() * 2 > tensors.len() {
+        let wanted: Vec<&str> = missing.iter().map(String::as_str).collect();
+        if let Some(word) = names::before_names(&wanted, &stored, path, format) {
+            return Err(refuse(word));
+        }
+    }
     let faults = [
         ("missing", missing),
         ("of another shape", misshapen),
@@ -115,13 +135,20 @@ pub fn load_weights<B: Backend, M: Module<B>>(
     }
 
     let mut snapshots = Vec::with_capacity(tensors.len());
+    let mut not_finite = Vec::new();
     for tensor in tensors {
         let Some(found) = stored.remove(&tensor.name) else {
             continue;
         };
-        let data = found
-            .read()
-            .map_err(|problem| refuse(format!("{} {problem}", tensor.name)))?;
+        let values = source
+            .read(&found)
+            .map_err(|problem| refuse(format!("the tensor {} {problem}", tensor.name)))?;
+        let count = values.iter().filter(|value| !value.is_finite()).count();
+        if count > 0 {
+            not_finite.push(format!("{} ({count} of {})", tensor.name, values.len()));
+            continue;
+        }
+        let data = TensorData::new(values, found.shape);
         let data = match loaded.interpolated {
             Some(grids) if data.shape.to_vec() != tensor.shape => interpolate(&data, grids),
             _ => data,
@@ -129,9 +156,16 @@ pub fn load_weights<B: Backend, M: Module<B>>(
         loaded.taken += 1;
         snapshots.push(tensor.snapshot(data));
     }
+    if !not_finite.is_empty() {
+        return Err(refuse(format!(
+            "numbers that are NaN, infinite or beyond single precision: {}; take weights from \
+             before they became so",
+            listed(&not_finite)
+        )));
+    }
     let result = model.apply(snapshots, None, None, true);
     match result.errors.first() {
-        Some(error) => Err(refuse(file::one_line(error))),
+        Some(error) => Err(refuse(one_line(error))),
         None => Ok((model, loaded)),
     }
 }
@@ -289,6 +323,11 @@ fn interpolate(data: &TensorData, [from, to]: [[usize; 2]; 2]) -> TensorData {
     let mut values = class.to_vec();
     values.extend(position::resample(patches, width, from, to));
     TensorData::new(values, [1, 1 + to[0] * to[1], width])
+}
+
+fn one_line(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Names with commas between them; of very many the first.

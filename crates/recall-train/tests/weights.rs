@@ -76,6 +76,8 @@ fn every_form_gives_the_same_model() {
         "small-fp16.pth",
         "small-state-dict.pth",
         "small-model.bin",
+        "pytorch/small-channels-last.pth",
+        "pytorch/small-legacy.pth",
     ] {
         let (model, loaded) = load(&fixture(name)).unwrap();
         assert_eq!(loaded.taken, 6, "{name}");
@@ -214,4 +216,89 @@ fn a_backbone_without_our_head_is_taken_and_its_classifier_is_not() {
         message.to_string().contains("pos_embed is [1, 5, 384]"),
         "{message}"
     );
+}
+
+#[test]
+fn what_is_in_a_file_decides_and_not_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = embedding(&load(&fixture("small.safetensors")).unwrap().0);
+    for (original, name) in [
+        ("small.safetensors", "pytorch_model.bin"),
+        ("small.safetensors", "model.pth"),
+        ("small.pth", "model.safetensors"),
+        ("pytorch/small-legacy.pth", "weights"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::copy(fixture(original), &path).unwrap();
+        let (model, _) = load(&path).unwrap();
+        assert_eq!(embedding(&model), expected, "{original} as {name}");
+    }
+}
+
+#[test]
+fn numbers_that_are_not_finite_are_refused_by_the_name_of_their_tensor() {
+    let folder = tempfile::tempdir().unwrap();
+    for (value, count) in [(f32::NAN, 1), (f32::INFINITY, 3), (f32::NEG_INFINITY, 2)] {
+        let path = changed(folder.path(), |tensors| {
+            for (name, _, bytes) in tensors {
+                if name == "head.weight" {
+                    let (numbers, _) = bytes.as_chunks_mut();
+                    numbers[..count].fill(value.to_le_bytes());
+                }
+            }
+        });
+        let message = refusal(&path);
+        let wanted =
+            format!("NaN, infinite or beyond single precision: head.weight ({count} of 120);");
+        assert!(message.contains(&wanted), "{message}");
+    }
+    let path = changed(folder.path(), |tensors| {
+        for (_, _, bytes) in tensors {
+            let (numbers, _) = bytes.as_chunks_mut();
+            numbers[0] = f32::NAN.to_le_bytes();
+        }
+    });
+    let message = refusal(&path);
+    assert!(
+        message.contains("stem.weight (1 of 192), convolutions.0.weight (1 of 216), norm.weight"),
+        "{message}"
+    );
+
+    // The same in a file of PyTorch: its last storage is that of `stem.weight`, in half precision.
+    let whole = std::fs::read(fixture("pytorch/small-legacy.pth")).unwrap();
+    let mut bytes = whole.clone();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    let path = folder.path().join("nan.pth");
+    std::fs::write(&path, &bytes).unwrap();
+    let message = refusal(&path);
+    assert!(message.contains("(1 of "), "{message}");
+}
+
+#[test]
+fn a_prefix_that_is_not_known_is_told_with_the_way_to_take_it_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let prefixed = changed(folder.path(), |tensors| {
+        for (name, ..) in tensors.iter_mut() {
+            *name = format!("net.trunk.{name}");
+        }
+        tensors.push(("loss.weight".into(), vec![1], vec![0; 4]));
+    });
+    let message = refusal(&prefixed);
+    assert!(
+        message.contains("its names begin with `net.trunk.`, which the model's do not"),
+        "{message}"
+    );
+    assert!(
+        message.contains("load_file(\"changed.safetensors\")"),
+        "{message}"
+    );
+    assert!(!message.contains('\n'), "{message}");
+    // What the message says to do.
+    let stripped = changed(folder.path(), |tensors| {
+        for (name, ..) in tensors.iter_mut() {
+            *name = format!("_orig_mod.module.{name}");
+        }
+    });
+    assert!(load(&stripped).is_ok());
 }

@@ -1,10 +1,11 @@
+use std::fmt;
 use std::path::Path;
 
 use crate::DataError;
 
 /// What is wrong with a file, and where.
 #[derive(Debug)]
-pub(super) struct Problem {
+pub struct Problem {
     offset: usize,
     problem: String,
 }
@@ -25,6 +26,14 @@ impl Problem {
         }
     }
 }
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at byte {}: {}", self.offset, self.problem)
+    }
+}
+
+impl std::error::Error for Problem {}
 
 /// Bytes that are read from the front.
 #[derive(Clone)]

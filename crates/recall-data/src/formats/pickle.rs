@@ -1,13 +1,14 @@
-//! Python's pickles, protocols 0 to 5, as far as lists of images need them: numbers, text, lists,
-//! dictionaries and numpy arrays.
+//! Python's pickles, protocols 0 to 5, read without running anything.
 //!
-//! A pickle is a program for a machine with a stack, and may call any function there is. This
-//! machine knows no functions: the few names that numpy writes are recognised and what they would
-//! do is done here; any other name is an error.
+//! A pickle is a program for a machine with a stack, and may call any function there is. This machine
+//! knows no functions: what a name means is up to a [`Dialect`], which makes of the few calls it knows
+//! what they would have made, and has nothing to execute. The lists of benchmarks are read by a dialect
+//! that knows numpy's arrays and refuses all else.
 //!
 //! Values lie in one list and know each other by their places in it. So a value that a file uses a
 //! million times is there once, and nothing is deep: each instruction makes one value at most.
 
+mod dialect;
 mod machine;
 mod node;
 mod numpy;
@@ -16,19 +17,29 @@ mod text;
 use std::borrow::Cow;
 use std::path::Path;
 
-use self::node::{Id, Node};
+pub use self::dialect::Dialect;
+pub use self::machine::{Values, read};
+pub use self::node::{Id, Kind, Node};
+pub use super::bytes::Problem;
+
+use self::numpy::{Made, Numpy};
 use crate::DataError;
 
-/// What a pickle holds.
+/// A list of images in a pickle.
 pub(crate) struct Pickle<'a> {
-    nodes: Vec<Node<'a>>,
+    nodes: Vec<Node<'a, Made>>,
     root: Id,
 }
 
 impl<'a> Pickle<'a> {
     /// Reads the bytes of the file `path`.
     pub(crate) fn read(path: &Path, bytes: &'a [u8]) -> Result<Self, DataError> {
-        machine::run(bytes).map_err(|problem| problem.of(path))
+        let dialect = Numpy {
+            budget: bytes.len(),
+        };
+        let Values { nodes, root, .. } =
+            machine::read(bytes, dialect).map_err(|problem| problem.of(path))?;
+        Ok(Self { nodes, root })
     }
 
     /// The value that was stored.
@@ -48,7 +59,7 @@ pub(crate) struct Value<'p> {
 }
 
 impl<'p> Value<'p> {
-    fn node(self) -> &'p Node<'p> {
+    fn node(self) -> &'p Node<'p, Made> {
         &self.pickle.nodes[self.id]
     }
 
@@ -67,7 +78,7 @@ impl<'p> Value<'p> {
         match self.node() {
             Node::List(ids) | Node::Tuple(ids) => ids.len(),
             Node::Dict(entries) => entries.len(),
-            Node::Array(Some(array)) => match &self.pickle.nodes[array.data()] {
+            Node::Made(Made::Array(Some(array))) => match &self.pickle.nodes[array.data()] {
                 Node::List(objects) => objects.len(),
                 _ => array.len(),
             },
@@ -99,7 +110,7 @@ impl<'p> Value<'p> {
     pub(crate) fn items(self) -> Option<impl Iterator<Item = Self>> {
         let ids = match self.node() {
             Node::List(ids) | Node::Tuple(ids) => ids,
-            Node::Array(Some(array)) => match &self.pickle.nodes[array.data()] {
+            Node::Made(Made::Array(Some(array))) => match &self.pickle.nodes[array.data()] {
                 Node::List(ids) if array.holds_objects() => ids,
                 _ => return None,
             },
@@ -119,7 +130,7 @@ impl<'p> Value<'p> {
             return items.map(number).collect();
         }
         match self.node() {
-            Node::Array(Some(array)) => array.numbers(&self.pickle.nodes),
+            Node::Made(Made::Array(Some(array))) => array.numbers(&self.pickle.nodes),
             _ => None,
         }
     }
@@ -130,7 +141,7 @@ impl<'p> Value<'p> {
             return items.map(Self::text).collect();
         }
         match self.node() {
-            Node::Array(Some(array)) => array.texts(&self.pickle.nodes),
+            Node::Made(Made::Array(Some(array))) => array.texts(&self.pickle.nodes),
             _ => None,
         }
     }

@@ -1,35 +1,52 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::Pickle;
-use super::node::{Id, Node};
-use super::numpy::{self, Global};
+use super::dialect::Dialect;
+use super::node::{Id, Kind, Node};
 use super::text;
 use crate::formats::bytes::{Bytes, Problem};
 
+/// What a pickle holds: all its values, each known to the others by its place.
+#[derive(Debug)]
+pub struct Values<'a, M> {
+    /// All values. What one holds may come before or behind it.
+    pub nodes: Vec<Node<'a, M>>,
+    /// The value that was stored.
+    pub root: Id,
+    /// How many bytes it took: another pickle, or anything, may follow.
+    pub end: usize,
+}
+
 /// The machine whose program a pickle is.
-pub(super) struct Machine<'a> {
+struct Machine<'a, D: Dialect<'a>> {
     input: Bytes<'a>,
     /// Where the instruction is that is being done.
     at: usize,
-    pub(super) nodes: Vec<Node<'a>>,
+    dialect: D,
+    nodes: Vec<Node<'a, D::Made>>,
     stack: Vec<Id>,
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
-    /// How many bytes may still be made from texts, see [`numpy`].
-    pub(super) budget: usize,
 }
 
-pub(super) fn run(bytes: &[u8]) -> Result<Pickle<'_>, Problem> {
+/// Reads the pickle with which `bytes` begin.
+///
+/// # Errors
+///
+/// What is wrong with it, and where: it ends early, is damaged, or the dialect refuses what it holds.
+pub fn read<'a, D: Dialect<'a>>(
+    bytes: &'a [u8],
+    dialect: D,
+) -> Result<Values<'a, D::Made>, Problem> {
     let mut machine = Machine {
         input: Bytes::new(bytes),
         at: 0,
+        dialect,
         nodes: Vec::new(),
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
-        budget: bytes.len(),
     };
     let root = loop {
         machine.at = machine.input.offset();
@@ -38,14 +55,15 @@ pub(super) fn run(bytes: &[u8]) -> Result<Pickle<'_>, Problem> {
             instruction => machine.step(instruction)?,
         }
     };
-    Ok(Pickle {
+    Ok(Values {
         nodes: machine.nodes,
         root,
+        end: machine.input.offset(),
     })
 }
 
-impl<'a> Machine<'a> {
-    pub(super) fn problem(&self, problem: impl Into<String>) -> Problem {
+impl<'a, D: Dialect<'a>> Machine<'a, D> {
+    fn problem(&self, problem: impl Into<String>) -> Problem {
         Problem::new(self.at, problem)
     }
 
@@ -135,22 +153,56 @@ impl<'a> Machine<'a> {
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 match (&self.nodes[module], &self.nodes[name]) {
-                    (Node::Text(module), Node::Text(name)) => {
-                        let (module, name) = (module.clone(), name.clone());
-                        self.global(&module, &name)
+                    // Text with escapes is not borrowed, and no name that Python writes here has any.
+                    (&Node::Text(Cow::Borrowed(module)), &Node::Text(Cow::Borrowed(name))) => {
+                        self.global(module, name)
                     }
                     _ => Err(self.problem("a name is no text: the file is damaged")),
                 }
             }
             b'R' => {
                 let (arguments, function) = (self.pop()?, self.pop()?);
-                let made = numpy::call(self, function, arguments)?;
-                self.push(made)
+                self.call(function, arguments)
             }
             b'b' => {
                 let (state, object) = (self.pop()?, self.top()?);
-                numpy::build(self, object, state)
+                let built = self.dialect.build(&mut self.nodes, object, state);
+                built.map_err(|problem| self.problem(problem))
             }
+            b'Q' => {
+                let reference = self.pop()?;
+                let made = self.dialect.persistent(&self.nodes, reference);
+                let made = made.map_err(|problem| self.problem(problem))?;
+                self.push(Node::Made(made))
+            }
+
+            // Objects.
+            0x81 if D::OBJECTS => {
+                let (arguments, class) = (self.pop()?, self.pop()?);
+                self.call(class, arguments)
+            }
+            0x92 if D::OBJECTS => {
+                let (_named, arguments, class) = (self.pop()?, self.pop()?, self.pop()?);
+                self.call(class, arguments)
+            }
+            b'i' if D::OBJECTS => {
+                let (module, name) = (self.line_text("a name")?, self.line_text("a name")?);
+                let arguments = self.pop_mark()?;
+                self.global(module, name)?;
+                let class = self.pop()?;
+                self.call_with(class, arguments)
+            }
+            b'o' if D::OBJECTS => {
+                let mut arguments = self.pop_mark()?;
+                if arguments.is_empty() {
+                    return Err(self.problem("an object has no class: the file is damaged"));
+                }
+                let class = arguments.remove(0);
+                self.call_with(class, arguments)
+            }
+            0x8f if D::OBJECTS => self.push(Node::List(Vec::new())),
+            0x90 if D::OBJECTS => self.pop_mark().and_then(|ids| self.append(&ids)),
+            0x91 if D::OBJECTS => self.pop_mark().and_then(|ids| self.push(Node::List(ids))),
             _ => {
                 let scalar = self.scalar(instruction)?;
                 self.push(scalar)
@@ -159,7 +211,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Instructions that push one value of their own.
-    fn scalar(&mut self, instruction: u8) -> Result<Node<'a>, Problem> {
+    fn scalar(&mut self, instruction: u8) -> Result<Node<'a, D::Made>, Problem> {
         Ok(match instruction {
             b'N' => Node::None,
             0x88 => Node::Bool(true),
@@ -202,10 +254,7 @@ impl<'a> Machine<'a> {
             0x8d => self.text::<8>()?,
             other => {
                 let problem = match refused(other) {
-                    Some(what) => format!(
-                        "{what} comes, and nothing but numbers, text, lists, dictionaries and \
-                         numpy arrays is read: write the file anew with those only"
-                    ),
+                    Some(what) => self.dialect.refusal(what),
                     None => format!(
                         "{other:#04x} is no instruction: the file is damaged, or no pickle at all"
                     ),
@@ -215,7 +264,7 @@ impl<'a> Machine<'a> {
         })
     }
 
-    pub(super) fn push(&mut self, node: Node<'a>) -> Result<(), Problem> {
+    fn push(&mut self, node: Node<'a, D::Made>) -> Result<(), Problem> {
         self.stack.push(self.nodes.len());
         self.nodes.push(node);
         Ok(())
@@ -266,6 +315,7 @@ impl<'a> Machine<'a> {
                 list.extend(ids);
                 Ok(())
             }
+            Node::Made(_) if D::OBJECTS => Ok(()),
             other => {
                 let problem = format!("a value is added to {}, not to a list", other.kind());
                 Err(self.problem(problem))
@@ -282,6 +332,7 @@ impl<'a> Machine<'a> {
                 Ok(())
             }
             Node::Dict(_) => Err(self.problem("a key has no value: the file is damaged")),
+            Node::Made(_) if D::OBJECTS => Ok(()),
             other => {
                 let problem = format!("an entry is added to {}, not to a dictionary", other.kind());
                 Err(self.problem(problem))
@@ -289,14 +340,22 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn global(&mut self, module: &str, name: &str) -> Result<(), Problem> {
-        match Global::named(module, name) {
-            Some(global) => self.push(Node::Global(global)),
-            None => Err(self.problem(format!(
-                "`{module}.{name}` is asked for, and nothing but lists, dictionaries and numpy \
-                 arrays is read: write the file anew with those only"
-            ))),
-        }
+    fn global(&mut self, module: &'a str, name: &'a str) -> Result<(), Problem> {
+        let made = self.dialect.global(module, name);
+        let made = made.map_err(|problem| self.problem(problem))?;
+        self.push(Node::Made(made))
+    }
+
+    fn call(&mut self, function: Id, arguments: Id) -> Result<(), Problem> {
+        let made = self.dialect.call(&self.nodes, function, arguments);
+        let made = made.map_err(|problem| self.problem(problem))?;
+        self.push(made)
+    }
+
+    fn call_with(&mut self, class: Id, arguments: Vec<Id>) -> Result<(), Problem> {
+        self.push(Node::Tuple(arguments))?;
+        let arguments = self.pop()?;
+        self.call(class, arguments)
     }
 
     /// The next `N` bytes as a number.
@@ -314,25 +373,35 @@ impl<'a> Machine<'a> {
             .take(usize::try_from(length).unwrap_or(usize::MAX), what)
     }
 
-    fn bytes<const N: usize>(&mut self) -> Result<Node<'a>, Problem> {
+    fn bytes<const N: usize>(&mut self) -> Result<Node<'a, D::Made>, Problem> {
         Ok(Node::Bytes(Cow::Borrowed(self.sized::<N>("bytes")?)))
     }
 
-    fn text<const N: usize>(&mut self) -> Result<Node<'a>, Problem> {
+    fn text<const N: usize>(&mut self) -> Result<Node<'a, D::Made>, Problem> {
         let text = str::from_utf8(self.sized::<N>("text")?)
             .map_err(|_| self.problem("text is not UTF-8: the file is damaged"))?;
         Ok(Node::Text(Cow::Borrowed(text)))
     }
 
     /// A number in as few bytes as it needs.
-    fn long<const N: usize>(&mut self) -> Result<Node<'a>, Problem> {
+    fn long<const N: usize>(&mut self) -> Result<Node<'a, D::Made>, Problem> {
         let bytes = self.sized::<N>("a number")?;
-        if bytes.len() > 8 {
-            return Err(
-                self.problem("a number has more than 64 bits: no list of images needs that")
-            );
-        }
         let negative = bytes.last().is_some_and(|&last| last > 0x7f);
+        if bytes.len() > 8 {
+            if !D::OBJECTS {
+                let what = "a number of more than 64 bits";
+                return Err(self.problem(self.dialect.refusal(what)));
+            }
+            let places = bytes.iter().rev().enumerate();
+            let wide = places.fold(0.0, |number, (place, &byte)| {
+                let digit = match place == 0 && negative {
+                    true => f64::from(byte as i8),
+                    false => f64::from(byte),
+                };
+                number * 256.0 + digit
+            });
+            return Ok(Node::Float(wide));
+        }
         let mut number = if negative { [0xff; 8] } else { [0; 8] };
         number[..bytes.len()].copy_from_slice(bytes);
         Ok(Node::Int(i64::from_le_bytes(number)))

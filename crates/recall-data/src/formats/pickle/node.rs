@@ -1,29 +1,42 @@
 use std::borrow::Cow;
 
-use super::numpy::{Array, Dtype, Global};
+/// The place of a value among all of a pickle.
+pub type Id = usize;
 
-/// The place of a value among all.
-pub(super) type Id = usize;
-
-/// A value. The texts and bytes of a file are not copied.
-pub(super) enum Node<'a> {
+/// A value; `M` is what a [`Dialect`](super::Dialect) makes beyond these. The texts and bytes of a file
+/// are not copied.
+#[derive(Debug)]
+pub enum Node<'a, M> {
+    /// Nothing.
     None,
+    /// True or false.
     Bool(bool),
+    /// A whole number.
     Int(i64),
+    /// A number with a fraction.
     Float(f64),
+    /// Text.
     Text(Cow<'a, str>),
+    /// Bytes, or what Python 2 calls a string.
     Bytes(Cow<'a, [u8]>),
+    /// A list.
     List(Vec<Id>),
+    /// A tuple.
     Tuple(Vec<Id>),
+    /// A dictionary: its entries in their order. Of entries with the same key the last one counts.
     Dict(Vec<(Id, Id)>),
-    Global(Global),
-    Dtype(Dtype),
-    /// Without anything until its contents come.
-    Array(Option<Box<Array>>),
+    /// Something of the dialect.
+    Made(M),
 }
 
-impl Node<'_> {
-    pub(super) fn kind(&self) -> &'static str {
+/// What a value is, for a message.
+pub trait Kind {
+    /// Such as `a list`.
+    fn kind(&self) -> &'static str;
+}
+
+impl<M: Kind> Kind for Node<'_, M> {
+    fn kind(&self) -> &'static str {
         match self {
             Self::None => "None",
             Self::Bool(_) => "a truth value",
@@ -33,9 +46,7 @@ impl Node<'_> {
             Self::List(_) => "a list",
             Self::Tuple(_) => "a tuple",
             Self::Dict(_) => "a dictionary",
-            Self::Global(_) => "a function or class",
-            Self::Dtype(_) => "a numpy type",
-            Self::Array(_) => "a numpy array",
+            Self::Made(made) => made.kind(),
         }
     }
 }

@@ -7,10 +7,37 @@
 
 use std::borrow::Cow;
 
-use super::machine::Machine;
-use super::node::{Id, Node};
-use crate::formats::bytes::Problem;
+use super::dialect::Dialect;
+use super::node::{Id, Kind as _, Node as AnyNode};
 use crate::formats::number::Number;
+
+/// A value of this dialect.
+pub(super) type Node<'a> = AnyNode<'a, Made>;
+
+/// What numpy's functions make, and they themselves.
+#[derive(Debug)]
+pub(super) enum Made {
+    Global(Global),
+    Dtype(Dtype),
+    /// Without anything until its contents come.
+    Array(Option<Box<Array>>),
+}
+
+impl super::node::Kind for Made {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Global(_) => "a function or class",
+            Self::Dtype(_) => "a numpy type",
+            Self::Array(_) => "a numpy array",
+        }
+    }
+}
+
+/// Lists of images: plain values and numpy's arrays, nothing else.
+pub(super) struct Numpy {
+    /// How many bytes may still be made from texts.
+    pub budget: usize,
+}
 
 /// The names that may be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +135,7 @@ impl Dtype {
 }
 
 /// An array of one or two dimensions.
+#[derive(Debug)]
 pub(super) struct Array {
     rows: usize,
     columns: usize,
@@ -189,81 +217,122 @@ fn wide(value: &[u8], big: bool) -> Option<Cow<'static, str>> {
 
 const DAMAGED: &str = "a numpy array is not made as numpy makes it: write the file anew from lists";
 
-/// What a call makes.
-pub(super) fn call<'a>(
-    machine: &mut Machine<'a>,
-    function: Id,
-    arguments: Id,
-) -> Result<Node<'a>, Problem> {
-    let (Node::Global(function), Node::Tuple(arguments)) =
-        (&machine.nodes[function], &machine.nodes[arguments])
-    else {
-        return Err(machine.problem("something is called that is no function: the file is damaged"));
-    };
-    match (function, arguments.as_slice()) {
-        (Global::Reconstruct, &[class, ..])
-            if matches!(machine.nodes[class], Node::Global(Global::NdArray)) =>
-        {
-            Ok(Node::Array(None))
+impl<'a> Dialect<'a> for Numpy {
+    type Made = Made;
+    const OBJECTS: bool = false;
+
+    fn global(&mut self, module: &'a str, name: &'a str) -> Result<Made, String> {
+        Global::named(module, name)
+            .map(Made::Global)
+            .ok_or_else(|| {
+                format!(
+                    "`{module}.{name}` is asked for, and nothing but lists, dictionaries and numpy \
+                     arrays is read: write the file anew with those only"
+                )
+            })
+    }
+
+    fn call(
+        &mut self,
+        nodes: &[Node<'a>],
+        function: Id,
+        arguments: Id,
+    ) -> Result<Node<'a>, String> {
+        let (Node::Made(Made::Global(function)), Node::Tuple(arguments)) =
+            (&nodes[function], &nodes[arguments])
+        else {
+            return Err("something is called that is no function: the file is damaged".into());
+        };
+        match (function, arguments.as_slice()) {
+            (Global::Reconstruct, &[class, ..])
+                if matches!(nodes[class], Node::Made(Made::Global(Global::NdArray))) =>
+            {
+                Ok(Node::Made(Made::Array(None)))
+            }
+            (Global::FromBuffer, &[data, dtype, shape, order]) => {
+                let fortran = matches!(&nodes[order], Node::Text(order) if order == "F");
+                let array = array(nodes, shape, dtype, fortran, data)?;
+                Ok(Node::Made(Made::Array(Some(Box::new(array)))))
+            }
+            (Global::Scalar, &[dtype, data]) => scalar(nodes, dtype, data),
+            (Global::Dtype, &[name, ..]) => {
+                dtype(nodes, name).map(|dtype| Node::Made(Made::Dtype(dtype)))
+            }
+            (Global::Encode, &[text, ..]) => self.encode(nodes, text),
+            (Global::Bytes, &[]) => Ok(Node::Bytes(Cow::Borrowed(&[]))),
+            _ => Err(DAMAGED.into()),
         }
-        (Global::FromBuffer, &[data, dtype, shape, order]) => {
-            let fortran = matches!(&machine.nodes[order], Node::Text(order) if order == "F");
-            let array = array(machine, shape, dtype, fortran, data)?;
-            Ok(Node::Array(Some(Box::new(array))))
-        }
-        (Global::Scalar, &[dtype, data]) => scalar(machine, dtype, data),
-        (Global::Dtype, &[name, ..]) => dtype(machine, name).map(Node::Dtype),
-        (Global::Encode, &[text, ..]) => encode(machine, text),
-        (Global::Bytes, &[]) => Ok(Node::Bytes(Cow::Borrowed(&[]))),
-        _ => Err(machine.problem(DAMAGED)),
+    }
+
+    fn build(&mut self, nodes: &mut [Node<'a>], object: Id, state: Id) -> Result<(), String> {
+        let state = match &nodes[state] {
+            Node::Tuple(state) => state.as_slice(),
+            _ => &[],
+        };
+        let built = match (&nodes[object], state) {
+            (Node::Made(Made::Array(_)), &[_, shape, dtype, fortran, data]) => {
+                let fortran = matches!(nodes[fortran], Node::Bool(true) | Node::Int(1));
+                let array = array(nodes, shape, dtype, fortran, data)?;
+                Made::Array(Some(Box::new(array)))
+            }
+            (&Node::Made(Made::Dtype(dtype)), &[_, order, ..]) => {
+                let big = match &nodes[order] {
+                    Node::Text(order) => order == ">",
+                    Node::Bytes(order) => **order == *b">",
+                    _ => return Err(DAMAGED.into()),
+                };
+                Made::Dtype(Dtype { big, ..dtype })
+            }
+            (object, _) => {
+                let kind = object.kind();
+                return Err(format!(
+                    "{kind} is given contents that it cannot have: the file is damaged"
+                ));
+            }
+        };
+        nodes[object] = Node::Made(built);
+        Ok(())
+    }
+
+    fn refusal(&self, what: &str) -> String {
+        format!(
+            "{what} comes, and nothing but numbers, text, lists, dictionaries and numpy arrays is \
+             read: write the file anew with those only"
+        )
     }
 }
 
-/// Gives an object, an array or a type, its contents.
-pub(super) fn build(machine: &mut Machine<'_>, object: Id, state: Id) -> Result<(), Problem> {
-    let state = match &machine.nodes[state] {
-        Node::Tuple(state) => state.as_slice(),
-        _ => &[],
-    };
-    let built = match (&machine.nodes[object], state) {
-        (Node::Array(_), &[_, shape, dtype, fortran, data]) => {
-            let fortran = matches!(machine.nodes[fortran], Node::Bool(true) | Node::Int(1));
-            let array = array(machine, shape, dtype, fortran, data)?;
-            Node::Array(Some(Box::new(array)))
-        }
-        (&Node::Dtype(dtype), &[_, order, ..]) => {
-            let big = match &machine.nodes[order] {
-                Node::Text(order) => order == ">",
-                Node::Bytes(order) => **order == *b">",
-                _ => return Err(machine.problem(DAMAGED)),
-            };
-            Node::Dtype(Dtype { big, ..dtype })
-        }
-        _ => {
-            let kind = machine.nodes[object].kind();
-            let problem =
-                format!("{kind} is given contents that it cannot have: the file is damaged");
-            return Err(machine.problem(problem));
-        }
-    };
-    machine.nodes[object] = built;
-    Ok(())
+impl Numpy {
+    /// Bytes that were written as text of the characters 0 to 255.
+    fn encode<'a>(&mut self, nodes: &[Node<'a>], text: Id) -> Result<Node<'a>, String> {
+        let Node::Text(text) = &nodes[text] else {
+            return Err(DAMAGED.into());
+        };
+        let Some(budget) = self.budget.checked_sub(text.len()) else {
+            return Err("more bytes are made than the file has: the file is damaged".into());
+        };
+        let bytes = text.chars().map(|character| u8::try_from(character).ok());
+        let bytes: Option<Vec<u8>> = bytes.collect();
+        let bytes = bytes.ok_or(DAMAGED)?;
+        self.budget = budget;
+        Ok(Node::Bytes(Cow::Owned(bytes)))
+    }
 }
 
 fn array(
-    machine: &Machine<'_>,
+    nodes: &[Node<'_>],
     shape: Id,
     dtype: Id,
     fortran: bool,
     data: Id,
-) -> Result<Array, Problem> {
-    let (Node::Tuple(shape), &Node::Dtype(dtype)) = (&machine.nodes[shape], &machine.nodes[dtype])
+) -> Result<Array, String> {
+    let (Node::Tuple(shape), &Node::Made(Made::Dtype(dtype))) = (&nodes[shape], &nodes[dtype])
     else {
-        return Err(machine.problem(DAMAGED));
+        return Err(DAMAGED.into());
     };
-    let size = |id: &Id| match machine.nodes[*id] {
-        Node::Int(size) => usize::try_from(size).map_err(|_| machine.problem(DAMAGED)),
-        _ => Err(machine.problem(DAMAGED)),
+    let size = |id: &Id| match nodes[*id] {
+        Node::Int(size) => usize::try_from(size).map_err(|_| DAMAGED.to_owned()),
+        _ => Err(DAMAGED.into()),
     };
     let (rows, columns) = match shape.as_slice() {
         [] => (1, 1),
@@ -274,21 +343,21 @@ fn array(
                 "a numpy array has {} dimensions, and at most two are read",
                 more.len()
             );
-            return Err(machine.problem(problem));
+            return Err(problem);
         }
     };
-    let found = match (&machine.nodes[data], dtype.kind) {
+    let found = match (&nodes[data], dtype.kind) {
         (Node::List(objects), Kind::Object) => objects.len(),
-        (_, Kind::Object) => return Err(machine.problem(DAMAGED)),
+        (_, Kind::Object) => return Err(DAMAGED.into()),
         (Node::Bytes(bytes), _) => bytes.len(),
-        _ => return Err(machine.problem(DAMAGED)),
+        _ => return Err(DAMAGED.into()),
     };
     let needed = rows.checked_mul(columns).zip(dtype.size());
     if needed.and_then(|(count, size)| count.checked_mul(size)) != Some(found) {
         let problem = format!(
             "a numpy array of {rows} x {columns} values has {found} bytes of them: the file is damaged"
         );
-        return Err(machine.problem(problem));
+        return Err(problem);
     }
     Ok(Array {
         rows,
@@ -299,45 +368,30 @@ fn array(
     })
 }
 
-fn scalar<'a>(machine: &Machine<'a>, dtype: Id, data: Id) -> Result<Node<'a>, Problem> {
-    let (&Node::Dtype(dtype), Node::Bytes(bytes)) = (&machine.nodes[dtype], &machine.nodes[data])
+fn scalar<'a>(nodes: &[Node<'a>], dtype: Id, data: Id) -> Result<Node<'a>, String> {
+    let (&Node::Made(Made::Dtype(dtype)), Node::Bytes(bytes)) = (&nodes[dtype], &nodes[data])
     else {
-        return Err(machine.problem(DAMAGED));
+        return Err(DAMAGED.into());
     };
     match dtype.kind {
         Kind::Number(number) if number.size() == bytes.len() => {
             let numbers = number.decode(bytes, dtype.big);
             Ok(Node::Float(numbers[0]))
         }
-        _ => Err(machine.problem(DAMAGED)),
+        _ => Err(DAMAGED.into()),
     }
 }
 
-fn dtype(machine: &Machine<'_>, name: Id) -> Result<Dtype, Problem> {
-    let name = match &machine.nodes[name] {
+fn dtype(nodes: &[Node<'_>], name: Id) -> Result<Dtype, String> {
+    let name = match &nodes[name] {
         Node::Text(name) => name,
-        Node::Bytes(name) => str::from_utf8(name).map_err(|_| machine.problem(DAMAGED))?,
-        _ => return Err(machine.problem(DAMAGED)),
+        Node::Bytes(name) => str::from_utf8(name).map_err(|_| DAMAGED.to_owned())?,
+        _ => return Err(DAMAGED.into()),
     };
     Dtype::named(name).ok_or_else(|| {
-        machine.problem(format!(
+        format!(
             "a numpy array is of the type `{name}`, and nothing but numbers of up to 64 bits and \
              text is read: write the file anew from lists"
-        ))
+        )
     })
-}
-
-/// Bytes that were written as text of the characters 0 to 255.
-fn encode<'a>(machine: &mut Machine<'a>, text: Id) -> Result<Node<'a>, Problem> {
-    let Node::Text(text) = &machine.nodes[text] else {
-        return Err(machine.problem(DAMAGED));
-    };
-    let Some(budget) = machine.budget.checked_sub(text.len()) else {
-        return Err(machine.problem("more bytes are made than the file has: the file is damaged"));
-    };
-    let bytes = text.chars().map(|character| u8::try_from(character).ok());
-    let bytes: Option<Vec<u8>> = bytes.collect();
-    let bytes = bytes.ok_or_else(|| machine.problem(DAMAGED))?;
-    machine.budget = budget;
-    Ok(Node::Bytes(Cow::Owned(bytes)))
 }
