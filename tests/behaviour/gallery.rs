@@ -213,7 +213,7 @@ fn images_of_ones_own_against_an_index_of_a_checkpoint() {
         "--images",
         "empty",
     ];
-    assert!(refused(&none).contains("no PNG, JPEG or WebP image in empty"));
+    assert!(refused(&none).contains("no PNG, JPEG, WebP or BMP image in empty"));
     let none = [
         "--checkpoint",
         "run",

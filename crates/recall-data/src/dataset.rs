@@ -42,7 +42,7 @@ pub enum Role {
     Gallery,
 }
 
-/// Where an encoded image (PNG, JPEG or WebP) is.
+/// Where an encoded image (PNG, JPEG, WebP or BMP) is.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum ImageSource {
     /// In a file.
@@ -61,8 +61,8 @@ impl fmt::Debug for ImageSource {
     }
 }
 
-/// The part of an image that is its object, in whole pixels from the upper left corner. It has an
-/// area; what of it lies outside the image is cut off when the image is read.
+/// The part of an image that is its object, in whole pixels from the upper left corner of the image as
+/// it is shown ([`Dataset::turns_upright`]). It has an area; what of it lies outside the image is cut off when the image is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BoundingBox {
     left: u32,
@@ -264,6 +264,7 @@ pub struct Dataset {
     ground_truth: Vec<GroundTruth>,
     published: &'static [PublishedCount],
     crops_to_boxes: bool,
+    turns_upright: bool,
     random_gallery: bool,
     notes: Vec<String>,
 }
@@ -325,6 +326,7 @@ impl Dataset {
             ground_truth: Vec::new(),
             published: &[],
             crops_to_boxes: true,
+            turns_upright: true,
             random_gallery: false,
             notes: Vec::new(),
         })
@@ -404,6 +406,12 @@ impl Dataset {
         self
     }
 
+    /// Chooses whether images are turned upright, see [`turns_upright`](Self::turns_upright).
+    pub fn with_turns_upright(mut self, turns: bool) -> Self {
+        self.turns_upright = turns;
+        self
+    }
+
     /// Says that publications judge it by galleries drawn at random, see
     /// [`protocols`](Self::protocols).
     pub(crate) fn with_random_gallery(mut self) -> Self {
@@ -475,6 +483,13 @@ impl Dataset {
     /// benchmark is evaluated in publications, or yes where it is none.
     pub fn crops_to_boxes(&self) -> bool {
         self.crops_to_boxes
+    }
+
+    /// Whether images are turned and mirrored as their metadata (EXIF) say that they are to be shown,
+    /// before anything else: a [box](Item::bbox) is one of the image as it is shown. Default: yes, but
+    /// for benchmarks, which are published as their files are stored.
+    pub fn turns_upright(&self) -> bool {
+        self.turns_upright
     }
 
     /// The items of a part, ascending; none of a subset that the data set does not have.

@@ -1,98 +1,85 @@
 use std::borrow::Cow;
-use std::io::Cursor;
+use std::io::{Cursor, ErrorKind};
 
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
-use crate::jpeg::Jpeg;
 use crate::transform::Region;
 use crate::{BoundingBox, DataError};
+
+mod container;
+mod jpeg;
+
+use container::Container;
 
 /// Pixels of the largest image that is decoded: 2 ^ 27, 0.4 GB of RGB.
 pub const MAX_PIXELS: u64 = 1 << 27;
 
-/// How many times larger than the result a reduced JPEG still has to be, across and down.
-const REDUCED_MARGIN: u32 = 2;
-
-/// Decodes a PNG, JPEG or WebP file to 8-bit RGB, with what `convert("RGB")` of Pillow makes of the
-/// other kinds: grey is repeated, palettes are resolved, alpha is dropped (not composited), of 16
+/// Decodes a PNG, JPEG, WebP or BMP file to 8-bit RGB, with what `convert("RGB")` of Pillow makes of
+/// the other kinds: grey is repeated, palettes are resolved, alpha is dropped (not composited), of 16
 /// bits the upper 8 stay (also of 16-bit grey, which Pillow turns white), CMYK is taken for inverted,
-/// as Adobe's programs write it. An orientation in the metadata is not applied, as Pillow and torchvision do not. Of an animation the first frame
-/// is taken.
+/// as Adobe's programs write it. An orientation in the metadata (EXIF) is not applied, see
+/// [`decode_upright`]. Of an animation the first frame is taken.
 ///
-/// JPEG pixels are those of libjpeg-turbo, bit for bit, for all but rare kinds (arithmetic codes,
-/// odd sampling factors) and damaged files, which another decoder is asked about: it may differ by
-/// 4 of 255.
+/// JPEG pixels differ from those of libjpeg-turbo, which Pillow uses, by 4 of 255 at most and 0.4 on
+/// average.
 ///
 /// # Errors
 ///
-/// [`DataError::Decode`] with `name` in it: bytes that are no image or are cut short, an image of
-/// more than 134 million pixels or 512 MiB.
+/// [`DataError::Decode`] with `name` in it: bytes that are no image, are damaged or end early, an
+/// image of more than 134 million pixels or 512 MiB.
 pub fn decode_rgb(bytes: &[u8], name: &str) -> Result<RgbImage, DataError> {
-    let picture = Picture::open(bytes, name)?;
-    let whole = picture.region();
-    picture
-        .part(whole, None)
-        .map(|part| part.image.into_owned())
+    decode(bytes, name, false)
 }
 
-/// An image whose size is known, and whose pixels are decoded once it is known which are wanted.
+/// The same, turned and mirrored as the metadata (EXIF) says that it is to be shown: phones store the
+/// pixels as the sensor lay.
+///
+/// # Errors
+///
+/// As [`decode_rgb`].
+pub fn decode_upright(bytes: &[u8], name: &str) -> Result<RgbImage, DataError> {
+    decode(bytes, name, true)
+}
+
+/// Whether the metadata of an encoded image says that it is to be shown otherwise than it is stored.
+/// A file that is damaged says nothing.
+pub(crate) fn is_turned(bytes: &[u8]) -> bool {
+    orientation(bytes) != Orientation::NoTransforms
+}
+
+/// Width and height by the header, as stored or upright. What is wrong with the header is for decoding
+/// to tell.
+pub(crate) fn dimensions(bytes: &[u8], upright: bool) -> Option<(u32, u32)> {
+    let read = || {
+        let reader = ImageReader::new(Cursor::new(bytes));
+        reader.with_guessed_format().ok()?.into_dimensions().ok()
+    };
+    // As in decoding: a panic on a malformed file must not end whatever looks at it.
+    let (width, height) = std::panic::catch_unwind(read).ok().flatten()?;
+    // From the fifth on, sides change places.
+    Some(match upright && orientation(bytes).to_exif() > 4 {
+        true => (height, width),
+        false => (width, height),
+    })
+}
+
+/// An image and the part of it that counts.
 pub(crate) struct Picture<'a> {
     name: &'a str,
-    source: Source<'a>,
-    /// The part that counts.
+    image: Cow<'a, RgbImage>,
     bounds: Region,
 }
 
-enum Source<'a> {
-    /// The file again, for another decoder.
-    Jpeg(Box<Jpeg<'a>>, &'a [u8]),
-    Pixels(Cow<'a, RgbImage>),
-}
-
-/// Decoded pixels.
-pub(crate) struct Part<'a> {
-    pub image: Cow<'a, RgbImage>,
-    /// Where in `image` the region is that was asked for.
-    pub left: f64,
-    pub top: f64,
-    /// Its pixels are `1 / reduction` as long as those that were asked for.
-    pub reduction: u32,
-}
-
 impl<'a> Picture<'a> {
-    /// Looks at an encoded image. What is no JPEG is decoded.
-    pub fn open(bytes: &'a [u8], name: &'a str) -> Result<Self, DataError> {
-        let fail = |problem: String| DataError::Decode {
-            image: name.to_owned(),
-            problem,
-        };
-        if bytes.is_empty() {
-            return Err(fail("it is empty".into()));
-        }
-        let jpeg = Jpeg::is_one(bytes)
-            .then(|| Jpeg::open(bytes).ok())
-            .flatten();
-        let source = match jpeg {
-            Some(jpeg) => {
-                let (width, height) = jpeg.dimensions();
-                check_size(width, height).map_err(fail)?;
-                Source::Jpeg(Box::new(jpeg), bytes)
-            }
-            None => Source::Pixels(Cow::Owned(decode_whole(bytes).map_err(fail)?)),
-        };
-        let (width, height) = match &source {
-            Source::Jpeg(jpeg, _) => jpeg.dimensions(),
-            Source::Pixels(image) => image.dimensions(),
-        };
+    /// Decodes all of an encoded image, whatever part of it will be asked for: whether a file is
+    /// sound is not to depend on that. `upright` as in [`decode_upright`].
+    pub fn open(bytes: &[u8], name: &'a str, upright: bool) -> Result<Self, DataError> {
+        let image = decode(bytes, name, upright)?;
         Ok(Self {
             name,
-            source,
-            bounds: Region {
-                left: 0,
-                top: 0,
-                width,
-                height,
-            },
+            bounds: Region::of(&image)?,
+            image: Cow::Owned(image),
         })
     }
 
@@ -101,7 +88,7 @@ impl<'a> Picture<'a> {
         Ok(Self {
             name: "",
             bounds: Region::of(image)?,
-            source: Source::Pixels(Cow::Borrowed(image)),
+            image: Cow::Borrowed(image),
         })
     }
 
@@ -130,61 +117,20 @@ impl<'a> Picture<'a> {
         Ok(())
     }
 
-    /// All of it.
-    pub fn region(&self) -> Region {
-        Region {
-            left: 0,
-            top: 0,
-            ..self.bounds
-        }
+    /// Width and height.
+    pub fn dimensions(&self) -> (u32, u32) {
+        (self.bounds.width, self.bounds.height)
     }
 
-    /// The pixels of a region. With `reduce_to`, the width and height that the region will be
-    /// resized to, a JPEG that is much larger may come reduced.
-    pub fn part(self, region: Region, reduce_to: Option<[u32; 2]>) -> Result<Part<'a>, DataError> {
-        let region = Region {
+    /// All pixels, and where among them a region of the picture is.
+    pub fn part(&self, region: Region) -> (&RgbImage, Region) {
+        let place = Region {
             left: self.bounds.left + region.left,
             top: self.bounds.top + region.top,
             ..region
         };
-        let cut = |image: Cow<'a, RgbImage>| Part {
-            image,
-            left: region.left.into(),
-            top: region.top.into(),
-            reduction: 1,
-        };
-        let (jpeg, bytes) = match self.source {
-            Source::Pixels(image) => return Ok(cut(image)),
-            Source::Jpeg(jpeg, bytes) => (jpeg, bytes),
-        };
-        let reduction = reduce_to.map_or(1, |to| reduction(region, to));
-        if let Ok(image) = jpeg.decode(region, reduction) {
-            let within = |start: u32| f64::from(start % reduction) / f64::from(reduction);
-            return Ok(Part {
-                image: Cow::Owned(image),
-                left: within(region.left),
-                top: within(region.top),
-                reduction,
-            });
-        }
-        match decode_whole(bytes) {
-            Ok(image) => Ok(cut(Cow::Owned(image))),
-            Err(problem) => Err(DataError::Decode {
-                image: self.name.to_owned(),
-                problem,
-            }),
-        }
+        (&self.image, place)
     }
-}
-
-/// The strongest reduction that leaves the region large enough for what it is resized to. Not an
-/// eighth, which is the mean of each block: it differs by up to 16 of 255, and saves little more.
-fn reduction(region: Region, [width, height]: [u32; 2]) -> u32 {
-    let enough = |reduction: &u32| {
-        region.width / reduction >= width * REDUCED_MARGIN
-            && region.height / reduction >= height * REDUCED_MARGIN
-    };
-    [4, 2].into_iter().find(enough).unwrap_or(1)
 }
 
 fn check_size(width: u32, height: u32) -> Result<(), String> {
@@ -197,31 +143,74 @@ fn check_size(width: u32, height: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// Decodes all of an image.
-fn decode_whole(bytes: &[u8]) -> Result<RgbImage, String> {
-    let decode = || {
-        let reader = ImageReader::new(Cursor::new(bytes))
-            .with_guessed_format()
-            .map_err(|error| error.to_string())?;
-        if reader.format().is_none() {
-            return Err("it is none of PNG, JPEG and WebP".to_owned());
-        }
-        let mut decoder = reader.into_decoder().map_err(|error| error.to_string())?;
-        let (width, height) = decoder.dimensions();
-        check_size(width, height)?;
-        // The limits count what the decoder takes beside the pixels.
-        let mut limits = Limits::default();
-        limits
-            .reserve(decoder.total_bytes())
-            .and_then(|()| decoder.set_limits(limits))
-            .and_then(|()| DynamicImage::from_decoder(decoder))
-            .map_err(|error| error.to_string())
-    };
+fn decode(bytes: &[u8], name: &str, upright: bool) -> Result<RgbImage, DataError> {
     // A decoder that panics on a malformed file is a decoder's bug, but one file must not take a
     // training run down with it.
-    std::panic::catch_unwind(decode)
+    let decoded = std::panic::catch_unwind(|| {
+        let (format, container) = container(bytes)?;
+        let image = match format {
+            ImageFormat::Jpeg => jpeg::decode(bytes, &container)?,
+            _ => decode_other(bytes, format)?,
+        };
+        Ok(match container.orientation() {
+            orientation if upright && orientation != Orientation::NoTransforms => {
+                let mut image = DynamicImage::ImageRgb8(image);
+                image.apply_orientation(orientation);
+                image.into_rgb8()
+            }
+            _ => image,
+        })
+    });
+    decoded
         .unwrap_or_else(|_| Err("the decoder gave up on it".to_owned()))
+        .map_err(|problem| DataError::Decode {
+            image: name.to_owned(),
+            problem,
+        })
+}
+
+/// The kind of a file, and what its container tells.
+fn container(bytes: &[u8]) -> Result<(ImageFormat, Container<'_>), String> {
+    if bytes.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    let format = image::guess_format(bytes);
+    let container = match format {
+        Ok(ImageFormat::Jpeg) => container::jpeg(bytes)?,
+        Ok(ImageFormat::Png) => container::png(bytes)?,
+        Ok(ImageFormat::WebP) => container::webp(bytes)?,
+        // Its pixels come last, and its decoder misses what is missing.
+        Ok(ImageFormat::Bmp) => Container::default(),
+        _ => return Err("it is none of PNG, JPEG, WebP and BMP".to_owned()),
+    };
+    format
+        .map(|format| (format, container))
+        .map_err(|error| error.to_string())
+}
+
+fn orientation(bytes: &[u8]) -> Orientation {
+    container(bytes).map_or(Orientation::NoTransforms, |(_, found)| found.orientation())
+}
+
+/// Decodes what is no JPEG.
+fn decode_other(bytes: &[u8], format: ImageFormat) -> Result<RgbImage, String> {
+    let reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut decoder = reader.into_decoder().map_err(|error| error.to_string())?;
+    let (width, height) = decoder.dimensions();
+    check_size(width, height)?;
+    // The limits count what the decoder takes beside the pixels.
+    let mut limits = Limits::default();
+    limits
+        .reserve(decoder.total_bytes())
+        .and_then(|()| decoder.set_limits(limits))
+        .and_then(|()| DynamicImage::from_decoder(decoder))
         .map(to_rgb8)
+        .map_err(|error| match error {
+            ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                container::EARLY.to_owned()
+            }
+            other => other.to_string(),
+        })
 }
 
 fn to_rgb8(image: DynamicImage) -> RgbImage {
@@ -275,15 +264,23 @@ mod tests {
     }
 
     #[test]
-    fn jpeg_and_webp_are_read_too() {
+    fn jpeg_webp_and_bmp_are_read_too_but_not_without_their_last_bytes() {
         let image = RgbImage::from_pixel(16, 8, image::Rgb([200, 30, 30]));
-        for format in [ImageFormat::Jpeg, ImageFormat::WebP] {
+        for format in [ImageFormat::Jpeg, ImageFormat::WebP, ImageFormat::Bmp] {
             let mut file = Cursor::new(Vec::new());
             image.write_to(&mut file, format).unwrap();
             let decoded = decode_rgb(file.get_ref(), "x").unwrap();
             assert_eq!(decoded.dimensions(), (16, 8));
             for (found, wanted) in decoded.get_pixel(5, 5).0.into_iter().zip([200, 30, 30]) {
                 assert!(found.abs_diff(wanted) < 6, "{format:?}");
+            }
+            let bytes = file.get_ref();
+            for missing in [1, 2, 10, bytes.len() / 2] {
+                let cut = &bytes[..bytes.len() - missing];
+                assert!(
+                    decode_rgb(cut, "x").is_err(),
+                    "{format:?} without {missing}"
+                );
             }
         }
     }
@@ -302,14 +299,14 @@ mod tests {
         let pixels: Vec<u8> = (0..4 * 3).flat_map(|value| [value, 0, 0]).collect();
         let bytes: &'static [u8] = png(&pixels, 4, 3, ExtendedColorType::Rgb8).leak();
         let cut = |bbox| {
-            let mut picture = Picture::open(bytes, "x")?;
+            let mut picture = Picture::open(bytes, "x", false)?;
             picture.crop_to(bbox)?;
-            let region = picture.region();
-            Ok::<_, DataError>((region, picture.part(region, None)?))
+            let (width, height) = picture.dimensions();
+            Ok::<_, DataError>(picture.part(Region::whole(width, height)).1)
         };
-        let (region, part) = cut(BoundingBox::new(2, 1, 9, 9).unwrap()).unwrap();
-        assert_eq!((region.width, region.height), (2, 2));
-        assert_eq!((part.left, part.top), (2.0, 1.0));
+        let place = cut(BoundingBox::new(2, 1, 9, 9).unwrap()).unwrap();
+        assert_eq!((place.left, place.top), (2, 1));
+        assert_eq!((place.width, place.height), (2, 2));
         let error = cut(BoundingBox::new(4, 0, 9, 9).unwrap()).err().unwrap();
         assert!(error.to_string().contains("4 x 3"), "{error}");
         assert!(BoundingBox::new(3, 0, 3, 9).is_err());

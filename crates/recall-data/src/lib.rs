@@ -45,7 +45,6 @@ mod decode;
 mod error;
 mod formats;
 mod hold_out;
-mod jpeg;
 mod loader;
 mod pixels;
 mod readers;
@@ -58,7 +57,7 @@ pub use dataset::{
     BoundingBox, Dataset, GroundTruth, ImageSource, Item, ItemId, Part, Protocol, PublishedCount,
     Role, Split, Subset,
 };
-pub use decode::{MAX_PIXELS, decode_rgb};
+pub use decode::{MAX_PIXELS, decode_rgb, decode_upright};
 pub use error::DataError;
 pub use formats::pickle;
 pub use hold_out::{HeldOut, hold_out_classes};

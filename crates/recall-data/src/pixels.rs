@@ -8,8 +8,9 @@ use crate::transform::Region;
 use crate::{DataError, Dataset, ItemId};
 
 impl Dataset {
-    /// The pixels of an item as a [`Loader`](crate::Loader) hands them to its transform: cut to its box
-    /// where the data set [crops to boxes](Self::crops_to_boxes). What is shown of an item should be
+    /// The pixels of an item as a [`Loader`](crate::Loader) hands them to its transform: upright where
+    /// the data set [turns them](Self::turns_upright), and cut to its box where it
+    /// [crops to boxes](Self::crops_to_boxes). What is shown of an item should be
     /// this and not its file, of which a network may see a part.
     ///
     /// # Errors
@@ -18,15 +19,13 @@ impl Dataset {
     pub fn pixels(&self, id: ItemId) -> Result<RgbImage, DataError> {
         let item = self.item(id)?;
         let (bytes, name) = (item.encoded_bytes()?, item.location());
-        let mut picture = Picture::open(&bytes, &name)?;
+        let mut picture = Picture::open(&bytes, &name, self.turns_upright())?;
         if let Some(bbox) = item.bbox.filter(|_| self.crops_to_boxes()) {
             picture.crop_to(bbox)?;
         }
-        let region = picture.region();
-        let part = picture.part(region, None)?;
-        let Region { width, height, .. } = region;
-        let (left, top) = (part.left as u32, part.top as u32);
-        Ok(crop_imm(&*part.image, left, top, width, height).to_image())
+        let (width, height) = picture.dimensions();
+        let (image, place) = picture.part(Region::whole(width, height));
+        Ok(crop_imm(image, place.left, place.top, width, height).to_image())
     }
 }
 

@@ -85,7 +85,8 @@ impl Benchmark {
             Self::Roxford5k => readers::revisited::read_oxford,
             Self::Rparis6k => readers::revisited::read_paris,
         };
-        read(dir)
+        // Figures are published of the pixels as they are stored.
+        Ok(read(dir)?.with_turns_upright(false))
     }
 }
 
@@ -123,7 +124,7 @@ pub enum DataSpec {
 impl DataSpec {
     /// Reads the data set: which items there are and that their files are there, not yet their pixels.
     ///
-    /// **Folders.** `DIR/class/image.ext` with `png`, `jpg`, `jpeg` or `webp`. If `DIR` has folders
+    /// **Folders.** `DIR/class/image.ext` with `png`, `jpg`, `jpeg`, `jfif`, `webp` or `bmp`. If `DIR` has folders
     /// `train` and `test`, each of them holds class folders, and they are the splits. Otherwise half
     /// of the classes train and the others test, see
     /// [`split_classes_in_half`](crate::split_classes_in_half). Everything comes in the order of

@@ -106,24 +106,23 @@ impl TrainTransform {
         self.validate()?;
         let [height, width] = self.size;
         let mut pixels = vec![0; 3 * height * width];
-        self.apply_to(Picture::of(image)?, rng, false, &mut pixels)?;
+        self.apply_to(&Picture::of(image)?, rng, &mut pixels)?;
         Ok(pixels)
     }
 
     fn apply_to(
         &self,
-        picture: Picture<'_>,
+        picture: &Picture<'_>,
         rng: &mut impl Rng,
-        reduce: bool,
         out: &mut [u8],
     ) -> Result<(), DataError> {
-        let whole = picture.region();
+        let (width, height) = picture.dimensions();
         let region = match &self.random_resized_crop {
-            Some(crop) => crop.draw(whole.width, whole.height, rng),
-            None => whole,
+            Some(crop) => crop.draw(width, height, rng),
+            None => Region::whole(width, height),
         };
         let [height, width] = self.size;
-        let mut pixels = resize_rgb(picture, region, width as u32, height as u32, reduce)?;
+        let mut pixels = resize_rgb(picture, region, width as u32, height as u32)?;
         if self.horizontal_flip > 0.0 && rng.random::<f32>() < self.horizontal_flip {
             mirror(&mut pixels, width);
         }
@@ -184,17 +183,12 @@ impl EvalTransform {
     pub fn apply(&self, image: &RgbImage) -> Result<Vec<u8>, DataError> {
         self.validate()?;
         let mut pixels = vec![0; 3 * self.crop * self.crop];
-        self.apply_to(Picture::of(image)?, false, &mut pixels)?;
+        self.apply_to(&Picture::of(image)?, &mut pixels)?;
         Ok(pixels)
     }
 
-    fn apply_to(
-        &self,
-        picture: Picture<'_>,
-        reduce: bool,
-        out: &mut [u8],
-    ) -> Result<(), DataError> {
-        let pixels = resize::resize_and_crop_middle(picture, self.resize, self.crop, reduce)?;
+    fn apply_to(&self, picture: &Picture<'_>, out: &mut [u8]) -> Result<(), DataError> {
+        let pixels = resize::resize_and_crop_middle(picture, self.resize, self.crop)?;
         planar(&pixels, out);
         Ok(())
     }
@@ -242,18 +236,16 @@ impl Transform {
         }
     }
 
-    /// Writes the planar pixels of `picture` to `out`. `reduce` allows a JPEG to be decoded at a
-    /// reduced size. The fields are valid.
+    /// Writes the planar pixels of `picture` to `out`. The fields are valid.
     pub(crate) fn apply_to(
         &self,
-        picture: Picture<'_>,
+        picture: &Picture<'_>,
         rng: impl FnOnce() -> ChaCha8Rng,
-        reduce: bool,
         out: &mut [u8],
     ) -> Result<(), DataError> {
         match self {
-            Self::Train(transform) => transform.apply_to(picture, &mut rng(), reduce, out),
-            Self::Eval(transform) => transform.apply_to(picture, reduce, out),
+            Self::Train(transform) => transform.apply_to(picture, &mut rng(), out),
+            Self::Eval(transform) => transform.apply_to(picture, out),
         }
     }
 }

@@ -42,19 +42,15 @@ fn expected(name: &str, part: usize) -> Vec<u8> {
 }
 
 /// Loads a file, of which `bbox` may be cut out, through a transform; interleaved.
-fn loaded(
-    name: &str,
-    bbox: Option<BoundingBox>,
-    transform: impl Into<Transform>,
-    reduced: bool,
-) -> Vec<u8> {
+fn loaded(name: &str, bbox: Option<BoundingBox>, transform: impl Into<Transform>) -> Vec<u8> {
     let source = ImageSource::File(folder().join(name));
     let mut item = Item::new("x", source, 0, Split::Test);
     item.bbox = bbox;
     let dataset = Dataset::from_items("images", vec![item], vec!["a".into()]).unwrap();
+    // torchvision takes images as they are stored.
+    let dataset = dataset.with_turns_upright(false);
     let config = LoaderConfig {
         threads: 1,
-        reduced_jpeg: reduced,
         ..LoaderConfig::default()
     };
     let loader = Loader::new(Arc::new(dataset), transform, config).unwrap();
@@ -90,8 +86,13 @@ fn difference(found: &[u8], expected: &[u8]) -> (u8, f64) {
 fn assert_near(found: &[u8], name: &str, part: usize) {
     let (most, mean) = difference(found, &expected(name, part));
     println!("{name}, part {part}: {most}, {mean:.3}");
+    // Of a JPEG the decoder rounds otherwise than libjpeg-turbo, beside the resizing.
+    let (bound, mean_bound) = match name.ends_with(".jpg") {
+        true => (4, 0.5),
+        false => (2, 0.3),
+    };
     assert!(
-        most <= 2 && mean <= 0.3,
+        most <= bound && mean <= mean_bound,
         "{name}, part {part}: {most}, {mean}"
     );
 }
@@ -111,7 +112,7 @@ fn region(image: &RgbImage) -> BoundingBox {
 #[test]
 fn evaluation_is_torchvisions() {
     for name in names() {
-        assert_near(&loaded(&name, None, EVAL, false), &name, 0);
+        assert_near(&loaded(&name, None, EVAL), &name, 0);
     }
 }
 
@@ -119,7 +120,7 @@ fn evaluation_is_torchvisions() {
 fn a_crop_of_a_region_is_torchvisions() {
     for name in names() {
         let bbox = region(&decoded(&name));
-        let found = loaded(&name, Some(bbox), plain(ROWS[1], WIDTH), false);
+        let found = loaded(&name, Some(bbox), plain(ROWS[1], WIDTH));
         assert_near(&found, &name, 1);
     }
 }
@@ -127,7 +128,7 @@ fn a_crop_of_a_region_is_torchvisions() {
 #[test]
 fn resizing_is_torchvisions() {
     for name in names() {
-        let found = loaded(&name, None, plain(ROWS[2], WIDTH), false);
+        let found = loaded(&name, None, plain(ROWS[2], WIDTH));
         assert_near(&found, &name, 2);
     }
 }
@@ -138,35 +139,17 @@ fn decoding_is_pillows() {
         let image = decoded(&name);
         let (left, top) = (image.width() - WIDTH, image.height() - ROWS[3]);
         let corner = image::imageops::crop_imm(&image, left, top, WIDTH, ROWS[3]);
-        let (most, _) = difference(&corner.to_image().into_raw(), &expected(&name, 3));
-        assert_eq!(most, 0, "{name}");
-    }
-}
-
-#[test]
-fn a_reduced_jpeg_is_near_the_whole_one() {
-    // 97 columns and 227 rows become 24: a half of them, or a quarter, are still twice as many.
-    let eval = EvalTransform {
-        resize: 24,
-        crop: 24,
-    };
-    for name in ["420.jpg", "progressive.jpg", "444.jpg"] {
-        let whole = loaded(name, None, eval, false);
-        let reduced = loaded(name, None, eval, true);
-        let (most, mean) = difference(&reduced, &whole);
-        println!("{name}, reduced: {most}, {mean:.3}");
-        assert!(whole != reduced, "{name} was not reduced");
-        assert!(most <= 8 && mean <= 1.0, "{name}: {most}, {mean}");
-        // What is no larger than twice the result is not reduced.
-        assert_eq!(
-            loaded(name, None, EVAL, true),
-            loaded(name, None, EVAL, false)
+        let (most, mean) = difference(&corner.to_image().into_raw(), &expected(&name, 3));
+        println!("{name}: {most}, {mean:.3}");
+        let (bound, mean_bound) = match name.ends_with(".jpg") {
+            true => (4, 0.4),
+            false => (0, 0.0),
+        };
+        assert!(
+            most <= bound && mean <= mean_bound,
+            "{name}: {most}, {mean}"
         );
     }
-    assert_eq!(
-        loaded("rgb.png", None, eval, true),
-        loaded("rgb.png", None, eval, false)
-    );
 }
 
 #[test]
@@ -181,7 +164,7 @@ fn a_region_is_decoded_as_a_part_of_the_whole() {
                 1 + number * 17 % (height - top),
             );
             let bbox = BoundingBox::new(left, top, left + across, top + down).unwrap();
-            let found = loaded(name, Some(bbox), plain(down, across), false);
+            let found = loaded(name, Some(bbox), plain(down, across));
             let part = image::imageops::crop_imm(&whole, left, top, across, down);
             assert_eq!(found, part.to_image().into_raw(), "{name}: {bbox:?}");
         }
@@ -189,17 +172,38 @@ fn a_region_is_decoded_as_a_part_of_the_whole() {
 }
 
 #[test]
-fn a_damaged_jpeg_is_an_error_or_an_image_and_never_a_panic() {
-    for name in ["420.jpg", "progressive.jpg", "ycck.jpg", "restarts.jpg"] {
-        let file = std::fs::read(folder().join(name)).unwrap();
-        for length in (0..file.len() / 2).step_by(97) {
-            let message = decode_rgb(&file[..length], name).map(|_| ()).err();
-            assert!(length < 700 || message.is_none_or(|m| m.to_string().contains(name)));
+fn a_file_that_ends_early_is_refused_at_every_length() {
+    for name in names() {
+        let file = std::fs::read(folder().join(&name)).unwrap();
+        let early = (0..file.len()).filter(|length| length % 61 == 0 || file.len() - length < 16);
+        for length in early {
+            let message = decode_rgb(&file[..length], &name).unwrap_err().to_string();
+            assert!(message.contains(&name), "{message}");
         }
-        for place in (2..file.len()).step_by(23) {
-            let mut damaged = file.clone();
-            damaged[place] ^= 1 << (place % 8);
-            let _ = decode_rgb(&damaged, name);
+        // What comes after the end is no part of the picture.
+        let longer = [&file[..], b"and more"].concat();
+        assert_eq!(decode_rgb(&longer, &name).unwrap(), decoded(&name));
+    }
+}
+
+#[test]
+fn a_scan_that_ends_early_is_refused_though_the_file_has_its_end() {
+    for name in [
+        "420.jpg",
+        "444.jpg",
+        "grey.jpg",
+        "cmyk-adobe.jpg",
+        "progressive.jpg",
+    ] {
+        let file = std::fs::read(folder().join(name)).unwrap();
+        for percent in [50, 80, 95] {
+            let kept = &file[..file.len() * percent / 100];
+            let ended = [kept, &[0xff, 0xd9]].concat();
+            let refused = decode_rgb(&ended, name).map(|_| ());
+            let message = refused
+                .expect_err(&format!("{name}, {percent} %"))
+                .to_string();
+            assert!(message.contains("ends early"), "{message}");
         }
     }
 }

@@ -112,9 +112,8 @@ pub struct LossConfig {
 pub struct ImageConfig {
     /// Whether images are cut to their boxes.
     pub boxes: Boxes,
-    /// Whether large JPEGs may be decoded at a part of their size: faster, and other pixels; see
-    /// `recall_data::LoaderConfig`.
-    pub reduced_jpeg: bool,
+    /// Whether images are turned as their metadata (EXIF) say that they are to be shown.
+    pub orientation: Orientation,
     /// Where large images are kept resized, so that only the first epoch decodes them; see
     /// `recall_data::ImageCache`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -140,6 +139,19 @@ pub enum Boxes {
     Ignore,
 }
 
+/// What becomes of an orientation in the metadata of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Orientation {
+    /// Images of one's own are turned upright; a benchmark is read as it is stored, as publications do.
+    #[default]
+    AsPublished,
+    /// Images are turned upright.
+    Apply,
+    /// Images are read as they are stored.
+    Ignore,
+}
+
 impl ImageConfig {
     /// Opens a data set, to be read as these settings say.
     ///
@@ -147,7 +159,23 @@ impl ImageConfig {
     ///
     /// Those of [`DataSpec::open`].
     pub fn open(&self, data: &DataSpec) -> Result<Dataset, DataError> {
-        Ok(self.boxes.of(data.open()?))
+        Ok(self.read_so(data.open()?))
+    }
+
+    /// The data set, to be read as these settings say.
+    pub(crate) fn read_so(&self, dataset: Dataset) -> Dataset {
+        self.orientation.of(self.boxes.of(dataset))
+    }
+}
+
+impl Orientation {
+    /// The data set, whose images are turned upright or not as this says.
+    pub(crate) fn of(self, dataset: Dataset) -> Dataset {
+        match self {
+            Self::AsPublished => dataset,
+            Self::Apply => dataset.with_turns_upright(true),
+            Self::Ignore => dataset.with_turns_upright(false),
+        }
     }
 }
 
@@ -254,7 +282,7 @@ impl Default for ImageConfig {
     fn default() -> Self {
         Self {
             boxes: Boxes::AsPublished,
-            reduced_jpeg: false,
+            orientation: Orientation::AsPublished,
             cache: None,
             train: TrainTransform {
                 size: [32, 32],

@@ -31,7 +31,7 @@ mod weights;
 pub use backend::{BackendError, BackendName, OnBackend};
 pub use config::{
     BatchConfig, BatchSize, Boxes, Bytes, CheckpointConfig, ChunkSize, ConfigError,
-    EvaluationConfig, ImageConfig, LossConfig, Preset, RunConfig,
+    EvaluationConfig, ImageConfig, LossConfig, Orientation, Preset, RunConfig,
 };
 pub use error::RunError;
 pub use model::*;

@@ -112,7 +112,6 @@ impl Loading {
             threads: self.threads,
             corrupt: self.corrupt,
             seed,
-            reduced_jpeg: images.reduced_jpeg,
             ..LoaderConfig::default()
         };
         let loader = Loader::new(Arc::clone(dataset), transform, config)?;

@@ -27,35 +27,23 @@ pub enum Work {
     Eval,
     /// As the first, of 2000 x 1500.
     TrainLarge,
-    /// The same with reduced decoding.
-    TrainLargeReduced,
 }
 
 impl Work {
     /// All, in the order of the table.
-    pub const ALL: [Self; 4] = [
-        Self::Train,
-        Self::Eval,
-        Self::TrainLarge,
-        Self::TrainLargeReduced,
-    ];
+    pub const ALL: [Self; 3] = [Self::Train, Self::Eval, Self::TrainLarge];
 
     /// Width and height of the files, in pixels.
     pub fn sides(self) -> [u32; 2] {
         match self {
             Self::Train | Self::Eval => [500, 375],
-            Self::TrainLarge | Self::TrainLargeReduced => [2_000, 1_500],
+            Self::TrainLarge => [2_000, 1_500],
         }
     }
 
     /// How many different files there are.
     pub fn files(self) -> usize {
         self.share(128)
-    }
-
-    /// Whether JPEGs may be decoded at a reduced size.
-    pub fn reduced(self) -> bool {
-        self == Self::TrainLargeReduced
     }
 
     /// Whether it is the random crop.
@@ -145,7 +133,6 @@ impl Case {
         };
         let config = LoaderConfig {
             threads: self.threads,
-            reduced_jpeg: self.work.reduced(),
             ..LoaderConfig::default()
         };
         Ok(Loader::new(Arc::new(dataset), transform, config)?)

@@ -92,8 +92,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..args.repeats.max(1) {
             ours.push(case.measure_apart()?);
-            // A reduced decoding has nothing to be compared with there.
-            if let Some(peer) = peer.as_ref().filter(|_| !work.reduced()) {
+            if let Some(peer) = &peer {
                 theirs.push(peer.measure(&case, work.share(args.peer_count))?);
             }
         }

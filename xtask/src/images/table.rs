@@ -19,7 +19,6 @@ pub fn row(
     let transform = match work {
         Work::Train | Work::TrainLarge => "random resized crop 224, flip",
         Work::Eval => "resize 256, crop 224",
-        Work::TrainLargeReduced => "the same, reduced decoding",
     };
     let best = |all: &[Measured]| {
         all.iter()

@@ -3,7 +3,7 @@
 use image::RgbImage;
 
 /// Begins each entry; the number changes with the format, or with what makes the pixels.
-const MARK: &[u8; 8] = b"recall\0\x01";
+const MARK: &[u8; 8] = b"recall\0\x02";
 
 /// The file of an image.
 pub(super) fn bytes(image: &RgbImage, key: &[u8]) -> Vec<u8> {

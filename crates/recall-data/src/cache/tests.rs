@@ -96,7 +96,7 @@ fn a_hit_is_a_miss_pixel_for_pixel() {
     assert_eq!(with[2 * 3 * 24 * 24..], without[2 * 3 * 24 * 24..]);
     assert!(
         cache
-            .image(dataset.item(2).unwrap(), None)
+            .image(dataset.item(2).unwrap(), None, true)
             .unwrap()
             .is_none()
     );
@@ -108,13 +108,17 @@ fn a_changed_file_another_box_and_another_size_are_other_entries() {
     let dataset = dataset(dir.path());
     let cache = cache(dir.path(), 30);
     let item = dataset.item(0).unwrap();
-    let first = cache.image(item, None).unwrap();
+    let first = cache.image(item, None, true).unwrap();
     let bbox = BoundingBox::new(0, 0, 40, 40).unwrap();
-    let boxed = cache.image(item, Some(bbox)).unwrap().unwrap();
+    let boxed = cache.image(item, Some(bbox), true).unwrap().unwrap();
     assert_eq!(boxed.dimensions(), (30, 30));
     let smaller = super::tests::cache(dir.path(), 20);
     assert_eq!(
-        smaller.image(item, None).unwrap().unwrap().dimensions(),
+        smaller
+            .image(item, None, true)
+            .unwrap()
+            .unwrap()
+            .dimensions(),
         (26, 20)
     );
 
@@ -130,14 +134,14 @@ fn a_changed_file_another_box_and_another_size_are_other_entries() {
         .unwrap()
         .set_modified(later)
         .unwrap();
-    assert_ne!(cache.image(item, None).unwrap(), first);
+    assert_ne!(cache.image(item, None, true).unwrap(), first);
     assert_eq!(cache.stats().hits, 0);
     assert_eq!(entries(dir.path()).len(), 4);
 
     fs::remove_file(path).unwrap();
     assert!(
         cache
-            .image(item, None)
+            .image(item, None, true)
             .unwrap_err()
             .to_string()
             .contains("0.png")

@@ -1,9 +1,7 @@
 //! The files of a data set, each read once: for its bytes, its pixels and its box.
 
-use std::io::Cursor;
 use std::sync::{Mutex, PoisonError};
 
-use image::ImageReader;
 use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -11,7 +9,8 @@ use sha2::{Digest, Sha256};
 use super::counts::found;
 use super::finding::{Case, Finding, FindingKind, Severity};
 use super::words::{counted, number};
-use crate::{DataError, Dataset, Item, ItemId, decode_rgb};
+use crate::decode::{dimensions, is_turned};
+use crate::{DataError, Dataset, Item, ItemId, decode_rgb, decode_upright};
 
 /// What became of the images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -34,6 +33,8 @@ pub(super) struct Looked {
     /// Of what could be read and is not empty.
     pub(super) hash: Option<ContentHash>,
     fault: Option<Fault>,
+    /// Whether it is to be shown otherwise than it is stored.
+    turned: bool,
 }
 
 #[derive(Debug)]
@@ -68,7 +69,7 @@ pub(super) fn look_at_all(
                     fault: Some(Fault::Missing),
                     ..Looked::default()
                 },
-                Err(_) => look_at(item, decode),
+                Err(_) => look_at(item, decode, dataset.turns_upright()),
             };
             // Counting goes on whatever happened to another thread.
             let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,7 +81,7 @@ pub(super) fn look_at_all(
         .collect()
 }
 
-fn look_at(item: &Item, decode: bool) -> Looked {
+fn look_at(item: &Item, decode: bool, upright: bool) -> Looked {
     let mut looked = Looked::default();
     let bytes = match item.encoded_bytes() {
         Ok(bytes) => bytes,
@@ -99,8 +100,13 @@ fn look_at(item: &Item, decode: bool) -> Looked {
         return looked;
     }
     looked.hash = Some(Sha256::digest(&bytes).into());
+    looked.turned = is_turned(&bytes);
+    let decoded = |upright| match upright {
+        true => decode_upright(&bytes, &item.name),
+        false => decode_rgb(&bytes, &item.name),
+    };
     let dimensions = match decode {
-        true => match decode_rgb(&bytes, &item.name) {
+        true => match decoded(upright) {
             Ok(image) => Some(image.dimensions()),
             Err(error) => {
                 looked.fault = Some(Fault::Corrupt(match error {
@@ -110,22 +116,12 @@ fn look_at(item: &Item, decode: bool) -> Looked {
                 None
             }
         },
-        false => item.bbox.and_then(|_| dimensions_in_header(&bytes)),
+        false => item.bbox.and_then(|_| dimensions(&bytes, upright)),
     };
     if let Some(dimensions) = dimensions {
         looked.fault = box_fault(item, dimensions);
     }
     looked
-}
-
-/// Width and height without the pixels. What is wrong with the header is for decoding to tell.
-fn dimensions_in_header(bytes: &[u8]) -> Option<(u32, u32)> {
-    let read = || {
-        let reader = ImageReader::new(Cursor::new(bytes));
-        reader.with_guessed_format().ok()?.into_dimensions().ok()
-    };
-    // As in decoding: a panic on a malformed file must not end the whole check.
-    std::panic::catch_unwind(read).ok().flatten()
 }
 
 fn box_fault(item: &Item, (width, height): (u32, u32)) -> Option<Fault> {
@@ -201,7 +197,26 @@ pub(super) fn faults(dataset: &Dataset, looked: &[Looked]) -> Vec<Finding> {
             "fetch what is missing again",
         ),
     };
+    let turned: Vec<Case> = (dataset.items().iter().zip(looked))
+        .filter(|(_, looked)| looked.turned)
+        .map(|(item, _)| Case::new(item.location()))
+        .collect();
     let others = [
+        finding(
+            Severity::Note,
+            Kind::TurnedImages,
+            turned,
+            "image has an orientation other than upright (EXIF)",
+            "images have an orientation other than upright (EXIF)",
+            match dataset.turns_upright() {
+                true => {
+                    "they are turned upright, and image.orientation = \"ignore\" takes them as stored"
+                }
+                false => {
+                    "they are taken as stored, and image.orientation = \"apply\" turns them upright"
+                }
+            },
+        ),
         finding(
             Severity::Error,
             Kind::UnreadableFiles,

@@ -31,6 +31,8 @@ pub enum FindingKind {
     EmptyFiles,
     /// Images cannot be decoded.
     CorruptFiles,
+    /// Images are to be shown otherwise than they are stored.
+    TurnedImages,
     /// Boxes lie wholly outside of their images.
     BoxesOutside,
     /// Boxes reach beyond their images.

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use super::{count, split_classes_in_half};
 use crate::{DataError, Dataset, ImageSource, Item, Split};
 
-const EXTENSIONS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
+const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "jfif", "webp", "bmp"];
 
 const EXPECTED: &str = "expected are DIR/class/image or DIR/train/class/image and \
-                        DIR/test/class/image, with png, jpg, jpeg or webp files";
+                        DIR/test/class/image, with png, jpg, jpeg, jfif, webp or bmp files";
 
 /// What was met and is not used.
 #[derive(Default)]

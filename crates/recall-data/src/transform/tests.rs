@@ -37,7 +37,7 @@ fn assert_near(found: &[u8], expected: &[u8], tolerance: u8) {
 
 fn resized(image: &RgbImage, region: Region, width: u32, height: u32) -> Vec<u8> {
     let picture = Picture::of(image).unwrap();
-    planes(&resize_rgb(picture, region, width, height, false).unwrap())
+    planes(&resize_rgb(&picture, region, width, height).unwrap())
 }
 
 fn planes(pixels: &[u8]) -> Vec<u8> {

@@ -21,7 +21,7 @@ use super::output::{self, ForceArg, Inputs};
 use super::print::print;
 use super::terminal::Terminal;
 use crate::backend::OnBackend;
-use crate::config::Boxes;
+use crate::config::{Boxes, Orientation};
 use crate::embed::{embed_each, items_of};
 use crate::judge::Gallery;
 use crate::report::{GALLERY_FACT, GalleryRow, NEIGHBOURS, Neighbour, Picture, Report};
@@ -173,12 +173,16 @@ impl GalleryArgs {
                     .ok()
             }
         };
-        // Cut as they were when the index was made.
-        let boxes = match &index.origin {
-            Some(origin) => Boxes::deserialize(&origin.image["boxes"]).unwrap_or_default(),
-            None => checkpoint.map_or(Boxes::default(), |of| of.config.image.boxes),
+        // Turned and cut as they were when the index was made.
+        let (boxes, orientation) = match (&index.origin, checkpoint) {
+            (Some(origin), _) => (
+                Boxes::deserialize(&origin.image["boxes"]).unwrap_or_default(),
+                Orientation::deserialize(&origin.image["orientation"]).unwrap_or_default(),
+            ),
+            (None, Some(of)) => (of.config.image.boxes, of.config.image.orientation),
+            (None, None) => Default::default(),
         };
-        let dataset = dataset.map(|dataset| boxes.of(dataset));
+        let dataset = dataset.map(|dataset| orientation.of(boxes.of(dataset)));
         Ok(Pictures::new(dataset, &index.names))
     }
 
@@ -229,7 +233,10 @@ impl GalleryArgs {
         let given = files.len();
         self.check_size(given, index)?;
         let chosen = spread(given, self.count).map(|at| files[at].clone());
-        let dataset = Arc::new(images::data_set(chosen.collect())?);
+        let dataset = Arc::new(images::data_set(
+            chosen.collect(),
+            &checkpoint.config.image,
+        )?);
         let loading = Loading {
             threads: self.threads,
             corrupt: match self.skip_corrupt {

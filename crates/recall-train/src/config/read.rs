@@ -125,11 +125,12 @@ impl Layers {
         Ok(layers)
     }
 
-    fn lay(&mut self, changes: Table, origin: &str) -> Result<(), ConfigError> {
+    fn lay(&mut self, mut changes: Table, origin: &str) -> Result<(), ConfigError> {
         let refuse = |problem| ConfigError::Document {
             origin: origin.to_owned(),
             problem,
         };
+        retire(&mut changes).map_err(refuse)?;
         known(&changes, "").map_err(refuse)?;
         self.has_data |= changes.contains_key("data");
         let model = changes.get("model").and_then(Value::as_table);
@@ -164,6 +165,20 @@ impl Layers {
             batch,
             ..self.config
         })
+    }
+}
+
+/// Drops `image.reduced_jpeg`, which earlier versions wrote into each run: `false` is what every run
+/// does now.
+fn retire(changes: &mut Table) -> Result<(), String> {
+    let image = changes.get_mut("image").and_then(Value::as_table_mut);
+    match image.and_then(|image| image.remove("reduced_jpeg")) {
+        None | Some(Value::Boolean(false)) => Ok(()),
+        Some(_) => Err(
+            "image.reduced_jpeg is gone, as every JPEG is now decoded whole; leave it out, and \
+             image.cache keeps large images resized"
+                .to_owned(),
+        ),
     }
 }
 
@@ -366,6 +381,17 @@ mod tests {
             default.image.train.colour_jitter
         );
         assert_eq!(config.image.eval.resize, default.image.eval.resize);
+    }
+
+    #[test]
+    fn reduced_decoding_is_gone_and_configurations_that_never_used_it_are_read() {
+        let old = Some(("old.toml", "image = { reduced_jpeg = false }"));
+        assert_eq!(RunConfig::read(old, &[]).unwrap(), RunConfig::default());
+        let message = refusal(Some(("old.toml", "image = { reduced_jpeg = true }")), &[]);
+        assert!(
+            message.contains("old.toml: image.reduced_jpeg is gone"),
+            "{message}"
+        );
     }
 
     #[test]

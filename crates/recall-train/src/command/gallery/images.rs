@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use recall_data::{DataError, Dataset, ImageSource, Item, Split};
 
-use crate::RunError;
+use crate::{ImageConfig, RunError};
 
 /// What is taken for an image in a folder.
-const EXTENSIONS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
+const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "jfif", "webp", "bmp"];
 
 /// The files among `paths`, whatever their names, and the images in the folders among them, however
 /// deep, in the order of their names. Hidden ones are left aside.
@@ -37,24 +37,26 @@ pub(super) fn find(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
             .map(|path| path.display().to_string())
             .collect();
         bail!(
-            "there is no PNG, JPEG or WebP image in {}: give --images others",
+            "there is no PNG, JPEG, WebP or BMP image in {}: give --images others",
             paths.join(", ")
         );
     }
     Ok(found)
 }
 
-/// The images as the test split of a data set, which is what a loader takes.
-pub(super) fn data_set(files: Vec<PathBuf>) -> Result<Dataset, DataError> {
+/// The images as the test split of a data set, which is what a loader takes, read as the model's other
+/// images are.
+pub(super) fn data_set(files: Vec<PathBuf>, images: &ImageConfig) -> Result<Dataset, DataError> {
     let item = |file: PathBuf| {
         let name = file.display().to_string();
         Item::new(name, ImageSource::File(file), 0, Split::Test)
     };
-    Dataset::from_items(
+    let dataset = Dataset::from_items(
         "images",
         files.into_iter().map(item).collect(),
         vec!["none".to_owned()],
-    )
+    )?;
+    Ok(images.read_so(dataset))
 }
 
 fn walk(
@@ -138,7 +140,7 @@ mod tests {
         fs::create_dir(&empty).unwrap();
         let message = find(&[empty]).unwrap_err().to_string();
         assert!(
-            message.contains("no PNG, JPEG or WebP image in"),
+            message.contains("no PNG, JPEG, WebP or BMP image in"),
             "{message}"
         );
     }

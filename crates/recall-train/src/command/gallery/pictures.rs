@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
-use recall_data::{Dataset, ItemId, Split, decode_rgb};
+use recall_data::{Dataset, ItemId, Split, decode_upright};
 
 use crate::report::Picture;
 
@@ -56,7 +56,7 @@ impl Pictures {
         let item = self.dataset.as_ref().zip(self.items[row]);
         let pixels = match item {
             Some((dataset, id)) => dataset.pixels(id).ok(),
-            None => (fs::read(name).ok()).and_then(|bytes| decode_rgb(&bytes, name).ok()),
+            None => (fs::read(name).ok()).and_then(|bytes| decode_upright(&bytes, name).ok()),
         };
         let picture = pixels.map(|pixels| Picture::of(pixels, name.to_owned()));
         self.found.borrow_mut().insert(row, picture.is_some());
@@ -112,7 +112,7 @@ mod tests {
             assert_eq!(picture.caption, *name);
             match &picture.bytes[..] {
                 [] => 0,
-                bytes => decode_rgb(bytes, name).unwrap().get_pixel(0, 0).0[0],
+                bytes => decode_upright(bytes, name).unwrap().get_pixel(0, 0).0[0],
             }
         };
         (
