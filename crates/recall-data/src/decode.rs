@@ -21,8 +21,8 @@ pub const MAX_PIXELS: u64 = 1 << 27;
 /// as Adobe's programs write it. An orientation in the metadata (EXIF) is not applied, see
 /// [`decode_upright`]. Of an animation the first frame is taken.
 ///
-/// JPEG pixels differ from those of libjpeg-turbo, which Pillow uses, by 4 of 255 at most and 0.4 on
-/// average.
+/// JPEG pixels differ from those of libjpeg-turbo, which Pillow uses, by less than 0.4 of 255 on
+/// average, and single values by a few.
 ///
 /// # Errors
 ///

@@ -78,7 +78,7 @@ fn encoded(mut encoder: impl ImageEncoder, image: &RgbImage, exif: Vec<u8>) {
 
 fn file(kind: &str, orientation: u16) -> Vec<u8> {
     let image = stored(&shown(), orientation);
-    let exif = exif(orientation, orientation % 2 == 0);
+    let exif = exif(orientation, orientation.is_multiple_of(2));
     let mut file = Cursor::new(Vec::new());
     match kind {
         "jpg" => encoded(JpegEncoder::new_with_quality(&mut file, 100), &image, exif),
