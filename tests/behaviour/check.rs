@@ -128,6 +128,7 @@ fn json_has_the_same_keys_whatever_was_found() {
             keys(&report["sampling"]),
             [
                 "batch_size",
+                "held_out",
                 "left_out",
                 "of",
                 "samples_per_class",

@@ -157,7 +157,9 @@ fn corrupt_images_stop_the_run_or_are_counted() {
     assert!(evaluations.iter().all(|record| record["queries"] == 15));
     assert_contains(
         &fs::read_to_string(run.join("report.html")).unwrap(),
-        &["1 images that could not be read"],
+        &[
+            "2 images that could not be read: images/test/class-05/3.png and images/train/class-01/2.png",
+        ],
     );
 
     let arguments = ["eval", "--checkpoint", "lenient", "--data", "folder:images"];
@@ -165,7 +167,10 @@ fn corrupt_images_stop_the_run_or_are_counted() {
     assert_contains(&message, &["class-05/3.png"]);
     let (stdout, stderr) = succeed(command(dir.path(), &arguments).arg("--skip-corrupt"));
     assert_eq!(table(&stdout).len(), 3);
-    assert_contains(&stderr, &["1 images could not be read"]);
+    assert_contains(
+        &stderr,
+        &["1 image could not be read and is left out: images/test/class-05/3.png"],
+    );
 }
 
 #[test]

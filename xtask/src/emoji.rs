@@ -27,8 +27,8 @@
 //!
 //! # Train and test
 //!
-//! Half of the classes each, by [`split_classes_in_half`], the rule for every data set that does not
-//! say. It is written into the asset, so that the data stay as they are if the rule should change.
+//! Half of the classes each: those whose names have the lower [`name_hash`] train. It is written into the
+//! asset, so that the data stay as they are whatever rule other data sets go by.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -39,7 +39,7 @@ use anyhow::{Context, Result, bail, ensure};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 use rayon::prelude::*;
-use recall_data::{Split, split_classes_in_half};
+use recall_data::{Split, name_hash};
 use resvg::tiny_skia::{Color, Pixmap, Transform};
 use resvg::usvg;
 use serde::Deserialize;
@@ -765,7 +765,13 @@ fn pack(classes: &[RenderedClass]) -> Result<Vec<u8>> {
         .collect::<Result<_>>()?;
 
     let names: Vec<&str> = classes.iter().map(|class| class.name.as_str()).collect();
-    let splits: Vec<Split> = split_classes_in_half(&names);
+    let mut ordered = names.clone();
+    ordered.sort_unstable_by_key(|name| (name_hash(name), *name));
+    let train: BTreeSet<&str> = ordered[..names.len().div_ceil(2)].iter().copied().collect();
+    let splits = names.iter().map(|name| match train.contains(name) {
+        true => Split::Train,
+        false => Split::Test,
+    });
     let mut index = format!("{MAGIC}\n");
     for ((class, files), split) in classes.iter().zip(&encoded).zip(splits) {
         write!(index, "{split}\t{}\t{}", class.name, class.group)?;

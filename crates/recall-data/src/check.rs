@@ -28,8 +28,11 @@ pub use sampling::Sampling;
 pub use sizes::{ClassSizes, SizeBin, Spread};
 pub use truth::{SetupCounts, TruthSizes};
 
+/// In the order in which they are reported.
+const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
+
 /// How a data set is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CheckConfig {
     /// Whether every image is decoded. Otherwise images are only read, which finds duplicates and
     /// empty files, but no damage.
@@ -38,15 +41,19 @@ pub struct CheckConfig {
     pub threads: usize,
     /// The sampler that training will have.
     pub sampler: BatchSamplerConfig,
+    /// The share of the training classes that training holds out for validation, see
+    /// [`training_and_validation`](crate::training_and_validation).
+    pub validation: f64,
 }
 
 impl CheckConfig {
-    /// Decodes every image on all cores.
+    /// Decodes every image on all cores; training would hold nothing out.
     pub fn new(sampler: BatchSamplerConfig) -> Self {
         Self {
             decode: true,
             threads: 0,
             sampler,
+            validation: 0.0,
         }
     }
 
@@ -63,7 +70,7 @@ impl CheckConfig {
         progress: impl FnMut(usize) + Send,
     ) -> Result<CheckReport, DataError> {
         // First, because it is quick and may refuse.
-        let (sampling, no_batch) = sampling::sampling(dataset, self.sampler)?;
+        let (sampling, no_batch) = sampling::sampling(dataset, self.sampler, self.validation)?;
         let pool = ThreadPoolBuilder::new()
             .num_threads(self.threads)
             .thread_name(|number| format!("recall-check-{number}"))
@@ -76,18 +83,26 @@ impl CheckConfig {
         let parts = counts::parts(dataset);
         let mut findings = Vec::new();
         findings.extend(counts::wrong_counts(&parts));
-        findings.extend(counts::shared_classes(dataset));
+        for judged in [Split::Test, Split::Validation] {
+            findings.extend(counts::shared_classes(dataset, judged));
+        }
         findings.extend(files::faults(dataset, &looked));
         findings.extend(duplicates::duplicates(dataset, &looked));
-        findings.extend(counts::single_images(dataset, Split::Train));
-        findings.extend(counts::single_images(dataset, Split::Test));
+        for split in SPLITS {
+            findings.extend(counts::single_images(dataset, split));
+        }
         findings.extend(counts::lonely_queries(dataset));
         findings.extend(truth::queries_without_positives(dataset));
         findings.extend(no_batch);
-        findings.extend(dataset.notes().iter().map(|note| {
-            let (severity, kind) = (Severity::Note, FindingKind::LeftAside);
-            Finding::plain(severity, kind, note)
-        }));
+        findings.extend(dataset.notes().iter().map(Finding::of_note));
+        if !dataset.is_labelled() {
+            findings.push(Finding::plain(
+                Severity::Note,
+                FindingKind::Unlabelled,
+                "nothing says which images belong together: they can be embedded and searched, for \
+                 training and judging they need class folders",
+            ));
+        }
         // Stable: within a severity the order stays.
         findings.sort_by_key(|finding| finding.severity);
         let of = |severity| {
@@ -101,7 +116,7 @@ impl CheckConfig {
             super_classes: dataset.super_class_names().len(),
             files: files::summary(&looked, self.decode),
             parts,
-            class_sizes: [Split::Train, Split::Test]
+            class_sizes: SPLITS
                 .into_iter()
                 .filter_map(|split| ClassSizes::of(dataset, split))
                 .collect(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::DataError;
+use crate::{DataError, names};
 
 /// Number of an item in its data set: its place in [`Dataset::items`].
 pub type ItemId = usize;
@@ -16,6 +16,10 @@ pub type ItemId = usize;
 pub enum Split {
     /// Trained on.
     Train,
+    /// Judged while a model is trained, to choose its best state. Most data sets have none, and
+    /// classes are held out of training instead, see
+    /// [`training_and_validation`](crate::training_and_validation).
+    Validation,
     /// Evaluated on.
     Test,
 }
@@ -24,6 +28,7 @@ impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Train => "train",
+            Self::Validation => "validation",
             Self::Test => "test",
         })
     }
@@ -131,7 +136,7 @@ pub struct Item {
     pub super_class: Option<u32>,
     /// What it is for in an evaluation.
     pub role: Role,
-    /// A short name to show.
+    /// A short name to show, one printable line: readers write it by [`names`].
     pub name: String,
 }
 
@@ -163,10 +168,10 @@ impl Item {
         }
     }
 
-    /// What to call the image in an error: the file, if it is one.
-    pub(crate) fn location(&self) -> String {
+    /// What to call the image in a message: the file, if it is one, in one line.
+    pub fn location(&self) -> String {
         match &self.source {
-            ImageSource::File(path) => path.display().to_string(),
+            ImageSource::File(path) => names::one_line(&path.to_string_lossy()).into_owned(),
             ImageSource::Embedded(_) => self.name.clone(),
         }
     }
@@ -202,6 +207,8 @@ pub struct GroundTruth {
 pub enum Part {
     /// The items of [`Split::Train`].
     Train,
+    /// The items of [`Split::Validation`].
+    Validation,
     /// The items of [`Split::Test`].
     Test,
     /// The test items of [`Role::Query`].
@@ -217,6 +224,7 @@ impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Train => "train",
+            Self::Validation => "validation",
             Self::Test => "test",
             Self::Query => "query",
             Self::Gallery => "gallery",
@@ -259,6 +267,7 @@ pub struct Dataset {
     class_names: Vec<String>,
     super_class_names: Vec<String>,
     train: Vec<ItemId>,
+    validation: Vec<ItemId>,
     test: Vec<ItemId>,
     subsets: Vec<Subset>,
     ground_truth: Vec<GroundTruth>,
@@ -266,7 +275,48 @@ pub struct Dataset {
     crops_to_boxes: bool,
     turns_upright: bool,
     random_gallery: bool,
-    notes: Vec<String>,
+    labelled: bool,
+    notes: Vec<Note>,
+}
+
+/// What a reader met and left aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    message: String,
+    warns: bool,
+    paths: Vec<PathBuf>,
+}
+
+impl Note {
+    pub(crate) fn new(message: impl Into<String>, paths: Vec<PathBuf>) -> Self {
+        Self {
+            message: message.into(),
+            warns: false,
+            paths,
+        }
+    }
+
+    pub(crate) fn warning(message: impl Into<String>, paths: Vec<PathBuf>) -> Self {
+        Self {
+            warns: true,
+            ..Self::new(message, paths)
+        }
+    }
+
+    /// One sentence.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Whether it is hardly meant, such as images of a kind that cannot be read.
+    pub fn is_warning(&self) -> bool {
+        self.warns
+    }
+
+    /// All files and folders that it is about; none where it is about lines of lists.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
 }
 
 impl Dataset {
@@ -314,13 +364,14 @@ impl Dataset {
                 .filter(|(_, item)| item.split == split);
             of_split.map(|(id, _)| id).collect()
         };
-        let (train, test) = (ids(Split::Train), ids(Split::Test));
+        let [train, validation, test] = [Split::Train, Split::Validation, Split::Test].map(ids);
         Ok(Self {
             name,
             items,
             class_names,
             super_class_names: Vec::new(),
             train,
+            validation,
             test,
             subsets: Vec::new(),
             ground_truth: Vec::new(),
@@ -328,8 +379,29 @@ impl Dataset {
             crops_to_boxes: true,
             turns_upright: true,
             random_gallery: false,
+            labelled: true,
             notes: Vec::new(),
         })
+    }
+
+    /// Images of which nobody says which belong together: to embed and to search, not to train on and not
+    /// to be judged by. They are test items, and their one class has a name that means nothing; see
+    /// [`is_labelled`](Self::is_labelled).
+    ///
+    /// # Errors
+    ///
+    /// No images.
+    pub fn unlabelled(
+        name: impl Into<String>,
+        images: impl IntoIterator<Item = (String, ImageSource)>,
+    ) -> Result<Self, DataError> {
+        let items = images
+            .into_iter()
+            .map(|(name, source)| Item::new(name, source, 0, Split::Test));
+        let items: Vec<Item> = items.collect();
+        let mut dataset = Self::from_items(name, items, vec!["unlabelled".to_owned()])?;
+        dataset.labelled = false;
+        Ok(dataset)
     }
 
     /// Gives the super-classes names.
@@ -424,7 +496,17 @@ impl Dataset {
         self
     }
 
-    pub(crate) fn with_notes(mut self, notes: Vec<String>) -> Self {
+    /// For readers that take names from lists as they are.
+    pub(crate) fn with_escaped_names(mut self) -> Self {
+        let items = self.items.iter_mut().map(|item| &mut item.name);
+        let all = items
+            .chain(&mut self.class_names)
+            .chain(&mut self.super_class_names);
+        all.for_each(|name| *name = names::escape(name));
+        self
+    }
+
+    pub(crate) fn with_notes(mut self, notes: Vec<Note>) -> Self {
         self.notes = notes;
         self
     }
@@ -437,6 +519,17 @@ impl Dataset {
     /// All items; an item's id is its place here.
     pub fn items(&self) -> &[Item] {
         &self.items
+    }
+
+    /// Whether anything says which images belong together. If not, [`Item::class`] means nothing.
+    pub fn is_labelled(&self) -> bool {
+        self.labelled
+    }
+
+    /// Whether the class of an item says what should find it: not of an unlabelled set, nor where lists
+    /// say it.
+    pub(crate) fn goes_by_classes(&self) -> bool {
+        self.labelled && self.ground_truth.is_empty()
     }
 
     /// Names of the classes, by [`Item::class`].
@@ -500,6 +593,7 @@ impl Dataset {
         };
         match part {
             Part::Train => self.train.clone(),
+            Part::Validation => self.validation.clone(),
             Part::Test => self.test.clone(),
             Part::Query => of_role(Role::Query),
             Part::Gallery => of_role(Role::Gallery),
@@ -510,15 +604,16 @@ impl Dataset {
         }
     }
 
-    /// What the reader met and left aside, one sentence each, for someone to be told.
-    pub fn notes(&self) -> &[String] {
+    /// What the reader met and left aside, for someone to be told.
+    pub fn notes(&self) -> &[Note] {
         &self.notes
     }
 
-    /// Ids of the items of a split, ascending.
+    /// Ids of the items of a split, ascending; any split may have none.
     pub fn split(&self, split: Split) -> &[ItemId] {
         match split {
             Split::Train => &self.train,
+            Split::Validation => &self.validation,
             Split::Test => &self.test,
         }
     }
@@ -607,11 +702,14 @@ mod tests {
             (0, Split::Train),
             (0, Split::Test),
             (1, Split::Train),
+            (0, Split::Validation),
         ]
         .map(|(class, split)| item(class, split));
         let dataset = Dataset::from_items("own", items.to_vec(), names(2)).unwrap();
         assert_eq!(dataset.split(Split::Train), [1, 3]);
         assert_eq!(dataset.split(Split::Test), [0, 2]);
+        assert_eq!(dataset.split(Split::Validation), [4]);
+        assert_eq!(dataset.part(Part::Validation), [4]);
         assert_eq!(dataset.labels(&[3, 0, 1]), [1, 1, 0]);
     }
 

@@ -68,7 +68,7 @@ pub enum DataError {
     /// Images that a data set lists are not there.
     #[error(
         "{missing} of the {count} images of {dataset} are not there, the first is {}: \
-         `recall-train check` lists them",
+         `recall-train check` lists them, --skip-corrupt leaves them out",
         first.display()
     )]
     MissingImages {

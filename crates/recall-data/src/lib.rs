@@ -37,8 +37,10 @@
 //! The crate knows files and pixels, no tensors and no model.
 
 pub mod check;
+pub mod names;
 pub mod random;
 
+mod by_name;
 mod cache;
 mod dataset;
 mod decode;
@@ -52,17 +54,18 @@ mod sampler;
 mod spec;
 mod transform;
 
+pub use by_name::{name_hash, split_by_name};
 pub use cache::{CacheConfig, CacheStats, ImageCache};
 pub use dataset::{
-    BoundingBox, Dataset, GroundTruth, ImageSource, Item, ItemId, Part, Protocol, PublishedCount,
-    Role, Split, Subset,
+    BoundingBox, Dataset, GroundTruth, ImageSource, Item, ItemId, Note, Part, Protocol,
+    PublishedCount, Role, Split, Subset,
 };
 pub use decode::{MAX_PIXELS, decode_rgb, decode_upright};
 pub use error::DataError;
 pub use formats::pickle;
-pub use hold_out::{HeldOut, hold_out_classes};
-pub use loader::{Batch, BatchRequest, Batches, CorruptPolicy, Loader, LoaderConfig};
-pub use readers::split_classes_in_half;
+pub use hold_out::{HeldOut, hold_out_classes, training_and_validation};
+pub use loader::{Batch, BatchRequest, Batches, CorruptPolicy, Loader, LoaderConfig, Skipped};
+pub use readers::is_image;
 pub use sampler::{BatchSampler, BatchSamplerConfig, ClassCount, SmallClasses};
 pub use spec::{Benchmark, DataSpec};
 pub use transform::{

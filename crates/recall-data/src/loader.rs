@@ -19,7 +19,7 @@ pub enum CorruptPolicy {
     /// The batch is an error that names the image, and the last thing that comes.
     #[default]
     Error,
-    /// The image is left out of its batch and counted in [`Batch::skipped`].
+    /// The image is left out of its batch and named in [`Batch::skipped`]. A batch may come out empty.
     Skip,
 }
 
@@ -73,8 +73,17 @@ pub struct Batch {
     pub pixels: Vec<u8>,
     /// `[n, 3, height, width]`.
     pub shape: [usize; 4],
-    /// How many items of the request could not be read ([`CorruptPolicy::Skip`]).
-    pub skipped: usize,
+    /// What of the request could not be read ([`CorruptPolicy::Skip`]), in its order.
+    pub skipped: Vec<Skipped>,
+}
+
+/// An item that was left out of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The item.
+    pub id: ItemId,
+    /// Why: one sentence that names the image.
+    pub problem: String,
 }
 
 /// Decodes and transforms batches of images on threads of its own.
@@ -267,7 +276,7 @@ impl Inner {
             return None;
         }
 
-        let mut kept = 0;
+        let (mut kept, mut skipped) = (0, Vec::new());
         for (place, result) in results.into_iter().enumerate() {
             match (result, self.corrupt) {
                 (Ok(()), _) => {
@@ -278,11 +287,16 @@ impl Inner {
                     }
                     kept += 1;
                 }
-                (Err(DataError::Decode { .. } | DataError::Io { .. }), CorruptPolicy::Skip) => {}
+                (
+                    Err(error @ (DataError::Decode { .. } | DataError::Io { .. })),
+                    CorruptPolicy::Skip,
+                ) => skipped.push(Skipped {
+                    id: ids[place],
+                    problem: error.to_string(),
+                }),
                 (Err(error), _) => return Some(Err(error)),
             }
         }
-        let skipped = ids.len() - kept;
         ids.truncate(kept);
         pixels.truncate(kept * image_bytes);
         let labels = self.dataset.labels(&ids);

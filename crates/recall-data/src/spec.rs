@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DataError, Dataset, readers};
+use crate::{CorruptPolicy, DataError, Dataset, readers};
 
 /// A benchmark of the field, read from the files in which it is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,7 +86,7 @@ impl Benchmark {
             Self::Rparis6k => readers::revisited::read_paris,
         };
         // Figures are published of the pixels as they are stored.
-        Ok(read(dir)?.with_turns_upright(false))
+        Ok(read(dir)?.with_turns_upright(false).with_escaped_names())
     }
 }
 
@@ -101,7 +101,7 @@ impl fmt::Display for Benchmark {
 /// | written | data set |
 /// |---|---|
 /// | `emoji` | the embedded one: emoji, each drawn by several vendors, 32 x 32 |
-/// | `folder:DIR` | `DIR/class/image`, or `DIR/train/class/image` and `DIR/test/class/image` |
+/// | `folder:DIR` | `DIR/class/image`, or `DIR/train/class/image` and the like for `test` and `validation` |
 /// | `csv:FILE` | columns `path,label[,split,is_query,is_gallery,x_1,y_1,x_2,y_2]` |
 /// | `sop:DIR` and the other names of [`Benchmark`] | the benchmark, in the layout in which it is published |
 ///
@@ -124,16 +124,17 @@ pub enum DataSpec {
 impl DataSpec {
     /// Reads the data set: which items there are and that their files are there, not yet their pixels.
     ///
-    /// **Folders.** `DIR/class/image.ext` with `png`, `jpg`, `jpeg`, `jfif`, `webp` or `bmp`. If `DIR` has folders
-    /// `train` and `test`, each of them holds class folders, and they are the splits. Otherwise half
-    /// of the classes train and the others test, see
-    /// [`split_classes_in_half`](crate::split_classes_in_half). Everything comes in the order of
+    /// **Folders.** `DIR/class/image.ext` with `png`, `jpg`, `jpeg`, `jfif`, `jpe`, `webp` or `bmp`. If `DIR` has folders
+    /// `train`, `test` or `validation` (or `val`, `valid`) that hold class folders, they are the splits,
+    /// and a split that is not there has no images. Otherwise classes train or test by
+    /// their names, about half of them each, see
+    /// [`split_by_name`](crate::split_by_name). Everything comes in the order of
     /// the names. Hidden files are ignored; other files, empty class folders and folders inside class
     /// folders are left aside and told in [`Dataset::notes`].
     ///
     /// **Tables.** Needed columns: `path`, relative to the folder of the CSV file, and `label`.
-    /// Optional: `split` (`train`, `test` or `validation`, which counts as test; without the column
-    /// half of the classes train and the others test), `is_query` and `is_gallery` (true or false),
+    /// Optional: `split` (`train`, `validation` or `test`; without the column
+    /// as in folders), `is_query` and `is_gallery` (true or false),
     /// the box `x_1,y_1,x_2,y_2` in pixels. Other columns are ignored.
     ///
     /// **Benchmarks.** The folder as it comes out of the archive, see [`Benchmark`]. Training and
@@ -184,6 +185,19 @@ impl DataSpec {
             }
         }
         Ok(spec)
+    }
+
+    /// As [`open`](Self::open), but what is to be done about images that are not there is left to
+    /// `corrupt`: a loader that skips what cannot be read skips them as well.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open).
+    pub fn open_for(&self, corrupt: CorruptPolicy) -> Result<Dataset, DataError> {
+        match corrupt {
+            CorruptPolicy::Error => self.open(),
+            CorruptPolicy::Skip => self.index(),
+        }
     }
 
     /// Reads what the lists of the data set say, without a look at whether the images are there.

@@ -15,6 +15,7 @@ mod plan;
 mod presets;
 mod print;
 mod settings;
+mod split;
 mod terminal;
 mod train;
 mod trained;

@@ -17,8 +17,9 @@ mod write;
 
 use burn::tensor::backend::Backend;
 use recall_data::{
-    BatchSampler, BatchSamplerConfig, CacheConfig, ColourJitter, DataError, DataSpec, Dataset,
-    EvalTransform, ItemId, RandomResizedCrop, SmallClasses, TrainTransform, TransformConfig,
+    BatchSampler, BatchSamplerConfig, CacheConfig, ColourJitter, CorruptPolicy, DataError,
+    DataSpec, Dataset, EvalTransform, ItemId, RandomResizedCrop, SmallClasses, TrainTransform,
+    TransformConfig,
 };
 use recall_eval::Metric;
 use recall_loss::RecallAtKLossConfig;
@@ -153,13 +154,14 @@ pub enum Orientation {
 }
 
 impl ImageConfig {
-    /// Opens a data set, to be read as these settings say.
+    /// Opens a data set, to be read as these settings say; images that are not there are an error unless
+    /// `corrupt` skips them.
     ///
     /// # Errors
     ///
-    /// Those of [`DataSpec::open`].
-    pub fn open(&self, data: &DataSpec) -> Result<Dataset, DataError> {
-        Ok(self.read_so(data.open()?))
+    /// Those of [`DataSpec::open_for`].
+    pub fn open(&self, data: &DataSpec, corrupt: CorruptPolicy) -> Result<Dataset, DataError> {
+        Ok(self.read_so(data.open_for(corrupt)?))
     }
 
     /// The data set, to be read as these settings say.

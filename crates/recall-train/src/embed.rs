@@ -1,10 +1,10 @@
 //! Embedding images.
 
 use burn::tensor::backend::Backend;
-use recall_data::{BatchRequest, Dataset, ItemId, Loader, Split};
+use recall_data::{BatchRequest, Dataset, ItemId, Loader, Split, training_and_validation};
 use recall_eval::Embeddings;
 
-use crate::{Embedder, RunError, Standardisation};
+use crate::{Embedder, RunConfig, RunError, Standardisation};
 
 /// Embeds some items of the loader's data set, `chunk` at a time and without a graph.
 ///
@@ -14,8 +14,8 @@ use crate::{Embedder, RunError, Standardisation};
 ///
 /// # Errors
 ///
-/// An image that cannot be read, if the loader does not skip it, embeddings that are not finite, or the
-/// error of `progress`.
+/// An image that cannot be read, if the loader does not skip it; if it does, images of which not one can
+/// be read; embeddings that are not finite, or the error of `progress`.
 pub fn embed_items<B: Backend, M: Embedder<B>>(
     model: &M,
     loader: &Loader,
@@ -73,9 +73,12 @@ pub fn embed_each<B: Backend, M: Embedder<B>>(
             ids: ids.to_vec(),
         })
         .collect();
+    let (mut none_read, mut first) = (true, None);
     for batch in loader.batches(requests) {
         let batch = batch?;
+        first = first.or_else(|| batch.skipped.first().map(|skipped| skipped.problem.clone()));
         if !batch.ids.is_empty() {
+            none_read = false;
             let images = standardise.images::<B>(&batch, 0..batch.ids.len(), device);
             let embeddings = model.embed(images);
             let dim = embeddings.dims()[1];
@@ -83,7 +86,41 @@ pub fn embed_each<B: Backend, M: Embedder<B>>(
             take(&Embeddings::new(values, dim)?, &batch.ids)?;
         }
     }
-    Ok(())
+    match first.filter(|_| none_read) {
+        None => Ok(()),
+        Some(first) => Err(RunError::NothingRead {
+            dataset: loader.dataset().name().to_owned(),
+            images: ids.len(),
+            first,
+        }),
+    }
+}
+
+/// The images that choose among the states of a model trained with `config`: the data set's own, or
+/// those of the classes held out of training. An error says that there are none.
+pub(crate) fn validation_of(
+    dataset: &Dataset,
+    config: &RunConfig,
+) -> Result<Vec<ItemId>, RunError> {
+    let parts = training_and_validation(dataset, config.evaluation.validation);
+    match parts.held_out.is_empty() {
+        true => Err(RunError::EmptySplit {
+            dataset: dataset.name().to_owned(),
+            split: Split::Validation,
+        }),
+        false => Ok(parts.held_out),
+    }
+}
+
+/// An error if nothing says which images belong together, which `what` needs.
+pub(crate) fn need_labels(dataset: &Dataset, what: &'static str) -> Result<(), RunError> {
+    match dataset.is_labelled() {
+        true => Ok(()),
+        false => Err(RunError::Unlabelled {
+            dataset: dataset.name().to_owned(),
+            what,
+        }),
+    }
 }
 
 /// The items of a split, or an error that says there are none.
@@ -91,10 +128,7 @@ pub(crate) fn items_of(dataset: &Dataset, split: Split) -> Result<&[ItemId], Run
     match dataset.split(split) {
         [] => Err(RunError::EmptySplit {
             dataset: dataset.name().to_owned(),
-            split: match split {
-                Split::Train => "train",
-                Split::Test => "test",
-            },
+            split,
         }),
         items => Ok(items),
     }

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use recall_data::DataError;
+use recall_data::{DataError, Split};
 use recall_eval::EvalError;
 use thiserror::Error;
 
@@ -137,8 +137,43 @@ pub enum RunError {
     EmptySplit {
         /// Name of the data set.
         dataset: String,
-        /// `train` or `test`.
-        split: &'static str,
+        /// Which.
+        split: Split,
+    },
+    /// Nothing says which images belong together.
+    #[error(
+        "the images of {dataset} are in no class folders, so nothing says which belong together: they can be \
+         embedded and searched, but {what} needs DIR/class/image"
+    )]
+    Unlabelled {
+        /// Name of the data set.
+        dataset: String,
+        /// What needs labels.
+        what: &'static str,
+    },
+    /// No batch of an epoch had images enough that could be read.
+    #[error(
+        "epoch {epoch}: no step could be taken, as too few images of each batch can be read; {first}: \
+         `recall-train check` lists what is wrong"
+    )]
+    NoStep {
+        /// The epoch, from 0.
+        epoch: u64,
+        /// What is wrong with the first of the images.
+        first: String,
+    },
+    /// Not one image could be read, though unreadable ones may be skipped.
+    #[error(
+        "not one of {images} images of {dataset} can be read, the first because {first}: `recall-train \
+         check` says what is wrong with each"
+    )]
+    NothingRead {
+        /// Name of the data set.
+        dataset: String,
+        /// How many were tried.
+        images: usize,
+        /// What is wrong with the first of them.
+        first: String,
     },
     /// Images that a run is to be judged by cannot judge anything.
     #[error(

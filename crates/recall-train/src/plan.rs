@@ -45,7 +45,7 @@ pub fn measure<B: AutodiffBackend<InnerBackend: RecallBackend>>(
         return measure_steps::<B>(config, None, device);
     };
     // Before anything is measured: data that are not there should cost nobody any waiting.
-    let images = Images::open(config)?;
+    let images = Images::open(config, loading.corrupt)?;
     let config = &config
         .clone()
         .with_batch(images.sampler.config().batch_size);

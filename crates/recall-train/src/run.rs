@@ -6,6 +6,7 @@ mod data;
 mod folder;
 mod gallery;
 mod health;
+mod left_out;
 mod peers;
 mod progress;
 mod records;
@@ -19,6 +20,7 @@ pub use data::{DataRecord, SeenClasses};
 pub(crate) use data::{PartRecord, reopen};
 pub use folder::RunFolder;
 pub(crate) use gallery::{choice, duration};
+pub(crate) use left_out::{missing, sentence};
 pub use progress::Progress;
 pub use records::{BaselineRecord, EvaluationRecord, Judged, StepRecord};
 
@@ -32,11 +34,11 @@ use rand::RngExt;
 use recall_data::random::{Key, Purpose};
 use recall_data::{
     BatchSampler, CorruptPolicy, Dataset, HeldOut, ImageCache, Loader, LoaderConfig, SmallClasses,
-    Split, Transform, hold_out_classes,
+    Split, Transform, training_and_validation,
 };
 use recall_loss::RecallBackend;
 
-use crate::embed::items_of;
+use crate::embed::{items_of, need_labels};
 use crate::memory::memory_of;
 use crate::{BatchSize, ChunkSize, ImageConfig, RunConfig, RunError, load_weights, plan};
 use checkpoint::Checkpoints;
@@ -199,11 +201,12 @@ impl TrainingRun {
                 trainee
             }
         };
+        let corrupt = self.loading.corrupt;
         let dataset = Arc::new(match begun {
-            Some(_) => reopen(&config.image, &config.data)?,
-            None => config.image.open(&config.data)?,
+            Some(_) => reopen(&config.image, &config.data, corrupt)?,
+            None => config.image.open(&config.data, corrupt)?,
         });
-        dataset.notes().iter().for_each(|note| progress.note(note));
+        progress.notes(&dataset);
         let items = self.items(&dataset, progress)?;
         answerable::answerable(&dataset, &items)?;
         let data = DataRecord::new(&config.data, &dataset, &items);
@@ -411,11 +414,19 @@ impl TrainingRun {
 
     /// Training, validation and test images.
     fn items(&self, dataset: &Dataset, progress: &mut dyn Progress) -> Result<Items, RunError> {
-        let train = items_of(dataset, Split::Train)?;
+        need_labels(dataset, "training")?;
+        items_of(dataset, Split::Train)?;
         let test = dataset.split(Split::Test).to_vec();
         let share = self.config.evaluation.validation;
-        let HeldOut { kept, held_out } = hold_out_classes(dataset, train, share);
-        if share > 0.0 && held_out.is_empty() {
+        let HeldOut { kept, held_out } = training_and_validation(dataset, share);
+        if !dataset.split(Split::Validation).is_empty() {
+            progress.note(&format!(
+                "{} has {} validation images: they choose the best epoch, and no classes are held out of \
+                 training (evaluation.validation does not apply)",
+                dataset.name(),
+                held_out.len()
+            ));
+        } else if share > 0.0 && held_out.is_empty() {
             progress.warn(
                 "too few training classes to hold some out for validation: the model of the last epoch \
                  is the result",

@@ -16,4 +16,5 @@ mod runs;
 mod settings;
 mod skipping;
 mod splits;
+mod validation;
 mod weights;

@@ -11,7 +11,7 @@ use crate::{Dataset, ItemId, Part, PublishedCount, Role, Split};
 /// How many images and classes a part of a data set has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PartCount {
-    /// `train`, `test`, `query`, `gallery` or the name of a subset.
+    /// `train`, `validation`, `test`, `query`, `gallery` or the name of a subset.
     pub part: String,
     /// Its images.
     pub images: usize,
@@ -38,10 +38,16 @@ impl PartCount {
 /// were published of.
 pub(super) fn parts(dataset: &Dataset) -> Vec<PartCount> {
     let published = dataset.published_counts();
-    let mut counted: Vec<PartCount> = [Part::Train, Part::Test, Part::Query, Part::Gallery]
-        .into_iter()
-        .map(|part| count(dataset, part.to_string(), &dataset.part(part)))
-        .collect();
+    let mut counted: Vec<PartCount> = [
+        Part::Train,
+        Part::Validation,
+        Part::Test,
+        Part::Query,
+        Part::Gallery,
+    ]
+    .into_iter()
+    .map(|part| count(dataset, part.to_string(), &dataset.part(part)))
+    .collect();
     counted.extend(
         dataset
             .subsets()
@@ -78,10 +84,10 @@ pub(super) fn all_classes(dataset: &Dataset) -> Option<usize> {
     classes_of(dataset, &ids)
 }
 
-/// Where lists say what is to be found, classes mean nothing.
+/// Where lists say what is to be found, or nothing does, classes mean nothing.
 fn classes_of(dataset: &Dataset, ids: &[ItemId]) -> Option<usize> {
     let distinct = || -> BTreeSet<u32> { dataset.labels(ids).into_iter().collect() };
-    dataset.ground_truth().is_empty().then(|| distinct().len())
+    dataset.goes_by_classes().then(|| distinct().len())
 }
 
 pub(super) fn wrong_counts(parts: &[PartCount]) -> Option<Finding> {
@@ -119,9 +125,10 @@ pub(super) fn wrong_counts(parts: &[PartCount]) -> Option<Finding> {
     )
 }
 
-/// Classes of both splits. Publications keep them apart; one's own images need not.
-pub(super) fn shared_classes(dataset: &Dataset) -> Option<Finding> {
-    if !dataset.ground_truth().is_empty() {
+/// Classes that are trained on and judged as `judged`. Publications keep them apart; one's own images
+/// need not.
+pub(super) fn shared_classes(dataset: &Dataset, judged: Split) -> Option<Finding> {
+    if !dataset.goes_by_classes() {
         return None;
     }
     let of = |split| -> BTreeSet<u32> {
@@ -129,18 +136,25 @@ pub(super) fn shared_classes(dataset: &Dataset) -> Option<Finding> {
         labels.into_iter().collect()
     };
     let cases: Vec<Case> = of(Split::Train)
-        .intersection(&of(Split::Test))
+        .intersection(&of(judged))
         .map(|&class| Case::new(&dataset.class_names()[class as usize]))
         .collect();
     let severity = match dataset.published_counts().is_empty() {
         true => Severity::Warning,
         false => Severity::Error,
     };
-    let what = counted(
-        cases.len(),
-        "class is trained on and tested",
-        "classes are trained on and tested",
-    );
+    let what = match judged {
+        Split::Validation => counted(
+            cases.len(),
+            "class is trained on and validates",
+            "classes are trained on and validate",
+        ),
+        _ => counted(
+            cases.len(),
+            "class is trained on and tested",
+            "classes are trained on and tested",
+        ),
+    };
     let way_out = "figures on them say nothing about unseen classes";
     found(severity, FindingKind::SharedClasses, what, cases, way_out)
 }
@@ -150,7 +164,7 @@ pub(super) fn single_images(dataset: &Dataset, split: Split) -> Option<Finding> 
     let searched = dataset.split(split).iter();
     // Where some search and others are found, a class of one image may be there to distract.
     let has_roles = |id: &ItemId| dataset.items()[*id].role != Role::Both;
-    if !dataset.ground_truth().is_empty() || searched.clone().any(has_roles) {
+    if !dataset.goes_by_classes() || searched.clone().any(has_roles) {
         return None;
     }
     let mut sizes: BTreeMap<u32, usize> = BTreeMap::new();
@@ -167,7 +181,9 @@ pub(super) fn single_images(dataset: &Dataset, split: Split) -> Option<Finding> 
     );
     let way_out = match split {
         Split::Train => "an image without another of its class is never drawn",
-        Split::Test => "an image without another of its class has nothing to find",
+        Split::Validation | Split::Test => {
+            "an image without another of its class has nothing to find"
+        }
     };
     let kind = FindingKind::SingleImageClasses;
     found(Severity::Warning, kind, what, cases, way_out)
@@ -177,7 +193,7 @@ pub(super) fn single_images(dataset: &Dataset, split: Split) -> Option<Finding> 
 pub(super) fn lonely_queries(dataset: &Dataset) -> Option<Finding> {
     let test = dataset.split(Split::Test);
     let items = || test.iter().map(|&id| &dataset.items()[id]);
-    if !dataset.ground_truth().is_empty() || items().all(|item| item.role == Role::Both) {
+    if !dataset.goes_by_classes() || items().all(|item| item.role == Role::Both) {
         return None;
     }
     let mut found_of: BTreeMap<u32, usize> = BTreeMap::new();

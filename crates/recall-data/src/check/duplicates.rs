@@ -4,7 +4,7 @@ use super::counts::found;
 use super::files::{ContentHash, Looked};
 use super::finding::{Case, Finding, FindingKind, Severity};
 use super::words::counted;
-use crate::{Dataset, ItemId};
+use crate::{Dataset, ItemId, Split};
 
 /// Equal content, and an equal box where images are cut to it: two cars in one photograph are two
 /// images.
@@ -12,6 +12,14 @@ type Key = (ContentHash, Option<[u32; 4]>);
 
 /// What was found of each kind: across splits, across the classes of a split, within a class.
 pub(super) fn duplicates(dataset: &Dataset, looked: &[Looked]) -> Vec<Finding> {
+    // With three splits an image may be in two that are not these.
+    let (one, many) = match dataset.split(Split::Validation) {
+        [] => (
+            "image is trained on and tested",
+            "images are trained on and tested",
+        ),
+        _ => ("image is in several splits", "images are in several splits"),
+    };
     let (mut splits, mut classes, mut within) = (Vec::new(), Vec::new(), Vec::new());
     for group in groups(dataset, looked) {
         let items = || group.iter().map(|&id| &dataset.items()[id]);
@@ -19,22 +27,27 @@ pub(super) fn duplicates(dataset: &Dataset, looked: &[Looked]) -> Vec<Finding> {
         let case = Case::of(items().map(|item| item.location()));
         if items().any(|item| item.split != first.split) {
             splits.push(case);
-        } else if dataset.ground_truth().is_empty() && items().any(|item| item.class != first.class)
-        {
+        } else if dataset.goes_by_classes() && items().any(|item| item.class != first.class) {
             classes.push(case);
         } else {
             within.push(case);
         }
     }
+    let (one_within, many_within) = match dataset.is_labelled() {
+        true => (
+            "image is in its class more than once",
+            "images are in their class more than once",
+        ),
+        false => (
+            "image is there more than once",
+            "images are there more than once",
+        ),
+    };
     let findings = [
         found(
             Severity::Error,
             FindingKind::DuplicatesAcrossSplits,
-            counted(
-                splits.len(),
-                "image is trained on and tested",
-                "images are trained on and tested",
-            ),
+            counted(splits.len(), one, many),
             splits,
             "take one of each out",
         ),
@@ -52,11 +65,7 @@ pub(super) fn duplicates(dataset: &Dataset, looked: &[Looked]) -> Vec<Finding> {
         found(
             Severity::Note,
             FindingKind::DuplicatesWithinClass,
-            counted(
-                within.len(),
-                "image is in its class more than once",
-                "images are in their class more than once",
-            ),
+            counted(within.len(), one_within, many_within),
             within,
             "such a pair is found at no effort",
         ),

@@ -1,6 +1,9 @@
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use super::words::{listed, number};
+use crate::{Note, names};
 
 /// How much a [`Finding`] matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -21,7 +24,7 @@ pub enum Severity {
 pub enum FindingKind {
     /// A part has other numbers of images or classes than its publication.
     WrongCount,
-    /// Classes are trained on and tested.
+    /// Classes are trained on, and tested or used for validation.
     SharedClasses,
     /// Images are listed, but not there.
     MissingFiles,
@@ -37,7 +40,7 @@ pub enum FindingKind {
     BoxesOutside,
     /// Boxes reach beyond their images.
     BoxesBeyond,
-    /// The same image is trained on and tested.
+    /// The same image is in several splits.
     DuplicatesAcrossSplits,
     /// The same image is in several classes of a split.
     DuplicatesAcrossClasses,
@@ -51,6 +54,8 @@ pub enum FindingKind {
     NoBatch,
     /// Something that the reader of the data set left aside.
     LeftAside,
+    /// Nothing says which images belong together.
+    Unlabelled,
 }
 
 /// Something to know about a data set before it is used.
@@ -124,6 +129,20 @@ impl Finding {
             message: format!("{what}: {}; {way_out}", listed(&named)),
             count: cases.len(),
             cases,
+        }
+    }
+
+    /// What a reader left aside; its sentence names what has to be named.
+    pub(super) fn of_note(note: &Note) -> Self {
+        let severity = match note.is_warning() {
+            true => Severity::Warning,
+            false => Severity::Note,
+        };
+        let path = |path: &PathBuf| Case::new(names::one_line(&path.to_string_lossy()));
+        Self {
+            count: note.paths().len().max(1),
+            cases: note.paths().iter().map(path).collect(),
+            ..Self::plain(severity, FindingKind::LeftAside, note.message())
         }
     }
 

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::finding::{Finding, FindingKind, Severity};
-use crate::{BatchSamplerConfig, ClassCount, DataError, Dataset, Split};
+use crate::{
+    BatchSamplerConfig, ClassCount, DataError, Dataset, ItemId, Split, training_and_validation,
+};
 
 /// What the batches of an epoch take and leave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -19,8 +21,10 @@ pub struct Sampling {
     pub left_out: Option<ClassCount>,
     /// Smaller classes that are drawn all the same; `None` if nothing can be.
     pub small: Option<ClassCount>,
-    /// What there is.
+    /// What training draws from.
     pub of: ClassCount,
+    /// What of the training split is held out of it for validation.
+    pub held_out: ClassCount,
 }
 
 /// Nothing of a data set without training images. Too few classes for a batch are a finding: other
@@ -32,24 +36,34 @@ pub struct Sampling {
 pub(super) fn sampling(
     dataset: &Dataset,
     config: BatchSamplerConfig,
+    validation: f64,
 ) -> Result<(Option<Sampling>, Option<Finding>), DataError> {
     config.validate()?;
-    let ids = dataset.split(Split::Train);
-    if ids.is_empty() {
+    let of_split = dataset.split(Split::Train);
+    if of_split.is_empty() {
         return Ok((None, None));
     }
-    let classes: BTreeSet<u32> = dataset.labels(ids).into_iter().collect();
+    let count = |ids: &[ItemId]| {
+        let classes: BTreeSet<u32> = dataset.labels(ids).into_iter().collect();
+        ClassCount {
+            classes: classes.len(),
+            images: ids.len(),
+        }
+    };
+    let ids = training_and_validation(dataset, validation).kept;
+    let (all, of) = (count(of_split), count(&ids));
     let mut sampling = Sampling {
         config,
         steps_per_epoch: None,
         left_out: None,
         small: None,
-        of: ClassCount {
-            classes: classes.len(),
-            images: ids.len(),
+        of,
+        held_out: ClassCount {
+            classes: all.classes - of.classes,
+            images: all.images - of.images,
         },
     };
-    let finding = match config.init_for(dataset, ids) {
+    let finding = match config.init_for(dataset, &ids) {
         Ok(sampler) => {
             sampling.steps_per_epoch = Some(sampler.steps_per_epoch());
             sampling.left_out = Some(sampler.left_out());

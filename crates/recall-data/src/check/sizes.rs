@@ -60,7 +60,7 @@ pub struct SizeBin {
 impl ClassSizes {
     /// `None` of a split without images, or where classes mean nothing.
     pub(super) fn of(dataset: &Dataset, split: Split) -> Option<Self> {
-        if !dataset.ground_truth().is_empty() {
+        if !dataset.goes_by_classes() {
             return None;
         }
         let mut by_class: BTreeMap<u32, usize> = BTreeMap::new();

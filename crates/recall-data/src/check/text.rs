@@ -6,7 +6,7 @@ use super::sizes::{ClassSizes, Spread};
 use super::truth::TruthSizes;
 use super::words::{classes, counted, images, number, size};
 use super::{CheckReport, Sampling, Severity};
-use crate::SmallClasses;
+use crate::{ClassCount, SmallClasses};
 
 /// Characters of the longest bar.
 const BAR: usize = 40;
@@ -179,10 +179,21 @@ fn write_sampling(f: &mut Formatter<'_>, sampling: &Sampling) -> fmt::Result {
         images(sampling.config.batch_size),
         number(sampling.config.samples_per_class)
     )?;
-    let Some(steps) = sampling.steps_per_epoch else {
-        return writeln!(f, "not one can be drawn");
-    };
-    writeln!(f, "{} an epoch", counted(steps, "step", "steps"))?;
+    match sampling.steps_per_epoch {
+        Some(steps) => writeln!(f, "{} an epoch", counted(steps, "step", "steps"))?,
+        None => writeln!(f, "not one can be drawn")?,
+    }
+    if sampling.held_out.classes > 0 {
+        let ClassCount {
+            classes: of,
+            images: with,
+        } = sampling.held_out;
+        let (of, with) = (classes(of), images(with));
+        writeln!(f, "held out for validation: {of} with {with}")?;
+    }
+    if sampling.steps_per_epoch.is_none() {
+        return Ok(());
+    }
     if let Some(small) = sampling.small.filter(|small| small.classes > 0) {
         let policy = match sampling.config.small_classes {
             SmallClasses::Repeat => "filled up with copies",

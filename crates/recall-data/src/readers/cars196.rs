@@ -8,6 +8,7 @@
 use std::path::Path;
 
 use super::count;
+use crate::dataset::Note;
 use crate::formats::mat::{self, Value, Variables};
 use crate::{BoundingBox, DataError, Dataset, ImageSource, Item, Part, PublishedCount, Split};
 
@@ -76,8 +77,9 @@ fn dataset(dir: &Path, variables: Variables) -> Result<Dataset, DataError> {
     let mut notes = Vec::new();
     if let Some(first) = boxless.first() {
         let are = count(boxless.len(), "box has no area", "boxes have no area");
-        notes.push(format!(
-            "{are}, the first is that of annotation {first}: left out"
+        notes.push(Note::new(
+            format!("{are}, the first is that of annotation {first}: left out"),
+            Vec::new(),
         ));
     }
     Ok(Dataset::from_items("cars196", items, class_names)?

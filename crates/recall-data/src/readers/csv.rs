@@ -3,8 +3,10 @@ use std::path::Path;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
-use super::{excerpt, split_classes_in_half};
-use crate::{BoundingBox, DataError, Dataset, ImageSource, Item, Role, Split};
+use super::excerpt;
+use crate::{
+    BoundingBox, DataError, Dataset, ImageSource, Item, Role, Split, names, split_by_name,
+};
 
 const EXPECTED: &str = "expected is a CSV file with a header and the columns path,label and, if \
                         wanted, split,is_query,is_gallery,x_1,y_1,x_2,y_2";
@@ -102,7 +104,8 @@ pub(crate) fn read(file: &Path, require_files: bool) -> Result<Dataset, DataErro
                 Ok(row)
             } else {
                 Err(format!(
-                    "there is no file {} (paths start at the folder of the table)",
+                    "there is no file {} (paths start at the folder of the table; --skip-corrupt leaves \
+                     out what is not there)",
                     path.display().to_string().escape_debug()
                 ))
             }
@@ -123,7 +126,10 @@ pub(crate) fn read(file: &Path, require_files: bool) -> Result<Dataset, DataErro
     dataset(file, folder, rows)
 }
 
-fn dataset(file: &Path, folder: &Path, rows: Vec<Row>) -> Result<Dataset, DataError> {
+fn dataset(file: &Path, folder: &Path, mut rows: Vec<Row>) -> Result<Dataset, DataError> {
+    // Names stand in lists, one a line: see `names`.
+    rows.iter_mut()
+        .for_each(|row| row.label = names::escape(&row.label));
     let labels: BTreeSet<&str> = rows.iter().map(|row| row.label.as_str()).collect();
     let mut class_names: Vec<String> = labels.into_iter().map(str::to_owned).collect();
     if class_names.len() < 2 {
@@ -137,7 +143,7 @@ fn dataset(file: &Path, folder: &Path, rows: Vec<Row>) -> Result<Dataset, DataEr
     let class_ids: std::collections::HashMap<&str, u32> =
         class_names.iter().map(String::as_str).zip(0..).collect();
 
-    let halves = split_classes_in_half(&class_names);
+    let halves = split_by_name(&class_names);
     let items = rows
         .iter()
         .map(|row| {
@@ -147,13 +153,11 @@ fn dataset(file: &Path, folder: &Path, rows: Vec<Row>) -> Result<Dataset, DataEr
             Item {
                 bbox: row.bbox,
                 role: row.role,
-                ..Item::new(row.path.clone(), source, class, split)
+                ..Item::new(names::escape(&row.path), source, class, split)
             }
         })
         .collect();
-    let name = file
-        .file_stem()
-        .map_or_else(String::new, |stem| stem.to_string_lossy().into());
+    let name = file.file_stem().map_or_else(String::new, names::escape_os);
     Dataset::from_items(name, items, class_names.clone())
 }
 
@@ -190,7 +194,8 @@ fn read_row(record: &StringRecord, columns: &Columns) -> Result<Row, String> {
     let split = match columns.split.map(field) {
         None => None,
         Some("train") => Some(Split::Train),
-        Some("test" | "validation") => Some(Split::Test),
+        Some("test") => Some(Split::Test),
+        Some("validation" | "val" | "valid") => Some(Split::Validation),
         Some(other) => {
             return Err(format!(
                 "the split is `{}`: use train, test or validation",
@@ -282,7 +287,7 @@ mod tests {
             "in the order of numbers"
         );
         assert_eq!(dataset.labels(&[0, 1, 2, 3]), [2, 1, 2, 0]);
-        let halves = split_classes_in_half(&["-1", "2", "10"]);
+        let halves = split_by_name(&["-1", "2", "10"]);
         assert!(
             dataset
                 .items()
@@ -298,12 +303,13 @@ mod tests {
             "\u{feff}split, is_query ,is_gallery,label,weather,path,x_1,y_1,x_2,y_2\n\
              train,,,a,sun,1.png,,,,\n\
              validation,True,False,b,rain,2.png,1,2,30.0,4\n\
-             test,0,1,b,,3.png,0,0,1,1\n\
+             val,0,1,b,,3.png,0,0,1,1\n\
              test,TRUE,true,b,,4.png,,,,\n",
         )
         .unwrap();
         assert_eq!(dataset.split(Split::Train), [0]);
-        assert_eq!(dataset.split(Split::Test), [1, 2, 3]);
+        assert_eq!(dataset.split(Split::Validation), [1, 2]);
+        assert_eq!(dataset.split(Split::Test), [3]);
         let roles: Vec<_> = dataset.items().iter().map(|item| item.role).collect();
         assert_eq!(roles, [Role::Both, Role::Query, Role::Gallery, Role::Both]);
         assert_eq!(dataset.items()[0].bbox, None);

@@ -10,6 +10,7 @@ use std::path::Path;
 use super::lines::{Lines, root};
 use super::named::Named;
 use super::{count, excerpt};
+use crate::dataset::Note;
 use crate::{
     BoundingBox, DataError, Dataset, ImageSource, Item, Part, PublishedCount, Role, Split,
 };
@@ -76,7 +77,7 @@ pub(crate) fn read(dir: &Path) -> Result<Dataset, DataError> {
 /// is no reason to refuse the images.
 fn read_boxes(
     dir: &Path,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Note>,
 ) -> Result<HashMap<String, BoundingBox>, DataError> {
     let mut boxes = HashMap::new();
     let lists = root(dir, "Anno", "list_bbox_inshop.txt");
@@ -109,7 +110,10 @@ fn read_boxes(
     lines.expect_count(found)?;
     if without_area > 0 {
         let count = count(without_area, "box has", "boxes have");
-        notes.push(format!("{count} no area and left aside"));
+        notes.push(Note::new(
+            format!("{count} no area and left aside"),
+            Vec::new(),
+        ));
     }
     Ok(boxes)
 }

@@ -1,5 +1,6 @@
 use std::process::ExitCode;
 
+use anyhow::ensure;
 use clap::Args;
 use recall_data::check::CheckConfig;
 use recall_data::{BatchSamplerConfig, DataSpec, SmallClasses};
@@ -31,6 +32,9 @@ pub(super) struct CheckArgs {
     /// without settings.
     #[arg(long, value_name = "POLICY", value_parser = small_classes)]
     small_classes: Option<SmallClasses>,
+    /// Share of the training classes that training holds out for validation.
+    #[arg(long, value_name = "SHARE", default_value_t = RunConfig::default().evaluation.validation)]
+    validation: f64,
     /// Threads that read and decode images; 0 takes one for each core.
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
@@ -49,9 +53,15 @@ const DATA_ERRORS: u8 = 1;
 
 impl CheckArgs {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        ensure!(
+            (0.0..1.0).contains(&self.validation),
+            "--validation is {}: give a share from 0 up to 1",
+            self.validation
+        );
         let config = CheckConfig {
             decode: !self.no_decode,
             threads: self.threads,
+            validation: self.validation,
             ..CheckConfig::new(self.sampler())
         };
         // What is not there is for the report to tell.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use burn::tensor::backend::AutodiffBackend;
 use clap::{Args, ValueEnum};
-use recall_data::{Dataset, ItemId, Split};
+use recall_data::{Dataset, ItemId};
 use recall_eval::{EmbeddingsWriter, save_labels};
 use recall_loss::RecallBackend;
 
@@ -11,12 +11,13 @@ use super::classes::Classes;
 use super::origin::Origin;
 use super::output::{ForceArg, Inputs, Staged};
 use super::print::print;
+use super::split::SplitName;
 use super::terminal::Terminal;
 use super::trained::Images;
 use super::{CheckpointArg, CommonArgs, holds_labels};
 use crate::backend::OnBackend;
-use crate::embed::{embed_each, items_of};
-use crate::run::Checkpoint;
+use crate::embed::embed_each;
+use crate::run::{Checkpoint, Progress, missing, sentence};
 use crate::{Loading, RunError};
 
 /// Options of embedding.
@@ -27,8 +28,8 @@ pub(super) struct EmbedArgs {
     #[command(flatten)]
     common: CommonArgs,
     /// Which images to embed.
-    #[arg(long, value_enum, default_value_t = Part::Test)]
-    split: Part,
+    #[arg(long, value_enum, default_value_t = SplitName::Test)]
+    split: SplitName,
     /// Where to write: NAME.npy (labels go to NAME.labels.npy) or NAME.safetensors (with labels).
     /// Beside it: NAME.txt, the names of the images, a line each in the same order; NAME.classes.csv,
     /// the name behind each label; NAME.json, which model embedded which images.
@@ -38,30 +39,20 @@ pub(super) struct EmbedArgs {
     force: ForceArg,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Part {
-    Train,
-    Test,
-    All,
-}
-
 impl EmbedArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let checkpoint = self.checkpoint.open()?;
         let images = Images::open(&self.common, &checkpoint)?;
         let dataset = &images.dataset;
-        let ids = match self.split {
-            Part::Train => items_of(dataset, Split::Train)?.to_vec(),
-            Part::Test => items_of(dataset, Split::Test)?.to_vec(),
-            Part::All => (0..dataset.items().len()).collect(),
-        };
-        let files = self.files();
+        let ids = self.split.items(dataset, &checkpoint.config)?;
+        let files = self.files(dataset.is_labelled());
         let mut inputs = Inputs::default();
         inputs.add_data("--data", &images.data, dataset);
         inputs.add("--checkpoint", checkpoint.path());
         self.force.check(&files.all(), &inputs)?;
         let mut writer = EmbeddingsWriter::create(&files.embeddings)?;
         let mut terminal = Terminal::new(self.common.quiet);
+        terminal.notes(dataset);
         images.note(&ids, &mut terminal)?;
         let mut unit_length = true;
         let job = EmbedJob {
@@ -91,27 +82,26 @@ impl EmbedArgs {
         staged.add_text(&files.names, &(names.join("\n") + "\n"))?;
         staged.add_text(&files.classes, &classes.to_csv()?)?;
         staged.add_text(&files.origin, &origin.to_json()?)?;
-        writer.finish(files.labels.is_none().then_some(&labels[..]))?;
+        let inside = dataset.is_labelled() && files.labels.is_none();
+        writer.finish(inside.then_some(&labels[..]))?;
         staged.publish()?;
         print(&format!("{rows} embeddings of {dim} numbers"))?;
         for file in files.all() {
             print(&format!("wrote  {}", file.display()))?;
         }
-        if kept.len() < ids.len() {
-            print(&format!(
-                "{} images could not be read and are missing",
-                ids.len() - kept.len()
-            ))?;
+        if let Some(told) = sentence(missing(dataset, &ids, &kept)) {
+            print(&told)?;
         }
         Ok(())
     }
 
-    fn files(&self) -> Files {
+    /// Images of which nobody knows the classes get no labels.
+    fn files(&self, labelled: bool) -> Files {
         let beside = |ending: &str| self.output.with_extension(ending);
         let is_tensors = holds_labels(&self.output);
         Files {
             embeddings: self.output.clone(),
-            labels: (!is_tensors).then(|| beside("labels.npy")),
+            labels: (labelled && !is_tensors).then(|| beside("labels.npy")),
             names: beside("txt"),
             classes: beside("classes.csv"),
             origin: Origin::path_beside(&self.output),
@@ -122,7 +112,7 @@ impl EmbedArgs {
 /// The files that are written.
 struct Files {
     embeddings: PathBuf,
-    /// Where the labels are not in the file of the embeddings.
+    /// Where there are labels, and not in the file of the embeddings.
     labels: Option<PathBuf>,
     names: PathBuf,
     classes: PathBuf,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::ensure;
 use burn::tensor::backend::AutodiffBackend;
 use clap::{Args, ValueEnum};
-use recall_data::{DataSpec, Dataset, ItemId, Protocol, Split};
+use recall_data::{DataSpec, Dataset, ItemId, Protocol};
 use recall_eval::{
     Bootstrap, Embeddings, EmptyQueries, EvalError, Metric, Policy, RandomGallery, Ties,
 };
@@ -17,13 +17,14 @@ use recall_loss::RecallBackend;
 use serde::Serialize;
 
 use super::print::print;
+use super::split::SplitName;
 use super::terminal::Terminal;
-use super::trained::{Images, TrainedClasses};
+use super::trained::{Images, Judged, TrainedClasses};
 use super::{CommonArgs, open_checkpoint};
 use crate::backend::OnBackend;
-use crate::embed::{embed_items, items_of};
+use crate::embed::{embed_items, need_labels};
 use crate::judge::{JudgeConfig, Problem, Ranking, metrics};
-use crate::run::Checkpoint;
+use crate::run::{Checkpoint, Progress, missing, sentence};
 use crate::{BackendName, Loading, RunError};
 use files::FileArgs;
 
@@ -40,6 +41,9 @@ pub(super) struct EvalArgs {
     checkpoint: Option<PathBuf>,
     #[command(flatten)]
     common: CommonArgs,
+    /// Which images to judge by.
+    #[arg(long, value_enum, default_value_t = SplitName::Test, conflicts_with = "embeddings")]
+    split: SplitName,
     #[command(flatten, next_help_heading = "Embeddings from files")]
     files: FileArgs,
     #[command(flatten, next_help_heading = "Judging")]
@@ -129,15 +133,22 @@ impl EvalArgs {
                 let checkpoint = open_checkpoint(dir)?;
                 let images = Images::open(&self.common, &checkpoint)?;
                 let dataset = &images.dataset;
-                dataset.notes().iter().for_each(|note| terminal.say(note));
+                terminal.notes(dataset);
+                need_labels(dataset, "judging")?;
                 let protocol = self.judging.protocol();
                 ensure!(
                     protocol.is_none() || dataset.ground_truth().is_empty(),
                     "{} says by lists what each query should find: leave --protocol out",
                     dataset.name()
                 );
-                let ids = items_of(dataset, Split::Test)?;
-                let judged = images.judged(ids, self.judging.trained_classes, &mut terminal)?;
+                let ids = self.split.items(dataset, &checkpoint.config)?;
+                // Whoever judges other images knows what they are.
+                let judged = match self.split {
+                    SplitName::Test => {
+                        images.judged(&ids, self.judging.trained_classes, &mut terminal)?
+                    }
+                    _ => Judged::all(ids),
+                };
                 let job = EmbedJob {
                     checkpoint: &checkpoint,
                     dataset,
@@ -146,7 +157,10 @@ impl EvalArgs {
                     terminal: &mut terminal,
                 };
                 let (embeddings, kept) = self.common.backend.run(job)??;
-                let problems = Problem::of_dataset(dataset, embeddings, &kept, protocol)?;
+                let problems = match self.split {
+                    SplitName::Test => Problem::of_dataset(dataset, embeddings, &kept, protocol)?,
+                    _ => vec![Problem::of_split(dataset, embeddings, &kept, protocol)?],
+                };
                 let usual = usual_metrics(&images.data, dataset, &checkpoint);
                 let config = self.judging.config(usual);
                 let judgement = (self.judging).ranked(self.common.backend, &|ranking| {
@@ -305,11 +319,8 @@ impl OnBackend for EmbedJob<'_> {
             },
         )?;
         self.terminal.counting_done();
-        if kept.len() < ids.len() {
-            self.terminal.warn(&format!(
-                "{} images could not be read",
-                ids.len() - kept.len()
-            ));
+        if let Some(told) = sentence(missing(self.dataset, ids, &kept)) {
+            self.terminal.warn(&told);
         }
         Ok((embeddings, kept))
     }

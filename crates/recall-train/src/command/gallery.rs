@@ -25,7 +25,7 @@ use crate::config::{Boxes, Orientation};
 use crate::embed::{embed_each, items_of};
 use crate::judge::Gallery;
 use crate::report::{GALLERY_FACT, GalleryRow, NEIGHBOURS, Neighbour, Picture, Report};
-use crate::run::{Checkpoint, choice};
+use crate::run::{Checkpoint, choice, missing, sentence};
 use crate::{BackendName, Loading, RunError};
 use index::Index;
 use pictures::Pictures;
@@ -251,13 +251,10 @@ impl GalleryArgs {
             terminal,
         })??;
         let asked = dataset.items().len();
-        if kept.len() < asked {
-            terminal.warn(&format!("{} images could not be read", asked - kept.len()));
+        let all: Vec<ItemId> = (0..asked).collect();
+        if let Some(told) = sentence(missing(&dataset, &all, &kept)) {
+            terminal.warn(&told);
         }
-        ensure!(
-            !kept.is_empty(),
-            "none of the {asked} images could be read, so there is nothing to search with"
-        );
         let queries = Embeddings::new(queries, of_model)?;
         let nothing = vec![Vec::new(); kept.len()];
         let retrieval =

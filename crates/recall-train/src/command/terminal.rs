@@ -2,6 +2,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use recall_data::names;
 
 use super::interrupt;
 use super::print::say;
@@ -43,7 +44,7 @@ impl Terminal {
     /// Said even when quiet.
     pub(super) fn warn(&mut self, line: &str) {
         match &self.bar {
-            Some(bar) if !bar.is_hidden() => bar.println(line),
+            Some(bar) if !bar.is_hidden() => bar.println(names::one_line(line)),
             _ => say(line),
         }
     }

@@ -58,9 +58,13 @@ impl<'a> Images<'a> {
     /// The data set of `--data`, or the one that the checkpoint was trained on.
     pub fn open(args: &CommonArgs, checkpoint: &'a Checkpoint) -> Result<Self, RunError> {
         let config = &checkpoint.config;
+        let corrupt = args.loading().corrupt;
         let (data, dataset) = match &args.data {
-            Some(data) => (data.clone(), config.image.open(data)?),
-            None => (config.data.clone(), reopen(&config.image, &config.data)?),
+            Some(data) => (data.clone(), config.image.open(data, corrupt)?),
+            None => {
+                let dataset = reopen(&config.image, &config.data, corrupt)?;
+                (config.data.clone(), dataset)
+            }
         };
         Ok(Self {
             checkpoint,
@@ -156,6 +160,11 @@ impl<'a> Images<'a> {
 }
 
 impl Judged {
+    /// All of `ids`, whatever was trained on.
+    pub fn all(ids: Vec<ItemId>) -> Self {
+        Self { ids, trained: None }
+    }
+
     /// The judgement for people: with a line about trained classes in it.
     pub fn text(&self, judgement: &Judgement) -> String {
         match &self.trained {

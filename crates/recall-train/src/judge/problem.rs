@@ -121,6 +121,27 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// The one problem of images of another split: by `protocol`, or by their roles. Lists and subsets
+    /// are of test images. For the rows of `embeddings` see [`of_dataset`](Self::of_dataset).
+    ///
+    /// # Errors
+    ///
+    /// Roles that leave nobody to search or nothing to be found.
+    pub fn of_split(
+        dataset: &Dataset,
+        embeddings: Embeddings,
+        ids: &[ItemId],
+        protocol: Option<Protocol>,
+    ) -> Result<Self, EvalError> {
+        let protocol = protocol.unwrap_or(Protocol::QueryGallery);
+        Ok(Self {
+            name: String::new(),
+            kind: ProblemKind::of_classes(dataset, embeddings, ids.to_vec(), protocol)?,
+        })
+    }
+}
+
 impl ProblemKind {
     fn of_classes(
         dataset: &Dataset,

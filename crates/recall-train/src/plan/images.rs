@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use recall_data::{BatchSampler, Dataset, Split, hold_out_classes};
+use recall_data::{BatchSampler, CorruptPolicy, Dataset, Split, training_and_validation};
 
-use crate::embed::items_of;
+use crate::embed::{items_of, need_labels};
 use crate::{Loading, RunConfig, RunError};
 
 /// Images that are loaded to see how fast that goes.
@@ -20,10 +20,11 @@ pub(super) struct Images {
 }
 
 impl Images {
-    pub fn open(config: &RunConfig) -> Result<Self, RunError> {
-        let dataset = Arc::new(config.image.open(&config.data)?);
-        let train = items_of(&dataset, Split::Train)?;
-        let parts = hold_out_classes(&dataset, train, config.evaluation.validation);
+    pub fn open(config: &RunConfig, corrupt: CorruptPolicy) -> Result<Self, RunError> {
+        let dataset = Arc::new(config.image.open(&config.data, corrupt)?);
+        need_labels(&dataset, "training")?;
+        items_of(&dataset, Split::Train)?;
+        let parts = training_and_validation(&dataset, config.evaluation.validation);
         let test = dataset.split(Split::Test);
         Ok(Self {
             sampler: config.sampler_for(&dataset, &parts.kept)?,

@@ -231,7 +231,7 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Trial<'_, B> {
             labels: vec![0; rows],
             pixels: (0..count).map(|i| (i * 31 % 251) as u8).collect(),
             shape: [rows, 3, height, width],
-            skipped: 0,
+            skipped: Vec::new(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use recall_data::{DataSpec, Dataset, Item, ItemId, Role};
+use recall_data::{CorruptPolicy, DataSpec, Dataset, Item, ItemId, Role};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -187,9 +187,15 @@ fn kind(data: &DataSpec) -> String {
 }
 
 /// Opens the data set of a run that was begun. It may have been moved since: the error says what to do.
-pub(crate) fn reopen(image: &ImageConfig, data: &DataSpec) -> Result<Dataset, RunError> {
-    image.open(data).map_err(|source| match data.path() {
-        Some(path) if !path.exists() => RunError::DataMoved { source },
-        _ => source.into(),
-    })
+pub(crate) fn reopen(
+    image: &ImageConfig,
+    data: &DataSpec,
+    corrupt: CorruptPolicy,
+) -> Result<Dataset, RunError> {
+    image
+        .open(data, corrupt)
+        .map_err(|source| match data.path() {
+            Some(path) if !path.exists() => RunError::DataMoved { source },
+            _ => source.into(),
+        })
 }

@@ -6,7 +6,7 @@ use recall_eval::{Evaluation, Interval};
 use super::peers::Groups;
 use super::records::{EvaluationRecord, Judged, Records};
 use super::selection::Selection;
-use super::{Best, TrainingRun};
+use super::{Best, TrainingRun, left_out};
 use crate::judge::Hit;
 use crate::report::{
     Curve, Distribution, GALLERY_FACT, GalleryRow, Metric, Neighbour, Picture, Report, Series,
@@ -61,7 +61,6 @@ pub(super) fn report(outcome: &Outcome<'_>) -> Result<Report, RunError> {
 fn facts(outcome: &Outcome<'_>, config: &RunConfig, time: &str) -> Vec<(String, String)> {
     let records = outcome.records;
     let images: usize = records.steps.iter().map(|step| step.images).sum();
-    let skipped: usize = records.steps.iter().map(|step| step.skipped).sum();
     let mut facts = vec![
         ("data set", config.data.to_string()),
         ("backend", outcome.backend.clone()),
@@ -104,14 +103,13 @@ fn facts(outcome: &Outcome<'_>, config: &RunConfig, time: &str) -> Vec<(String, 
     if let Some(peak) = outcome.peak_memory {
         facts.insert(5, ("peak memory", Bytes(peak).rounded()));
     }
-    if skipped > 0 {
-        facts.insert(
-            5,
-            (
-                "skipped",
-                format!("{skipped} images that could not be read"),
-            ),
-        );
+    if let Some((count, named)) = left_out::count(records.unread()) {
+        let images = match count {
+            1 => "1 image".to_owned(),
+            many => format!("{many} images"),
+        };
+        let told = format!("{images} that could not be read: {named}");
+        facts.insert(5, ("skipped", told));
     }
     facts
         .into_iter()

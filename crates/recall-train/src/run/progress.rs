@@ -1,3 +1,5 @@
+use recall_data::Dataset;
+
 use super::{EvaluationRecord, StepRecord};
 
 /// Is told how a run goes, to show it, and asked whether it should go on.
@@ -14,6 +16,15 @@ pub trait Progress {
     fn evaluated(&mut self, record: &EvaluationRecord);
     /// Something worth a line.
     fn note(&mut self, note: &str);
+    /// What the reader of a data set has to say.
+    fn notes(&mut self, dataset: &Dataset) {
+        for note in dataset.notes() {
+            match note.is_warning() {
+                true => self.warn(note.message()),
+                false => self.note(note.message()),
+            }
+        }
+    }
     /// Something that should not be missed.
     fn warn(&mut self, warning: &str) {
         self.note(warning);

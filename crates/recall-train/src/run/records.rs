@@ -29,10 +29,13 @@ pub struct StepRecord {
     pub similarity: Option<f64>,
     /// The learning rate of the step; 0 if it was left out because it was not finite.
     pub learning_rate: f64,
-    /// Images in the batch.
+    /// Images in the batch; 0 if the step was left out because too few of them could be read.
     pub images: usize,
     /// Images of the batch that could not be read and were skipped.
     pub skipped: usize,
+    /// The files of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
     /// Wall-clock time since the step before, waiting for images included.
     pub seconds: f64,
 }
@@ -49,6 +52,9 @@ pub struct EvaluationRecord {
     /// The metrics.
     #[serde(flatten)]
     pub evaluation: Evaluation,
+    /// The files of the images that could not be read and were skipped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
     /// Wall-clock time of the evaluation.
     pub seconds: f64,
 }
@@ -68,7 +74,7 @@ pub struct BaselineRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Judged {
-    /// Of the classes held out of training.
+    /// The data set's own validation images, or those of the classes held out of training.
     Validation,
     /// The test split.
     Test,
@@ -173,6 +179,13 @@ impl Records {
         evaluations.filter(move |record| record.split == split)
     }
 
+    /// The files that could not be read in steps and evaluations, as often as they were asked for.
+    pub(crate) fn unread(&self) -> impl Iterator<Item = &str> {
+        let steps = self.steps.iter().flat_map(|step| &step.unread);
+        let evaluations = self.evaluations.iter().flat_map(|judged| &judged.unread);
+        steps.chain(evaluations).map(String::as_str)
+    }
+
     /// Lines written.
     pub(crate) fn lines(&self) -> usize {
         self.lines
@@ -266,6 +279,7 @@ mod tests {
             learning_rate: 1e-3,
             images: 8,
             skipped: 0,
+            unread: Vec::new(),
             seconds: 0.25,
         }
     }
@@ -282,6 +296,7 @@ mod tests {
                 without_positives: 1,
                 tied: 0,
             },
+            unread: Vec::new(),
             seconds: 1.5,
         }
     }

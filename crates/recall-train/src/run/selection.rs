@@ -213,6 +213,7 @@ mod tests {
                     epoch,
                     step: 10 * epoch,
                     evaluation: evaluation(recall, map_at_r),
+                    unread: Vec::new(),
                     seconds: 0.0,
                 };
                 records.evaluation(record).unwrap();
@@ -276,6 +277,7 @@ mod tests {
                     epoch,
                     step: epoch,
                     evaluation,
+                    unread: Vec::new(),
                     seconds: 0.0,
                 };
                 records.evaluation(record).unwrap();

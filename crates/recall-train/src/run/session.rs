@@ -8,13 +8,14 @@ use burn::module::{AutodiffModule, Module};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor, TensorData};
 use recall_data::random::{Key, Purpose};
-use recall_data::{Batch, BatchSampler, Dataset, ItemId, Loader};
+use recall_data::{Batch, BatchSampler, Dataset, ItemId, Loader, Split};
 use recall_eval::{Bootstrap, Policy, PositiveRanks, Scores, Units};
 use recall_loss::{LossError, Mixup, RecallAtKLoss, RecallBackend};
 
 use super::checkpoint::{Checkpoint, CheckpointState, Checkpoints, Contents};
 use super::gallery::{self, Outcome};
 use super::health::{Collapse, broken_gradients, broken_images, mean_similarity};
+use super::left_out;
 use super::peers::Groups;
 use super::records::Records;
 use super::selection::{Remark, Selection};
@@ -94,6 +95,8 @@ struct JudgedModel {
     gallery: Gallery,
     ranks: PositiveRanks,
     scores: Scores,
+    /// Files that could not be read.
+    unread: Vec<String>,
 }
 
 impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
@@ -163,8 +166,10 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         let minutes = self.config().checkpoint.every_minutes;
         let every = Duration::try_from_secs_f64(60.0 * minutes).unwrap_or(Duration::MAX);
         let mut start = Instant::now();
+        let mut first_skipped = None;
         for batch in self.parts.loaders.train.batches(requests) {
             let batch = batch?;
+            first_skipped = first_skipped.or_else(|| batch.skipped.first().cloned());
             let mut record = self.step(&mut trainee, &batch)?;
             record.seconds = start.elapsed().as_secs_f64();
             start = Instant::now();
@@ -182,7 +187,15 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
                 start = Instant::now();
             }
         }
-        Ok(trainee)
+        let steps = self.parts.records.steps.iter().rev();
+        let mut of_epoch = steps.take_while(|step| step.epoch == epoch);
+        match first_skipped {
+            Some(first) if of_epoch.all(|step| step.images == 0) => Err(RunError::NoStep {
+                epoch,
+                first: first.problem,
+            }),
+            _ => Ok(trainee),
+        }
     }
 
     /// Takes a step, or leaves it out if it is not finite and the configuration says so.
@@ -203,9 +216,16 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             similarity: None,
             learning_rate: 0.0,
             images: batch.ids.len(),
-            skipped: batch.skipped,
+            skipped: batch.skipped.len(),
+            unread: self.locations(batch.skipped.iter().map(|skipped| skipped.id)),
             seconds: 0.0,
         };
+        if !batch.skipped.is_empty() && !has_pair(&batch.labels) {
+            // Nothing to find is left in this batch. The step counts all the same, so that the places of
+            // those after it stay.
+            record.images = 0;
+            return Ok(record);
+        }
         let taken = match self.gradients(trainee, batch, &mut record)? {
             Ok(taken) => taken,
             Err(what) => {
@@ -239,6 +259,11 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             trainee.average = Some(move_towards(average, &trainee.model.valid(), keep));
         }
         Ok(record)
+    }
+
+    fn locations(&self, ids: impl Iterator<Item = ItemId>) -> Vec<String> {
+        let items = self.parts.loaders.train.dataset().items();
+        ids.map(|id| items[id].location()).collect()
     }
 
     /// The gradients of a batch, or in words what of them is not finite. `record` is told what there is
@@ -386,6 +411,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             epoch,
             step: self.parts.state.step,
             evaluation: judged.scores.evaluation(),
+            unread: judged.unread.clone(),
             seconds: start.elapsed().as_secs_f64(),
         };
         self.parts.records.evaluation(record.clone())?;
@@ -398,7 +424,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         model: &Network<B::InnerBackend>,
         split: Judged,
     ) -> Result<JudgedModel, RunError> {
-        let gallery = self.gallery(model, split)?;
+        let (gallery, unread) = self.gallery(model, split)?;
         let metrics = metrics(&self.config().evaluation.ks);
         let ranks = gallery.retrieval()?.ranks()?;
         let scores = Scores::new(&ranks, &metrics, Policy::default())?;
@@ -406,6 +432,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             gallery,
             ranks,
             scores,
+            unread,
         })
     }
 
@@ -413,7 +440,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         &self,
         model: &Network<B::InnerBackend>,
         split: Judged,
-    ) -> Result<Gallery, RunError> {
+    ) -> Result<(Gallery, Vec<String>), RunError> {
         let config = self.config();
         let ids = match split {
             Judged::Validation => &self.parts.items.validation,
@@ -433,10 +460,16 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             },
         )?;
         let dataset: &Arc<Dataset> = loader.dataset();
-        Ok(match split {
-            Judged::Validation => Gallery::each_against_rest(dataset, embeddings, kept),
-            Judged::Test => Gallery::new(dataset, embeddings, kept)?,
-        })
+        // Training images have no roles, wherever the data set gives them some.
+        let are_held_out = dataset.split(Split::Validation).is_empty();
+        let unread = left_out::missing(dataset, ids, &kept);
+        let gallery = match split {
+            Judged::Validation if are_held_out => {
+                Gallery::each_against_rest(dataset, embeddings, kept)
+            }
+            Judged::Validation | Judged::Test => Gallery::new(dataset, embeddings, kept)?,
+        };
+        Ok((gallery, unread))
     }
 
     fn interruption(&self) -> RunError {
@@ -560,6 +593,20 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             ..
         } = parts.state;
         self.parts.progress.end();
+        if let Some(told) = left_out::sentence(self.parts.records.unread()) {
+            self.parts.progress.warn(&told);
+        }
+        let steps = self.parts.records.steps.iter();
+        match steps.filter(|step| step.images == 0).count() {
+            0 => {}
+            1 => self
+                .parts
+                .progress
+                .warn("1 step was left out: too few of its images could be read"),
+            many => self.parts.progress.warn(&format!(
+                "{many} steps were left out: too few of their images could be read"
+            )),
+        }
         Ok(Finished {
             result,
             epoch,
@@ -591,6 +638,13 @@ impl JudgedModel {
 fn result<B: AutodiffBackend>(trainee: &Trainee<B>) -> Network<B::InnerBackend> {
     let average = trainee.average.clone();
     average.unwrap_or_else(|| trainee.model.valid())
+}
+
+/// Whether any two items are of one class.
+fn has_pair(labels: &[u32]) -> bool {
+    let mut sorted = labels.to_vec();
+    sorted.sort_unstable();
+    sorted.windows(2).any(|pair| pair[0] == pair[1])
 }
 
 /// The mean recall of the queries that are images, not mixtures.

@@ -5,12 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use recall_data::{DataError, Dataset, ImageSource, Item, Split};
+use recall_data::{DataError, Dataset, ImageSource, is_image, names};
 
 use crate::{ImageConfig, RunError};
-
-/// What is taken for an image in a folder.
-const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "jfif", "webp", "bmp"];
 
 /// The files among `paths`, whatever their names, and the images in the folders among them, however
 /// deep, in the order of their names. Hidden ones are left aside.
@@ -44,19 +41,14 @@ pub(super) fn find(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The images as the test split of a data set, which is what a loader takes, read as the model's other
+/// The images as a data set without labels, which is what a loader takes, read as the model's other
 /// images are.
 pub(super) fn data_set(files: Vec<PathBuf>, images: &ImageConfig) -> Result<Dataset, DataError> {
-    let item = |file: PathBuf| {
-        let name = file.display().to_string();
-        Item::new(name, ImageSource::File(file), 0, Split::Test)
-    };
-    let dataset = Dataset::from_items(
-        "images",
-        files.into_iter().map(item).collect(),
-        vec!["none".to_owned()],
-    )?;
-    Ok(images.read_so(dataset))
+    let named = files.into_iter().map(|file| {
+        let name = names::escape_os(file.as_os_str());
+        (name, ImageSource::File(file))
+    });
+    Ok(images.read_so(Dataset::unlabelled("images", named)?))
 }
 
 fn walk(
@@ -91,15 +83,6 @@ fn walk(
         }
     }
     Ok(())
-}
-
-fn is_image(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    extension.is_some_and(|found| {
-        EXTENSIONS
-            .iter()
-            .any(|known| found.eq_ignore_ascii_case(known))
-    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
-use recall_data::{Dataset, ItemId, Split, decode_upright};
+use recall_data::{Dataset, ItemId, Split, decode_upright, names};
 
 use crate::report::Picture;
 
@@ -36,7 +36,11 @@ impl Pictures {
                 let mut ids = of_name.remove(name).unwrap_or_default();
                 if ids.len() != rows.len() {
                     // A stable sort: within a split they stay in their order.
-                    ids.sort_by_key(|&id| dataset.items()[id].split == Split::Train);
+                    ids.sort_by_key(|&id| match dataset.items()[id].split {
+                        Split::Test => 0,
+                        Split::Validation => 1,
+                        Split::Train => 2,
+                    });
                 }
                 for (row, id) in rows.into_iter().zip(ids) {
                     items[row] = Some(id);
@@ -54,9 +58,10 @@ impl Pictures {
     /// from the file of that name.
     pub fn of(&self, row: usize, name: &str) -> Picture {
         let item = self.dataset.as_ref().zip(self.items[row]);
+        let file = || fs::read(names::unescape(name)?).ok();
         let pixels = match item {
             Some((dataset, id)) => dataset.pixels(id).ok(),
-            None => (fs::read(name).ok()).and_then(|bytes| decode_upright(&bytes, name).ok()),
+            None => file().and_then(|bytes| decode_upright(&bytes, name).ok()),
         };
         let picture = pixels.map(|pixels| Picture::of(pixels, name.to_owned()));
         self.found.borrow_mut().insert(row, picture.is_some());
