@@ -26,6 +26,31 @@ fn plan(dir: &TempDir, arguments: &[&str]) -> assert_cmd::Command {
     command
 }
 
+/// A model of which one image takes a while: something is said before all is measured.
+#[test]
+fn a_plan_of_a_large_model_tells_a_first_guess_at_once() {
+    let dir = with_images();
+    let mut command = plan(&dir, &["--set", "batch.chunk=1"]);
+    for setting in [
+        "model.backbone=resnet50",
+        "image.train.size=[64,64]",
+        "image.eval.resize=64",
+        "image.eval.crop=64",
+        "evaluation.chunk=1",
+    ] {
+        command.args(["--set", setting]);
+    }
+    let (stdout, stderr) = succeed(&mut command);
+    assert!(stdout.starts_with("step"), "{stdout}");
+    let begins = "a first guess, from one image: about ";
+    let guess = stderr.lines().find(|line| line.starts_with(begins));
+    let guess = guess.expect(&stderr);
+    assert!(
+        guess.ends_with(" for 4 steps; measuring goes on"),
+        "{guess}"
+    );
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_plan_in_words_and_in_numbers() {

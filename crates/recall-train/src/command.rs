@@ -14,6 +14,7 @@ mod output;
 mod plan;
 mod presets;
 mod print;
+mod seeds;
 mod settings;
 mod split;
 mod terminal;

@@ -15,6 +15,8 @@ mod ranges;
 mod read;
 mod write;
 
+use std::path::PathBuf;
+
 use burn::tensor::backend::Backend;
 use recall_data::{
     BatchSampler, BatchSamplerConfig, CacheConfig, ColourJitter, CorruptPolicy, DataError,
@@ -53,6 +55,10 @@ pub struct RunConfig {
     pub seed: u64,
     /// How often the sampler goes through the training images.
     pub epochs: u64,
+    /// A checkpoint whose weights and optimiser's state the run begins with, or the folder of a run, whose
+    /// last one is taken. Epochs and the schedule of the learning rate begin anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
     /// How batches are formed and taken.
     pub batch: BatchConfig,
     /// The model.
@@ -235,6 +241,7 @@ impl Default for RunConfig {
             data: DataSpec::Emoji,
             seed: 0,
             epochs: 40,
+            from: None,
             batch: BatchConfig::default(),
             model: ModelConfig::default(),
             loss: LossConfig::default(),

@@ -94,6 +94,14 @@ pub enum RunError {
         /// Why.
         problem: String,
     },
+    /// A new run cannot begin with what another one learned.
+    #[error("cannot start from {path}: {problem}")]
+    Start {
+        /// The checkpoint of the other run.
+        path: PathBuf,
+        /// Why, and what can be done.
+        problem: String,
+    },
     /// Another process works on the run.
     #[error("another process is writing to the run {path}; wait for it or stop it")]
     Busy {

@@ -8,6 +8,7 @@
 
 mod costs;
 mod images;
+mod measured;
 mod trial;
 
 use burn::tensor::backend::AutodiffBackend;
@@ -20,6 +21,7 @@ use crate::{ChunkSize, Loading, RunConfig, RunError};
 pub(crate) use costs::SHARE_OF_FREE;
 use costs::memory_limit;
 pub use costs::{Costs, MemoryCosts};
+pub use measured::Measured;
 
 /// Embeddings of the batch that are there at once: with their gradients, and copies on the way.
 const EMBEDDINGS_HELD: f64 = 4.0;
@@ -31,6 +33,7 @@ const BATCHES_HELD: f64 = 4.0;
 ///
 /// `loading` says how images will be loaded; without it no data are opened, and the time of loading
 /// and the number of steps are left out. `auto` is then the largest batch that it can be.
+/// `told` hears what is being measured.
 ///
 /// # Errors
 ///
@@ -39,20 +42,33 @@ pub fn measure<B: AutodiffBackend<InnerBackend: RecallBackend>>(
     config: &RunConfig,
     loading: Option<&Loading>,
     device: &B::Device,
+    told: &mut dyn FnMut(Measured),
 ) -> Result<Costs, RunError> {
     config.check()?;
     let Some(loading) = loading else {
-        return measure_steps::<B>(config, None, device);
+        return measure_steps::<B>(config, None, device, told);
     };
     // Before anything is measured: data that are not there should cost nobody any waiting.
     let images = Images::open(config, loading.corrupt)?;
     let config = &config
         .clone()
         .with_batch(images.sampler.config().batch_size);
+    let steps_per_epoch = images.sampler.steps_per_epoch();
+    told(Measured::Loading);
+    let load = images.load(config, loading)?;
+    let mut with_steps = |measured| {
+        told(match measured {
+            Measured::Guess { step, .. } => Measured::Guess {
+                step,
+                steps: Some(steps_per_epoch as u64 * config.epochs),
+            },
+            other => other,
+        });
+    };
     Ok(Costs {
-        load: images.load(config, loading)?,
-        steps_per_epoch: Some(images.sampler.steps_per_epoch()),
-        ..measure_steps::<B>(config, Some(images.judged), device)?
+        load,
+        steps_per_epoch: Some(steps_per_epoch),
+        ..measure_steps::<B>(config, Some(images.judged), device, &mut with_steps)?
     })
 }
 
@@ -61,6 +77,7 @@ pub(crate) fn measure_steps<B: AutodiffBackend<InnerBackend: RecallBackend>>(
     config: &RunConfig,
     judged: Option<usize>,
     device: &B::Device,
+    told: &mut dyn FnMut(Measured),
 ) -> Result<Costs, RunError> {
     let batch = config.batch.size.most();
     let on_processor = on_processor::<B::InnerBackend>(device);
@@ -86,14 +103,16 @@ pub(crate) fn measure_steps<B: AutodiffBackend<InnerBackend: RecallBackend>>(
     };
 
     // Before any step: what a step leaves to the allocator would hide what embedding takes.
-    let forward = trial.forward_memory(limit);
+    let forward = trial.forward_memory(limit, told);
     // The first step allocates what stays: moments, buffers, threads.
+    told(Measured::Steps(1));
     trial.step(1)?;
     memory.forget_peak();
     let before = memory.taken().unwrap_or(0) as f64;
+    told(Measured::Loss(batch));
     let loss = trial.loss()?;
     let loss_memory = (trial.peak() - before).max(0.0);
-    let (last, graph) = trial.steps(largest.min(batch), limit)?;
+    let (last, graph) = trial.steps(largest.min(batch), limit, told)?;
     let [height, width] = config.image.train.size;
     let pixels = (3 * height * width) as f64;
     let embedding = 4.0 * config.model.dim as f64;

@@ -14,10 +14,12 @@ mod resume;
 mod selection;
 mod session;
 mod tensorboard;
+mod trainee;
 
 pub use checkpoint::{Best, Checkpoint, CheckpointState};
 pub use data::{DataRecord, SeenClasses};
 pub(crate) use data::{PartRecord, reopen};
+use folder::Attempt;
 pub use folder::RunFolder;
 pub(crate) use gallery::{choice, duration};
 pub(crate) use left_out::{missing, sentence};
@@ -28,7 +30,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use rand::RngExt;
 use recall_data::random::{Key, Purpose};
@@ -40,12 +41,13 @@ use recall_loss::RecallBackend;
 
 use crate::embed::{items_of, need_labels};
 use crate::memory::memory_of;
-use crate::{BatchSize, ChunkSize, ImageConfig, RunConfig, RunError, load_weights, plan};
+use crate::{BatchSize, ChunkSize, ImageConfig, RunConfig, RunError, plan};
 use checkpoint::Checkpoints;
 use data::DATA;
 use records::Records;
 use resume::folder_of;
-use session::{Items, Loaders, Session, Trainee};
+use session::{Items, Loaders, Session};
+use trainee::Trainee;
 
 /// The configuration of a run, in its folder and in that of each checkpoint.
 const CONFIG: &str = "config.toml";
@@ -194,9 +196,9 @@ impl TrainingRun {
             .as_ref()
             .and_then(|(_, checkpoint)| checkpoint.as_ref());
         let trainee = match checkpoint {
-            Some(checkpoint) => resume::trainee::<B>(checkpoint, device)?,
+            Some(checkpoint) => Trainee::<B>::resumed(checkpoint, device)?,
             None => {
-                let (trainee, notes) = self.new_trainee::<B>(device)?;
+                let (trainee, notes) = Trainee::new(config, device)?;
                 notes.iter().for_each(|note| progress.note(note));
                 trainee
             }
@@ -255,30 +257,35 @@ impl TrainingRun {
                 drop(trainee);
                 progress.note("measuring small chunks");
                 let judged = items.test.len().max(items.validation.len()).max(1);
-                let costs = plan::measure_steps::<B>(config, Some(judged), device)?;
+                let costs =
+                    plan::measure_steps::<B>(config, Some(judged), device, &mut |measured| {
+                        progress.note(&measured.to_string());
+                    })?;
                 let chunk = costs.chunk(size)?;
                 progress.note(&format!("batch.chunk: {size} comes to {chunk} images"));
                 chosen = run.with_chunk(chunk);
-                (&chosen, chunk, chosen.new_trainee::<B>(device)?.0)
+                let trainee = Trainee::new(&chosen.config, device)?.0;
+                (&chosen, chunk, trainee)
             }
         };
         let config = &run.config;
-        let (folder, checkpoint) = match begun {
+        let (folder, checkpoint, attempt) = match begun {
             Some((folder, checkpoint)) => {
                 // Where the images are today is where they are looked for the next time.
                 folder.update(DATA, &data.to_json())?;
                 folder.update(CONFIG, config.to_toml().as_bytes())?;
-                (folder, checkpoint)
+                (folder, checkpoint, None)
             }
             None => {
                 let Place::New(out) = &self.place else {
                     unreachable!("a run that goes on has a folder");
                 };
                 let folder = RunFolder::create(out.as_deref(), dataset.name())?;
+                let attempt = Attempt::new(&folder);
                 // The configuration comes last: with it, the folder is that of a run.
                 folder.write(DATA, &data.to_json())?;
                 folder.write(CONFIG, config.to_toml().as_bytes())?;
-                (folder, None)
+                (folder, None, Some(attempt))
             }
         };
         progress.note(&format!(
@@ -309,6 +316,14 @@ impl TrainingRun {
                     .note()
                     .into_iter()
                     .for_each(|note| progress.warn(note));
+                if checkpoint.state.epoch >= config.epochs {
+                    progress.note(&format!(
+                        "all {} epochs are trained; for more start a new run from its weights and \
+                         optimiser: recall-train --from {} --set epochs=N",
+                        config.epochs,
+                        folder.path().display()
+                    ));
+                }
                 let mut state = CheckpointState {
                     backend,
                     data: data.fingerprint().to_owned(),
@@ -349,7 +364,13 @@ impl TrainingRun {
             state,
             data: data.to_json(),
         })?;
-        session.train(trainee).map_err(|error| error.during(&place))
+        session.train(trainee).map_err(|error| {
+            let stays = matches!(error, RunError::Interrupted { .. });
+            match attempt.is_none_or(|attempt| attempt.leaves_a_run(stays)) {
+                true => error.during(&place),
+                false => error,
+            }
+        })
     }
 
     /// The folder of the run that `path` names, and the checkpoint to go on from; none if the run was
@@ -382,34 +403,6 @@ impl TrainingRun {
         let mut run = self.clone();
         run.config.batch.chunk = ChunkSize::Images(images);
         run
-    }
-
-    /// The model and the optimiser that training starts with, and what is worth a note of its weights.
-    fn new_trainee<B: AutodiffBackend>(
-        &self,
-        device: &B::Device,
-    ) -> Result<(Trainee<B>, Vec<String>), RunError> {
-        let mut notes = Vec::new();
-        let key = Key {
-            seed: self.config.seed,
-            ..Key::default()
-        };
-        B::seed(device, key.seed_for(Purpose::Model));
-        let mut model = self.config.init_model::<B>(device);
-        if let Some(weights) = &self.config.model.weights {
-            let (filled, loaded) = load_weights(model, weights, self.config.patch_grid())?;
-            let file = weights.display();
-            notes.extend(loaded.notes().iter().map(|note| format!("{file}: {note}")));
-            model = filled;
-        }
-        let (model, optimiser) = self.config.optimiser.init(model);
-        let average = self.config.optimiser.average.map(|_| model.valid());
-        let trainee = Trainee {
-            model,
-            optimiser,
-            average,
-        };
-        Ok((trainee, notes))
     }
 
     /// Training, validation and test images.

@@ -55,7 +55,8 @@ impl Case {
     pub fn measure(&self) -> anyhow::Result<Measured> {
         let (config, device) = (self.config()?, Default::default());
         let Part::Run(folder) = &self.part else {
-            let costs = plan::measure::<Backend>(&config, Some(&Loading::default()), &device)?;
+            let costs =
+                plan::measure::<Backend>(&config, Some(&Loading::default()), &device, &mut |_| {})?;
             let chunk = costs.chunk(config.batch.chunk)?;
             return Ok(Measured {
                 step_seconds: costs.step(chunk),

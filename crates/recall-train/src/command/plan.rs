@@ -1,5 +1,7 @@
 //! What a run will cost, before it is begun.
 
+use std::time::{Duration, Instant};
+
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 use recall_loss::RecallBackend;
@@ -10,9 +12,12 @@ use super::print::print;
 use super::settings::{Document, SettingsArgs};
 use super::terminal::Terminal;
 use crate::backend::OnBackend;
-use crate::plan::{Costs, SHARE_OF_FREE, measure};
+use crate::plan::{Costs, Measured, SHARE_OF_FREE, measure};
 use crate::run::duration;
 use crate::{Bytes, ChunkSize, Loading, RunConfig, RunError};
+
+/// How long nothing is said at least, but for the first guess.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// Options of planning.
 #[derive(Debug, Args)]
@@ -59,10 +64,19 @@ impl PlanArgs {
         }
         let mut terminal = Terminal::new(self.common.quiet);
         terminal.say("measuring small chunks");
+        let mut last_line = Instant::now();
         let loading = has_data.then(|| self.common.loading());
         let costs = self.common.backend.run(PlanJob {
             config: &config,
             loading: loading.as_ref(),
+            told: &mut |measured| {
+                // What is measured in a moment needs no line.
+                let due = last_line.elapsed() >= PAUSE;
+                if due || matches!(measured, Measured::Guess { .. }) {
+                    last_line = Instant::now();
+                    terminal.say(&measured.to_string());
+                }
+            },
         })??;
         let limit = match self.memory {
             Some(memory) => costs.memory.map(|_| memory.0),
@@ -155,6 +169,7 @@ impl Plan {
 struct PlanJob<'a> {
     config: &'a RunConfig,
     loading: Option<&'a Loading>,
+    told: &'a mut dyn FnMut(Measured),
 }
 
 impl OnBackend for PlanJob<'_> {
@@ -164,7 +179,7 @@ impl OnBackend for PlanJob<'_> {
         self,
         device: &B::Device,
     ) -> Self::Output {
-        measure::<B>(self.config, self.loading, device)
+        measure::<B>(self.config, self.loading, device, self.told)
     }
 }
 

@@ -31,3 +31,11 @@ pub(super) fn unwritten(error: &std::io::Error) -> anyhow::Error {
 pub(super) fn say(line: &str) {
     let _ = stderr().write_all(format!("{}\n", names::one_line(line)).as_bytes());
 }
+
+/// An argument as a shell takes it.
+pub(super) fn quoted(argument: &str) -> String {
+    match argument.contains(|c: char| c.is_whitespace() || "'\"$*".contains(c)) {
+        true => format!("'{}'", argument.replace('\'', r"'\''")),
+        false => argument.to_owned(),
+    }
+}

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::print::quoted;
 use crate::{Preset, RunError};
 
 /// Where settings come from.
@@ -32,6 +33,20 @@ impl Document {
 }
 
 impl SettingsArgs {
+    /// The options that change settings, as they were typed; none if there are none.
+    pub fn changes(&self) -> Option<String> {
+        let file = self
+            .config
+            .iter()
+            .map(|path| ("--config", path.display().to_string()));
+        let set = self.set.iter().map(|set| ("--set", set.clone()));
+        let options = file
+            .chain(set)
+            .map(|(name, value)| format!("{name} {}", quoted(&value)));
+        let options: Vec<String> = options.collect();
+        (!options.is_empty()).then(|| options.join(" "))
+    }
+
     /// Reads the file of `--config`, if one is named.
     pub fn document(&self) -> Result<Option<Document>, RunError> {
         let Some(path) = &self.config else {

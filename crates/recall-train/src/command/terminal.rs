@@ -1,7 +1,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{FormattedDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use recall_data::names;
 
 use super::interrupt;
@@ -21,6 +21,31 @@ pub(super) struct Terminal {
     steps_per_epoch: u64,
     /// The epoch that is shown.
     epoch: String,
+    /// When training began, in this process.
+    began: Instant,
+    left: TimeLeft,
+}
+
+/// The time that a run still takes, by the steps that this process took.
+#[derive(Default)]
+struct TimeLeft {
+    taken: u64,
+    left: u64,
+}
+
+impl TimeLeft {
+    fn new(left: u64) -> Self {
+        Self { taken: 0, left }
+    }
+
+    /// One more step is done, `elapsed` after the first was begun. Evaluations in between count, too: there
+    /// will be more of them.
+    fn after_a_step(&mut self, elapsed: Duration) -> Duration {
+        self.taken += 1;
+        self.left = self.left.saturating_sub(1);
+        let seconds = elapsed.as_secs_f64() / self.taken as f64 * self.left as f64;
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
 }
 
 impl Terminal {
@@ -32,6 +57,8 @@ impl Terminal {
             epochs: 0,
             steps_per_epoch: 0,
             epoch: String::new(),
+            began: Instant::now(),
+            left: TimeLeft::default(),
         }
     }
 
@@ -95,12 +122,13 @@ impl Progress for Terminal {
         (self.epochs, self.steps_per_epoch) = (epochs, steps_per_epoch);
         self.start(
             epochs * steps_per_epoch,
-            "{prefix} {wide_bar} {pos}/{len} steps  {msg}  {eta_precise} left",
+            "{prefix} {wide_bar} {pos}/{len} steps  {msg}",
         );
+        // What another process did says nothing about the time that is left.
+        self.left = TimeLeft::new((epochs * steps_per_epoch).saturating_sub(done));
+        self.began = Instant::now();
         if let Some(bar) = &self.bar {
             bar.set_position(done);
-            // What another process did says nothing about the time that is left.
-            bar.reset_eta();
         }
     }
 
@@ -118,10 +146,12 @@ impl Progress for Terminal {
         let shown =
             |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.4}"));
         self.epoch = format!("epoch {}/{}", record.epoch + 1, self.epochs);
+        let left = self.left.after_a_step(self.began.elapsed());
         let told = format!(
-            "loss {}  recall {}  {speed:.0} images/s",
+            "loss {}  recall {}  {speed:.0} images/s  {} left",
             shown(record.loss),
-            shown(record.recall)
+            shown(record.recall),
+            FormattedDuration(left)
         );
         if self.is_plain() && self.last_line.elapsed() >= PLAIN_PAUSE {
             self.last_line = Instant::now();
@@ -171,5 +201,25 @@ impl Progress for Terminal {
 
     fn end(&mut self) {
         self.counting_done();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_of_a_resumed_run_is_right_from_its_first_step() {
+        // 990 of 1000 steps were taken before; a step takes two seconds.
+        let mut left = TimeLeft::new(10);
+        for step in 1..=10 {
+            let told = left.after_a_step(Duration::from_secs(2 * step));
+            assert_eq!(told, Duration::from_secs(2 * (10 - step)));
+        }
+        // Beyond the end, as of a step that was taken twice, none is left.
+        assert_eq!(left.after_a_step(Duration::from_secs(22)), Duration::ZERO);
+        let mut endless = TimeLeft::new(u64::MAX);
+        let long = Duration::from_secs(u64::MAX / 2);
+        assert_eq!(endless.after_a_step(long), Duration::MAX);
     }
 }

@@ -1,17 +1,19 @@
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
 use recall_loss::RecallBackend;
 
-use super::print::{print, say};
+use super::print::{print, quoted, say};
+use super::seeds::{Series, Stage};
 use super::settings::{Document, SettingsArgs};
 use super::terminal::Terminal;
 use super::{CommonArgs, interrupt};
 use crate::backend::OnBackend;
 use crate::compare::{CompareConfig, FinishedRun};
 use crate::run::{EvaluationRecord, Finished, Judged, Place, TrainingRun, duration};
-use crate::{Bytes, RunConfig, RunError};
+use crate::{Bytes, Checkpoint, RunConfig, RunError};
 
 /// Options of training.
 #[derive(Debug, Args)]
@@ -28,15 +30,20 @@ pub(super) struct TrainArgs {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Train once for each seed, one after the other, and compare them: in the folders seed-N of --out, or
-    /// in the next free ones in runs/.
+    /// of the next free folder in runs/.
     #[arg(long, value_name = "SEEDS", value_delimiter = ',')]
     seeds: Vec<u64>,
+    /// Begin a new run with the weights and the optimiser's state of this run's last checkpoint, or of this
+    /// checkpoint: with its settings, changed by --config and --set; epochs and learning rate begin anew.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["preset", "weights"])]
+    from: Option<PathBuf>,
     /// Go on with the run in this folder from its last checkpoint, or from the checkpoint in this folder,
-    /// to the same end as if it had never stopped. --data says where its images are, if they were moved.
+    /// to the same end as if it had never stopped; or with the runs of --seeds in this folder. --data says
+    /// where the images are, if they were moved.
     #[arg(
         long,
         value_name = "DIR",
-        conflicts_with_all = ["preset", "seeds", "config", "set", "weights", "out"]
+        conflicts_with_all = ["preset", "seeds", "weights", "from", "out"]
     )]
     resume: Option<PathBuf>,
 }
@@ -44,14 +51,32 @@ pub(super) struct TrainArgs {
 impl TrainArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         interrupt::listen();
-        let run = match &self.resume {
-            Some(path) => self.resumed_run(path)?,
-            None => self.new_run()?,
-        };
+        if let Some(path) = &self.resume {
+            return self.resume(path);
+        }
+        let run = self.new_run()?;
         match &self.seeds[..] {
             [] => self.train(&run).map(|_| ()),
-            seeds => self.train_each(&run, seeds),
+            seeds => {
+                let seeds = seeds.to_vec();
+                self.train_each(&Series::create(self.out.as_deref(), run.config, seeds)?)
+            }
         }
+    }
+
+    /// Goes on with a run, or with some.
+    fn resume(&self, path: &Path) -> anyhow::Result<()> {
+        if let Some(changes) = self.settings.changes() {
+            bail!(
+                "--resume goes on with the settings that a run began with; recall-train --from {} {changes} \
+                 starts a new run from its weights and optimiser",
+                quoted(&path.display().to_string())
+            );
+        }
+        if let Some(series) = Series::reopen(path)? {
+            return self.train_each(&series);
+        }
+        self.train(&self.resumed_run(path)?).map(|_| ())
     }
 
     /// Trains once and prints the result.
@@ -99,31 +124,44 @@ impl TrainArgs {
         Ok(finished)
     }
 
-    /// Trains once for each seed and compares the results.
-    fn train_each(&self, run: &TrainingRun, seeds: &[u64]) -> anyhow::Result<()> {
-        let mut runs = Vec::with_capacity(seeds.len());
-        let mut chunk = run.config.batch.chunk;
-        for &seed in seeds {
-            let mut run = run.clone();
-            run.config.seed = seed;
-            run.config.batch.chunk = chunk;
-            let out = self
-                .out
-                .as_ref()
-                .map(|out| out.join(format!("seed-{seed}")));
-            run.place = Place::New(out);
+    /// Trains once for each seed, where that is not done yet, and compares the results.
+    fn train_each(&self, series: &Series) -> anyhow::Result<()> {
+        let mut runs: Vec<FinishedRun> = Vec::with_capacity(series.seeds.len());
+        for &seed in &series.seeds {
+            let run = match series.stage(seed)? {
+                Stage::Done(finished) => {
+                    Terminal::new(self.common.quiet).say(&format!("seed {seed} is done"));
+                    runs.extend(finished.map(|finished| *finished));
+                    continue;
+                }
+                Stage::Begun(place) => self.resumed_run(&place)?,
+                Stage::NotBegun(place) => {
+                    let mut config = series.config.clone();
+                    config.seed = seed;
+                    if let Some(data) = &self.common.data {
+                        config.data = data.clone();
+                    }
+                    // Where memory decided on the chunk, it does so once.
+                    if let Some(before) = runs.last() {
+                        config.batch.chunk = before.config.batch.chunk;
+                    }
+                    TrainingRun {
+                        config,
+                        place: Place::New(Some(place)),
+                        loading: self.common.loading(),
+                        command_line: command_line(),
+                    }
+                }
+            };
             // Only a heading: whether results can be printed is seen with the first.
             let _ = print(&format!("seed {seed}"));
-            let finished = self.train(&run)?;
+            let finished = self.train(&run).map_err(|error| series.ended(error))?;
             if finished.result.is_none() {
                 // Nothing judged it, so there is nothing to compare.
                 continue;
             }
             let folder = finished.report.parent().map(Path::to_owned);
-            let finished = FinishedRun::open(folder.unwrap_or_default())?;
-            // Where memory decided on the chunk, it does so once.
-            chunk = finished.config.batch.chunk;
-            runs.push(finished);
+            runs.push(FinishedRun::open(folder.unwrap_or_default())?);
         }
         if !runs.is_empty() {
             tell(&format!("\n{}", CompareConfig::default().compare(&runs)?));
@@ -141,13 +179,25 @@ impl TrainArgs {
 
     fn new_run(&self) -> anyhow::Result<TrainingRun> {
         let document = self.settings.document()?;
-        let config = RunConfig::for_training(
-            self.settings.preset,
-            document.as_ref().map(Document::parts),
-            &self.settings.set,
-            self.common.data.clone(),
-            self.weights.clone(),
-        )?;
+        let document = document.as_ref().map(Document::parts);
+        let (set, data) = (&self.settings.set, self.common.data.clone());
+        let config = match &self.from {
+            Some(path) => {
+                let from = Checkpoint::open_last(path)?;
+                // A checkpoint of its own, wherever the run will be resumed: a run's last one may be
+                // another by then.
+                let place = std::path::absolute(from.path())
+                    .map_err(RunError::file("use the folder", from.path()))?;
+                from.config.beginning_with(place, document, set, data)?
+            }
+            None => RunConfig::for_training(
+                self.settings.preset,
+                document,
+                set,
+                data,
+                self.weights.clone(),
+            )?,
+        };
         Ok(TrainingRun {
             config,
             place: Place::New(self.out.clone()),
@@ -183,13 +233,8 @@ fn tell(text: &str) {
 
 /// The command as typed, without the path of the executable.
 fn command_line() -> String {
-    let arguments = std::env::args_os().skip(1).map(|argument| {
-        let argument = argument.to_string_lossy().into_owned();
-        match argument.contains(|c: char| c.is_whitespace() || "'\"$*".contains(c)) {
-            true => format!("'{}'", argument.replace('\'', r"'\''")),
-            false => argument,
-        }
-    });
+    let arguments = std::env::args_os().skip(1);
+    let arguments = arguments.map(|argument| quoted(&argument.to_string_lossy()));
     std::iter::once("recall-train".to_owned())
         .chain(arguments)
         .collect::<Vec<_>>()

@@ -12,6 +12,7 @@ impl RunConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let value = |key, problem: String| Err(ConfigError::Value { key, problem });
         let paths = [
+            ("from", self.from.as_deref()),
             ("data", self.data.path()),
             ("model.weights", self.model.weights.as_deref()),
             (
@@ -25,6 +26,10 @@ impl RunConfig {
                 let problem = format!("the path {} is no text; rename it", path.display());
                 return value(key, problem);
             }
+        }
+        if self.from.is_some() && self.model.weights.is_some() {
+            let problem = "a run begins with one of from and model.weights; set the other to false";
+            return value("from", problem.into());
         }
         ranges::check(&self.checked_table()?)?;
         self.batch.check()?;

@@ -171,6 +171,7 @@ fn best(names: Vec<String>, alike: impl Fn(&String) -> f64, enough: f64) -> Vec<
 /// A configuration with every part on that can be off.
 fn with_every_part() -> RunConfig {
     let mut config = RunConfig::default();
+    config.from = Some(PathBuf::new());
     config.batch.super_classes = Some(2);
     config.model.weights = Some(PathBuf::new());
     config.optimiser.clip_norm = Some(1.0);
@@ -293,6 +294,7 @@ mod tests {
         let expected = [
             "batch.super_classes",
             "evaluation.select",
+            "from",
             "image.cache",
             "image.train.colour_jitter",
             "image.train.random_affine",

@@ -21,8 +21,9 @@ impl RunConfig {
             config.data = (self.data.absolute()).map_err(RunError::file(doing, path))?;
         }
         let weights = config.model.weights.as_mut();
+        let from = config.from.as_mut();
         let cache = config.image.cache.as_mut().map(|cache| &mut cache.folder);
-        for path in weights.into_iter().chain(cache) {
+        for path in weights.into_iter().chain(from).chain(cache) {
             *path = absolute(&*path).map_err(RunError::file(doing, &*path))?;
         }
         Ok(config)
@@ -38,6 +39,7 @@ impl RunConfig {
         let mut config = self.clone();
         config.data = DataSpec::default();
         config.model.weights = None;
+        config.from = None;
         if let Some(cache) = &mut config.image.cache {
             cache.folder.clear();
         }

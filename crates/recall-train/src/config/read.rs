@@ -35,7 +35,33 @@ impl RunConfig {
         document: Option<(&str, &str)>,
         assignments: &[String],
     ) -> Result<Self, ConfigError> {
-        let config = Layers::read(preset, document, assignments)?.finish()?;
+        let base = preset.map_or_else(Self::default, Preset::config);
+        let config = Layers::read(base, document, assignments)?.finish()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The configuration of a run that begins with what another one, of these settings, had learned at
+    /// the checkpoint `from`: with the same settings but for the document and the assignments, and `data`
+    /// over all of them where it is given.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn beginning_with(
+        self,
+        from: PathBuf,
+        document: Option<(&str, &str)>,
+        assignments: &[String],
+        data: Option<DataSpec>,
+    ) -> Result<Self, ConfigError> {
+        let mut base = self;
+        base.from = Some(from);
+        base.model.weights = None;
+        let mut config = Layers::read(base, document, assignments)?.finish()?;
+        if let Some(data) = data {
+            config.data = data;
+        }
         config.check()?;
         Ok(config)
     }
@@ -54,7 +80,8 @@ impl RunConfig {
         data: Option<DataSpec>,
         weights: Option<PathBuf>,
     ) -> Result<Self, ConfigError> {
-        let layers = Layers::read(preset, document, assignments)?;
+        let base = preset.map_or_else(Self::default, Preset::config);
+        let layers = Layers::read(base, document, assignments)?;
         let has_data = layers.has_data || data.is_some();
         let has_weights = layers.has_weights || weights.is_some();
         let mut config = layers.finish()?;
@@ -101,11 +128,10 @@ struct Layers {
 
 impl Layers {
     fn read(
-        preset: Option<Preset>,
+        config: RunConfig,
         document: Option<(&str, &str)>,
         assignments: &[String],
     ) -> Result<Self, ConfigError> {
-        let config = preset.map_or_else(RunConfig::default, Preset::config);
         let mut layers = Self {
             table: config.to_table(),
             base: config.batch.size,

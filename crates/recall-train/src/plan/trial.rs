@@ -8,14 +8,21 @@ use burn::tensor::{Distribution, ElementConversion, Int, Tensor, TensorData};
 use recall_data::Batch;
 use recall_loss::{Mixup, RecallBackend};
 
+use super::Measured;
 use crate::memory::Memory;
-use crate::{Embedder, Network, Optimiser, RunConfig, RunError, StepError, StepOutput, TwoPass};
+use crate::{
+    ChunkSize, Embedder, Network, Optimiser, RunConfig, RunError, StepError, StepOutput, TwoPass,
+};
 
 /// Seconds a chunk has to take before its measure is trusted.
 const LONG_ENOUGH: f64 = 1.5;
 
 /// Sizes of chunks to measure at least, where there are as many: what the smallest cost says little.
 const SIZES: usize = 4;
+
+/// Seconds that embedding an image has to take for a first guess to be told: where it takes less, all is
+/// measured soon.
+const WORTH_A_GUESS: f64 = 0.01;
 
 /// Sizes that double, and the last one.
 struct Chunks {
@@ -79,17 +86,25 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Trial<'_, B> {
 
     /// Embeds chunks without a graph, as the evaluation does, for the memory that an image takes.
     /// Measuring must not take more of it than `limit`.
-    pub(super) fn forward_memory(&self, limit: f64) -> f64 {
+    pub(super) fn forward_memory(&self, limit: f64, told: &mut dyn FnMut(Measured)) -> f64 {
         let crop = self.config.image.eval.crop;
         let frozen = self.model.valid();
         let mut peaks = Vec::new();
         for chunk in Chunks::up_to(self.config.evaluation.chunk) {
+            told(Measured::Embedding(chunk));
             let batch = self.batch(chunk, [crop, crop]);
             self.embed(&frozen, &batch);
             self.memory.forget_peak();
             let start = Instant::now();
             self.embed(&frozen, &batch);
-            let long = start.elapsed().as_secs_f64() >= LONG_ENOUGH / 3.0;
+            let seconds = start.elapsed().as_secs_f64();
+            if chunk == 1 && seconds >= WORTH_A_GUESS {
+                told(Measured::Guess {
+                    step: seconds * self.passes(),
+                    steps: None,
+                });
+            }
+            let long = seconds >= LONG_ENOUGH / 3.0;
             peaks.push((chunk, self.peak()));
             if (long && peaks.len() >= SIZES) || 2.0 * self.peak() > limit {
                 break;
@@ -100,9 +115,15 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Trial<'_, B> {
 
     /// Takes steps in chunks of up to `largest` images that take a while, within `limit` bytes, and
     /// returns the largest with the memory that the graph of an image takes.
-    pub(super) fn steps(&mut self, largest: usize, limit: f64) -> Result<(Sample, f64), RunError> {
+    pub(super) fn steps(
+        &mut self,
+        largest: usize,
+        limit: f64,
+        told: &mut dyn FnMut(Measured),
+    ) -> Result<(Sample, f64), RunError> {
         let (mut last, mut peaks) = (Sample::default(), Vec::new());
         for chunk in Chunks::up_to(largest) {
+            told(Measured::Steps(chunk));
             last = self.sample(chunk)?;
             peaks.push((chunk, last.peak));
             let long = last.seconds >= LONG_ENOUGH;
@@ -111,6 +132,17 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Trial<'_, B> {
             }
         }
         Ok((last, of_an_image(&peaks)))
+    }
+
+    /// As how many embeddings of an image a step counts before more is known: going back through the graph
+    /// costs twice as much as going forth.
+    fn passes(&self) -> f64 {
+        let batch = self.config.batch.size.most();
+        let one_chunk = match self.config.batch.chunk {
+            ChunkSize::Images(images) => images >= batch,
+            _ => false,
+        };
+        batch as f64 * if one_chunk { 3.0 } else { 4.0 }
     }
 
     /// Embeds and waits for it.

@@ -109,6 +109,19 @@ impl Checkpoint {
     ///
     /// [`RunError::NoCheckpoint`], or what is wrong with its files.
     pub fn open(path: &Path) -> Result<Self, RunError> {
+        Self::find(path, BEST)
+    }
+
+    /// The same, but of a run the last one, which training goes on from.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_last(path: &Path) -> Result<Self, RunError> {
+        Self::find(path, LAST)
+    }
+
+    fn find(path: &Path, of_run: &'static str) -> Result<Self, RunError> {
         if let Some(place) = pointer::follow(path) {
             return Self::read(place);
         }
@@ -116,12 +129,12 @@ impl Checkpoint {
         let (folder, which) = match (path.is_dir(), path.file_name().and_then(OsStr::to_str)) {
             (true, _) => {
                 let folder = path.join(CHECKPOINTS);
-                let best = folder.join(BEST);
-                let last = pointer::follow(&folder.join(LAST)).filter(|_| !there(&best));
-                if let Some(place) = pointer::follow(&best).or(last) {
+                let wanted = folder.join(of_run);
+                let last = pointer::follow(&folder.join(LAST)).filter(|_| !there(&wanted));
+                if let Some(place) = pointer::follow(&wanted).or(last) {
                     return Self::read(place);
                 }
-                (folder, BEST)
+                (folder, of_run)
             }
             (false, Some(which @ (LAST | BEST))) if there(path) => {
                 (path.parent().unwrap_or(path).to_owned(), which)
@@ -206,35 +219,27 @@ impl Checkpoint {
     ///
     /// [`RunError::Weights`] if a tensor is missing, left over or of another shape.
     pub fn load<B: Backend>(&self, device: &B::Device) -> Result<Network<B>, RunError> {
-        self.weights(MODEL, device)
-    }
-
-    /// Loads the weights that training goes on with.
-    pub(super) fn load_trained<B: Backend>(
-        &self,
-        device: &B::Device,
-    ) -> Result<Network<B>, RunError> {
-        match Manifest::lists(&self.path, TRAINED) {
-            true => self.weights(TRAINED, device),
-            false => self.load(device),
-        }
-    }
-
-    /// Loads the weights that are judged into a model of the same kind.
-    pub(super) fn load_into<B: Backend>(&self, model: Network<B>) -> Result<Network<B>, RunError> {
-        let (model, _) = load_weights(model, &self.path.join(MODEL), self.config.patch_grid())?;
+        let model = self.config.init_model::<B>(device);
+        let (model, _) = load_weights(model, &self.weights_file(), self.config.patch_grid())?;
         Ok(model)
+    }
+
+    /// The file with the weights that are judged.
+    pub(super) fn weights_file(&self) -> PathBuf {
+        self.path.join(MODEL)
+    }
+
+    /// The file with the weights that training goes on with.
+    pub(super) fn trained_file(&self) -> PathBuf {
+        match Manifest::lists(&self.path, TRAINED) {
+            true => self.path.join(TRAINED),
+            false => self.weights_file(),
+        }
     }
 
     /// The file with the state of the optimiser.
     pub(super) fn optimiser(&self) -> PathBuf {
         self.path.join(OPTIMISER)
-    }
-
-    fn weights<B: Backend>(&self, name: &str, device: &B::Device) -> Result<Network<B>, RunError> {
-        let model = self.config.init_model::<B>(device);
-        let (model, _) = load_weights(model, &self.path.join(name), self.config.patch_grid())?;
-        Ok(model)
     }
 }
 

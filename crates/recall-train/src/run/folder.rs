@@ -1,10 +1,12 @@
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::Builder;
 
 use super::CONFIG;
+use super::records::METRICS;
 use crate::RunError;
 
 /// The folder that holds everything a run leaves behind. As long as this value lives, no other process
@@ -12,12 +14,17 @@ use crate::RunError;
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Whether it was not there before.
+    created: bool,
     /// The system lets go of it when the process ends, however it ends.
     _lock: File,
 }
 
 /// The file that a process holds while it writes to the folder.
 const LOCK: &str = ".lock";
+
+/// What the names of files begin with that are being written.
+const TEMPORARY: &str = ".unfinished";
 
 impl RunFolder {
     /// Makes the folder `out`, or, without one, the next free `runs/NAME-NNN`.
@@ -26,15 +33,16 @@ impl RunFolder {
     ///
     /// [`RunError::Occupied`] if `out` is there and not empty, so that no run overwrites another.
     pub fn create(out: Option<&Path>, name: &str) -> Result<Self, RunError> {
-        let path = match out {
+        let (path, created) = match out {
             Some(out) => {
                 Self::check_free(out)?;
+                let created = !out.exists();
                 fs::create_dir_all(out).map_err(RunError::file("create", out))?;
-                out.to_owned()
+                (out.to_owned(), created)
             }
-            None => next_free(Path::new("runs"), name)?,
+            None => (next_free(Path::new("runs"), name)?, true),
         };
-        Self::locked(path)
+        Self::locked(path, created)
     }
 
     /// Looks whether a run could have the folder `out`, and makes nothing.
@@ -44,9 +52,12 @@ impl RunFolder {
     /// Those of [`create`](Self::create).
     pub fn check_free(out: &Path) -> Result<(), RunError> {
         match fs::read_dir(out) {
-            Ok(mut entries) => match entries.next() {
-                None => Ok(()),
-                Some(_) => Err(RunError::Occupied {
+            // A process that was killed before it wrote anything leaves its lock.
+            Ok(mut entries) => match entries
+                .all(|entry| entry.is_ok_and(|entry| is_of_a_start(&entry.file_name())))
+            {
+                true => Ok(()),
+                false => Err(RunError::Occupied {
                     path: out.to_owned(),
                 }),
             },
@@ -67,10 +78,15 @@ impl RunFolder {
                 problem: format!("there is no run: {CONFIG} is missing"),
             });
         }
-        Self::locked(path.to_owned())
+        Self::hold(path)
     }
 
-    fn locked(path: PathBuf) -> Result<Self, RunError> {
+    /// The folder `path`, which is there, whatever is in it.
+    pub(crate) fn hold(path: &Path) -> Result<Self, RunError> {
+        Self::locked(path.to_owned(), false)
+    }
+
+    fn locked(path: PathBuf, created: bool) -> Result<Self, RunError> {
         let place = path.join(LOCK);
         let lock = File::options()
             .create(true)
@@ -78,11 +94,19 @@ impl RunFolder {
             .open(&place)
             .map_err(RunError::file("write", &place))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(RunError::Busy { path }),
             // A file system without locks: better a run without one than none.
-            Err(TryLockError::Error(_)) => Ok(Self { path, _lock: lock }),
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(Self {
+                path,
+                created,
+                _lock: lock,
+            }),
         }
+    }
+
+    /// Removes what this process wrote to a folder that was free, and the folder if it was made for that.
+    pub(crate) fn clear(&self) -> io::Result<()> {
+        clear(&self.path, self.created)
     }
 
     /// Where it is.
@@ -113,10 +137,73 @@ impl RunFolder {
     }
 }
 
+/// A run that is not known to have begun. If it comes to no step, what it wrote goes: a start that failed
+/// leaves no folder, and the folder that a user named can be named again.
+pub(crate) struct Attempt {
+    path: PathBuf,
+    created: bool,
+}
+
+impl Attempt {
+    /// That of the run in `folder`, in which nothing is that this process did not write.
+    pub(crate) fn new(folder: &RunFolder) -> Self {
+        Self {
+            path: folder.path.clone(),
+            created: folder.created,
+        }
+    }
+
+    /// Whether there is a run to go on with, or one that `stays` all the same; if not, its files are
+    /// removed.
+    pub(crate) fn leaves_a_run(self, stays: bool) -> bool {
+        let leaves = stays || self.has_begun();
+        if stays {
+            std::mem::forget(self);
+        }
+        leaves
+    }
+
+    fn has_begun(&self) -> bool {
+        let records = fs::read_to_string(self.path.join(METRICS)).unwrap_or_default();
+        records.contains(r#""kind":"step""#) || self.path.join("checkpoints").exists()
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if self.has_begun() {
+            return;
+        }
+        // There is an error to tell already, and it is the one that counts.
+        let _ = clear(&self.path, self.created);
+    }
+}
+
+/// Removes what is in a folder, and the folder itself if it was `created` for that.
+fn clear(folder: &Path, created: bool) -> io::Result<()> {
+    if created {
+        return fs::remove_dir_all(folder);
+    }
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => fs::remove_dir_all(entry.path())?,
+            false => fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file is one that a process has made before the first one that counts.
+fn is_of_a_start(name: &OsStr) -> bool {
+    name == LOCK || name.to_string_lossy().starts_with(TEMPORARY)
+}
+
 /// Temporary files are private by default; a report should be as readable as any file of its owner.
 fn unfinished() -> Builder<'static, 'static> {
     #[allow(unused_mut)]
     let mut builder = Builder::new();
+    builder.prefix(TEMPORARY);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder
@@ -149,6 +236,43 @@ mod tests {
         let error = RunFolder::create(Some(&out), "x").unwrap_err();
         assert!(matches!(error, RunError::Occupied { .. }), "{error}");
         assert_eq!(fs::read(out.join("file")).unwrap(), b"contents");
+    }
+
+    #[test]
+    fn a_start_that_fails_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (new, mine) = (dir.path().join("new"), dir.path().join("mine"));
+        fs::create_dir(&mine).unwrap();
+        let start = |out: &Path| {
+            let folder = RunFolder::create(Some(out), "x").unwrap();
+            let attempt = Attempt::new(&folder);
+            folder.write(CONFIG, b"").unwrap();
+            folder.write(METRICS, br#"{"kind":"evaluation"}"#).unwrap();
+            attempt
+        };
+        assert!(!start(&new).leaves_a_run(false));
+        assert!(!new.exists());
+        assert!(!start(&mine).leaves_a_run(false));
+        assert_eq!(fs::read_dir(&mine).unwrap().count(), 0);
+        // One that was stopped can be gone on with, and one that took a step, too.
+        assert!(start(&new).leaves_a_run(true));
+        assert!(new.join(CONFIG).exists());
+        let attempt = start(&mine);
+        fs::write(mine.join(METRICS), "{\"kind\":\"step\"}\n").unwrap();
+        assert!(attempt.leaves_a_run(false));
+        assert!(mine.join(CONFIG).exists());
+    }
+
+    #[test]
+    fn the_lock_of_a_killed_start_takes_no_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("run");
+        drop(RunFolder::create(Some(&out), "x").unwrap());
+        assert!(out.join(LOCK).exists());
+        let again = RunFolder::create(Some(&out), "x").unwrap();
+        let refusal = RunFolder::create(Some(&out), "x").unwrap_err();
+        assert!(matches!(refusal, RunError::Busy { .. }), "{refusal}");
+        drop(again);
     }
 
     #[test]

@@ -112,13 +112,16 @@ enum Record {
 pub(crate) const METRICS: &str = "metrics.jsonl";
 
 impl Records {
+    /// Begins with nothing. What an attempt left that came to no checkpoint is dropped, since it is done
+    /// again.
     pub(crate) fn create(folder: &RunFolder) -> Result<Self, RunError> {
         let path = folder.path().join(METRICS);
+        let again = path.exists();
         let file = File::create(&path).map_err(RunError::file("create", &path))?;
         Ok(Self {
             path,
             file,
-            events: EventWriter::create(folder.path(), 0)?,
+            events: EventWriter::create(folder.path(), again.then_some(0))?,
             lines: 0,
             steps: Vec::new(),
             evaluations: Vec::new(),
@@ -165,7 +168,7 @@ impl Records {
         Ok(Self {
             path,
             file,
-            events: EventWriter::create(folder.path(), first_step)?,
+            events: EventWriter::create(folder.path(), Some(first_step))?,
             lines,
             steps,
             evaluations,

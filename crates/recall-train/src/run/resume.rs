@@ -2,35 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::module::AutodiffModule;
-use burn::tensor::backend::AutodiffBackend;
 use recall_data::{DataSpec, Dataset};
 use sha2::{Digest, Sha256};
 
-use super::session::{Items, Trainee};
+use super::session::Items;
 use super::{CONFIG, Checkpoint, DataRecord, RunFolder};
 use crate::RunError;
-
-/// What a checkpoint was taken of.
-pub(super) fn trainee<B: AutodiffBackend>(
-    checkpoint: &Checkpoint,
-    device: &B::Device,
-) -> Result<Trainee<B>, RunError> {
-    let config = &checkpoint.config;
-    let model = checkpoint.load_trained::<B>(device)?;
-    let (model, mut optimiser) = config.optimiser.init(model);
-    optimiser.load(&model, &checkpoint.optimiser())?;
-    let average = match config.optimiser.average {
-        // Into a copy of the model: an average finds the weights it follows by their identity.
-        Some(_) => Some(checkpoint.load_into(model.valid())?),
-        None => None,
-    };
-    Ok(Trainee {
-        model,
-        optimiser,
-        average,
-    })
-}
 
 /// The folder of the run that `path` is, or that `path` is a checkpoint of.
 pub(super) fn folder_of(path: &Path) -> Result<PathBuf, RunError> {

@@ -19,6 +19,7 @@ use super::left_out;
 use super::peers::Groups;
 use super::records::Records;
 use super::selection::{Remark, Selection};
+use super::trainee::Trainee;
 use super::{
     BaselineRecord, EvaluationRecord, Finished, Judged, Progress, RunFolder, SeedFor, StepRecord,
     TrainingRun,
@@ -28,21 +29,13 @@ use crate::judge::{Gallery, Hit, QueryScores, metrics};
 use crate::memory::Memory;
 use crate::optimiser::move_towards;
 use crate::report::NEIGHBOURS;
-use crate::{Embedder, Network, NonFinite, Optimiser, RunConfig, RunError, StepOutput, TwoPass};
+use crate::{Embedder, Network, NonFinite, RunConfig, RunError, StepOutput, TwoPass};
 
 /// The metrics of each image that was judged at the end, in the folder of a run that is done.
 const QUERIES: &str = "queries.csv";
 
 /// Steps in a row that may be left out because they are not finite.
 const MOST_LEFT_OUT: u32 = 10;
-
-/// What training changes.
-pub(super) struct Trainee<B: AutodiffBackend> {
-    pub model: Network<B>,
-    pub optimiser: Optimiser<B>,
-    /// The moving average of the weights, if one is wanted.
-    pub average: Option<Network<B::InnerBackend>>,
-}
 
 pub(super) struct Loaders {
     pub train: Loader,

@@ -22,6 +22,9 @@ use crate::RunError;
 /// The version of the format, in the first event of a file.
 const VERSION: &str = "brain.Event:2";
 
+/// What the names of event files begin with.
+const PREFIX: &str = "events.out.tfevents.";
+
 /// `SessionLog.status` of a run that starts or goes on.
 const START: u64 = 1;
 
@@ -34,14 +37,18 @@ pub(super) struct EventWriter {
 
 impl EventWriter {
     /// Makes the file `events.out.tfevents.SECONDS.PROCESS` in `folder`, which is made where it is not
-    /// there. A file of that name is left alone, and another name found. With `first_step` above 0, of
-    /// a run that goes on, TensorBoard is told to forget what was written of that step and later ones.
+    /// there. A file of that name is left alone, and another name found. With `first_step`, of a run
+    /// that goes on, TensorBoard is told to forget what was written of that step and later ones; from
+    /// step 0 on that is everything, and the files that have it go.
     ///
     /// # Errors
     ///
     /// A folder or file that cannot be made or written.
-    pub(super) fn create(folder: &Path, first_step: u64) -> Result<Self, RunError> {
+    pub(super) fn create(folder: &Path, first_step: Option<u64>) -> Result<Self, RunError> {
         fs::create_dir_all(folder).map_err(RunError::file("create", folder))?;
+        if first_step == Some(0) {
+            remove_files(folder)?;
+        }
         let now = now();
         let (path, file) = new_file(folder, now as u64)?;
         let mut writer = Self {
@@ -51,7 +58,8 @@ impl EventWriter {
         let mut version = Message::event(now, 0);
         version.bytes(3, VERSION.as_bytes());
         writer.write(&version)?;
-        if first_step > 0 {
+        // One that is open has read what is gone from the disk.
+        if let Some(first_step) = first_step {
             let mut session = Message::default();
             session.varint(1, START);
             let mut start = Message::event(now, first_step);
@@ -91,9 +99,21 @@ fn scalars(time: f64, step: u64, values: &[(&str, f64)]) -> Message {
     event
 }
 
+/// Removes the event files of earlier attempts.
+fn remove_files(folder: &Path) -> Result<(), RunError> {
+    for entry in fs::read_dir(folder).map_err(RunError::file("read", folder))? {
+        let path = entry.map_err(RunError::file("read", folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(PREFIX) {
+            fs::remove_file(&path).map_err(RunError::file("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
 /// Names are read in alphabetical order, so one that is found taken is continued.
 fn new_file(folder: &Path, seconds: u64) -> Result<(PathBuf, File), RunError> {
-    let name = format!("events.out.tfevents.{seconds}.{}", std::process::id());
+    let name = format!("{PREFIX}{seconds}.{}", std::process::id());
     let mut path = folder.join(&name);
     let mut number = 1;
     loop {
@@ -234,8 +254,8 @@ mod tests {
     fn a_run_that_goes_on_says_from_where() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("logs");
-        let mut first = EventWriter::create(&folder, 0).unwrap();
-        let mut second = EventWriter::create(&folder, 20).unwrap();
+        let mut first = EventWriter::create(&folder, None).unwrap();
+        let mut second = EventWriter::create(&folder, Some(20)).unwrap();
         assert_ne!(first.path, second.path);
         first.scalar(0, &[("loss", 1.0)]).unwrap();
         second.scalar(20, &[("loss", 0.5)]).unwrap();
@@ -253,6 +273,24 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_begins_again_has_no_point_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut killed = EventWriter::create(dir.path(), None).unwrap();
+        killed.scalar(1, &[("loss", 1.0)]).unwrap();
+        fs::write(dir.path().join("metrics.jsonl"), "").unwrap();
+        let again = EventWriter::create(dir.path(), Some(0)).unwrap();
+        let left: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| !path.ends_with("metrics.jsonl"))
+            .collect();
+        assert_eq!(left, [again.path.as_path()]);
+        let events = payloads(&fs::read(&again.path).unwrap());
+        // START of step 0, which is no step at all on the wire.
+        assert_eq!(events[1][9..], [0x3a, 2, 0x08, 1]);
+    }
+
+    #[test]
     fn a_file_that_is_there_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let names = [0, 1, 2].map(|_| new_file(dir.path(), 7).unwrap().0);
@@ -264,7 +302,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
-        let message = EventWriter::create(&file.join("logs"), 0)
+        let message = EventWriter::create(&file.join("logs"), None)
             .unwrap_err()
             .to_string();
         assert!(message.starts_with("cannot create ") && message.contains("file"));
