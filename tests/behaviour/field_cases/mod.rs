@@ -5,6 +5,7 @@
 
 mod choosing;
 mod disks;
+mod going_on;
 mod images;
 mod labels;
 mod moved;

@@ -170,8 +170,10 @@ fn best(names: Vec<String>, alike: impl Fn(&String) -> f64, enough: f64) -> Vec<
 
 /// A configuration with every part on that can be off.
 fn with_every_part() -> RunConfig {
-    let mut config = RunConfig::default();
-    config.from = Some(PathBuf::new());
+    let mut config = RunConfig {
+        from: Some(PathBuf::new()),
+        ..RunConfig::default()
+    };
     config.batch.super_classes = Some(2);
     config.model.weights = Some(PathBuf::new());
     config.optimiser.clip_norm = Some(1.0);
