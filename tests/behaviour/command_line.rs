@@ -64,7 +64,10 @@ fn data_that_is_not_there() {
     );
     assert_contains(
         &refused("folder:images/train/class-00"),
-        &["0 class folders"],
+        &[
+            "the images of class-00 are in no class folders",
+            "training needs DIR/class/image",
+        ],
     );
 
     assert_contains(
@@ -155,12 +158,10 @@ fn corrupt_images_stop_the_run_or_are_counted() {
     // Two steps of eight take every training image once.
     assert_eq!((sum("images"), sum("skipped")), (15, 1));
     assert!(evaluations.iter().all(|record| record["queries"] == 15));
-    assert_contains(
-        &fs::read_to_string(run.join("report.html")).unwrap(),
-        &[
-            "2 images that could not be read: images/test/class-05/3.png and images/train/class-01/2.png",
-        ],
-    );
+    let page = fs::read_to_string(run.join("report.html")).unwrap();
+    let page = page.replace(&format!("{}/", dir.path().display()), "");
+    let told = "2 images that could not be read: images/test/class-05/3.png and images/train/class-01/2.png";
+    assert!(page.contains(told));
 
     let arguments = ["eval", "--checkpoint", "lenient", "--data", "folder:images"];
     let message = refuse(&mut command(dir.path(), &arguments));

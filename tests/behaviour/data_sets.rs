@@ -46,12 +46,12 @@ fn a_folder_with_splits() {
 }
 
 #[test]
-fn a_folder_without_splits_is_halved_by_class() {
+fn a_folder_without_splits_is_split_by_the_names_of_its_classes() {
     let dir = tempdir().unwrap();
     class_folders(&dir.path().join("images"), 0..8, 4);
     let arguments = ["--data", "folder:images", "--out", "run"];
     let (_, stderr) = succeed(&mut tiny(dir.path(), &arguments));
-    let counts = "16 training images of 4 classes, 0 validation and 16 test images";
+    let counts = "20 training images of 5 classes, 0 validation and 12 test images";
     assert!(stderr.contains(counts), "{stderr}");
 }
 

@@ -72,8 +72,9 @@ fn validation_rows_of_a_table_select_and_test_rows_judge() {
         succeed(&mut command(dir.path(), &embed));
         fs::read_to_string(dir.path().join(format!("{split}.txt"))).unwrap()
     };
-    assert_eq!(embed("validation").lines().next(), Some("class-08/0.png"));
-    assert_eq!(embed("validation").lines().count(), 16);
+    let validation = embed("validation");
+    assert_eq!(validation.lines().next(), Some("class-08/0.png"));
+    assert_eq!(validation.lines().count(), 16);
     assert_eq!(embed("all").lines().count(), 64);
 
     let (report, _) = succeed(&mut command(dir.path(), &["check", "csv:table.csv"]));
@@ -131,7 +132,10 @@ fn the_held_out_classes_are_the_validation_part_where_a_data_set_has_none() {
     succeed(&mut tiny(dir.path(), &train));
     let eval = ["eval", "--checkpoint", "none", "--split", "validation"];
     let message = refuse(&mut command(dir.path(), &eval));
-    assert_eq!(message, "the data set table has no validation images");
+    assert!(
+        message.starts_with("the data set table has no validation images"),
+        "{message}"
+    );
 }
 
 #[test]
