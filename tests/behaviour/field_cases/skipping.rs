@@ -17,6 +17,8 @@ fn with_images() -> tempfile::TempDir {
 
 /// Runs write paths that hold from anywhere; this takes the folder of the test out of what was said.
 fn relative(dir: &Path, text: &str) -> String {
+    // Pages write a slash as an entity.
+    let text = text.replace("&#x2f;", "/");
     text.replace(&format!("{}/", dir.display()), "")
 }
 
@@ -50,7 +52,14 @@ fn a_batch_without_a_readable_image_is_a_step_that_is_left_out() {
     let dir = with_images();
     // Batches of two classes: some have nothing but broken images, some a single class that is whole.
     break_images(dir.path(), "train", 0..6);
-    let pairs = ["--set", "batch.size=4"];
+    let pairs = [
+        "--set",
+        "batch.size=4",
+        "--set",
+        "evaluation.every=1",
+        "--set",
+        "checkpoint.keep=9",
+    ];
     let (_, stderr) = succeed(&mut tiny(dir.path(), &skipping("run", &pairs)));
     let stderr = relative(dir.path(), &stderr);
     let left_out = |stderr: &str| {
