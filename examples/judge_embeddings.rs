@@ -34,12 +34,12 @@ fn main() -> ExitCode {
 }
 
 fn judge(embeddings: &std::path::Path, labels: &std::path::Path) -> Result<(), EvalError> {
-    let mut embeddings = Embeddings::open(embeddings)?;
+    let embeddings = Embeddings::open(embeddings)?;
     let labels = read_labels(labels)?;
     if !embeddings.is_normalised() {
         eprintln!("the rows are not of unit length: normalised them, to rank by cosine similarity");
-        embeddings = embeddings.normalised()?;
     }
+    let embeddings = embeddings.normalised()?;
 
     let ranks = Retrieval::each_against_rest(&embeddings, &labels)?.ranks()?;
     let evaluation = evaluate(&ranks, &METRICS, EmptyQueries::Skip)?;

@@ -268,7 +268,8 @@ pub enum EvalError {
     /// No query is left to take a mean over.
     #[error(
         "none of the {queries} queries has a positive, so there is nothing to average: \
-         do the labels belong to these embeddings?"
+         each class has one item, the labels belong to other embeddings, or what is ignored (groups, \
+         junk) leaves nothing to find"
     )]
     NothingToAverage {
         /// Number of queries.

@@ -38,7 +38,7 @@ impl Embeddings {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, EvalError> {
         let path = path.as_ref();
         let (data, dim) = match Format::of(path, "embeddings")? {
-            Format::Npy => Npy::open(path)?.embeddings()?,
+            Format::Npy => Npy::open(path, "save array.astype(\"float32\")")?.embeddings()?,
             Format::SafeTensors => with_tensor(path, &EMBEDDINGS, |tensor| {
                 let dim = tensor.shape()[1];
                 let mut data = Vec::with_capacity(tensor.shape()[0] * dim);
@@ -117,7 +117,10 @@ impl Embeddings {
 pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<i64>, EvalError> {
     let path = path.as_ref();
     let labels = match Format::of(path, "labels")? {
-        Format::Npy => Npy::open(path)?.labels(),
+        Format::Npy => {
+            let number = "number the names, as with numpy.unique(labels, return_inverse=True)[1]";
+            Npy::open(path, number)?.labels()
+        }
         Format::SafeTensors => with_tensor(path, &LABELS, |tensor| {
             let mut labels = Vec::with_capacity(tensor.shape()[0]);
             match Int::of_tensor(tensor.dtype()) {

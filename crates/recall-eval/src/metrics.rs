@@ -201,6 +201,8 @@ impl FromStr for Metric {
     type Err = EvalError;
 
     fn from_str(name: &str) -> Result<Self, EvalError> {
+        // Lists are written with spaces behind their commas.
+        let name = name.trim();
         let cut = |k: &str| {
             // `parse` also takes "+1" and "01", which Display would not write.
             let number = k

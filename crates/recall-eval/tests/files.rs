@@ -500,6 +500,7 @@ fn a_ground_truth_of_every_kind() {
     for text in [
         r#"[{"positives": [3, 1], "junk": [0]}, {"positives": []}]"#,
         r#"[{"ok": [3, 1], "junk": [0], "bbx": [0.5, 1, 2, 3]}, {"ok": []}]"#,
+        "\u{feff}[{\"ok\": [3, 1], \"junk\": [0]}, {\"ok\": []}]",
         r#"{"imlist": ["a"], "gnd": [{"ok": [3, 1], "junk": [0]}, {"ok": []}]}"#,
     ] {
         assert_eq!(read(text).unwrap(), lists, "{text}");
@@ -539,10 +540,25 @@ fn files_that_are_no_ground_truth() {
         ("[{", "no JSON"),
         ("[]", "it has no query"),
         (r#"{"gnd": []}"#, "it has no query"),
-        ("[3]", "no ground truth"),
+        ("[3]", "query 0 is no object"),
+        (r#"[[[3], [1]]]"#, "query 0 is no object with named lists"),
         (r#"{"queries": []}"#, "no ground truth"),
-        (r#"[{"positives": [-1]}]"#, "no ground truth"),
-        (r#"[{"positives": [0.5]}]"#, "no ground truth"),
+        (
+            r#"[{"positives": [-1]}]"#,
+            "query 0 has something else than lists of ids",
+        ),
+        (
+            r#"[{"ok": [1]}, {"ok": [0.5]}]"#,
+            "query 1 has something else than lists of ids",
+        ),
+        (
+            r#"[{"positives": [1, 2], "junk": [0, 2]}]"#,
+            "item 2 is both in positives and in junk of query 0",
+        ),
+        (
+            r#"[{"easy": [1], "hard": []}, {"easy": [], "hard": [4], "junk": [4]}]"#,
+            "item 4 is both in hard and in junk of query 1",
+        ),
         (
             r#"[{"positives": [1]}, {"junk": [1]}]"#,
             "query 1 does not have positives",
@@ -551,7 +567,10 @@ fn files_that_are_no_ground_truth() {
             r#"[{"easy": [1], "hard": []}, {"positives": [1]}]"#,
             "query 1 does not have easy and hard",
         ),
-        (r#"[{"junk": [1]}]"#, "query 0 does not have easy and hard"),
+        (
+            r#"[{"junk": [1]}]"#,
+            "query 0 has neither positives nor easy and hard",
+        ),
         (
             r#"[{"positives": [1], "easy": []}]"#,
             "query 0 does not have positives",

@@ -165,7 +165,20 @@ fn refuse(error: &clap::Error) -> ExitCode {
         say(&format!("error: {sentence}"));
         return ExitCode::from(USER_ERROR);
     }
-    let rendered = error.to_string();
+    // What the standard library says of a number names nothing that a user has typed.
+    let number = std::error::Error::source(error).and_then(|source| {
+        let whole = source
+            .is::<std::num::ParseIntError>()
+            .then_some("a whole number");
+        let real = source
+            .is::<std::num::ParseFloatError>()
+            .then_some("a number");
+        whole.or(real).map(|kind| (source.to_string(), kind))
+    });
+    let mut rendered = error.to_string();
+    if let Some((leaked, kind)) = number {
+        rendered = rendered.replace(&leaked, &format!("it takes {kind} within its range"));
+    }
     let sentence = rendered.split("\n\n").next().unwrap_or_default();
     let sentence = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
     say(&format!("{sentence} (--help lists the options)"));

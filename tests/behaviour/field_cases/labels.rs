@@ -248,3 +248,143 @@ fn queries_of_another_model_than_the_gallery_are_told() {
     let (_, stderr) = succeed(&mut command(dir.path(), &files));
     assert!(!stderr.contains("class names"), "{stderr}");
 }
+
+/// Rows of classes of four that are neither told apart perfectly nor at random, [24, 512].
+fn rows() -> Vec<f32> {
+    let mut state = 1_u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+    };
+    let centres: Vec<f32> = (0..6 * 512).map(|_| noise()).collect();
+    (0..24 * 512)
+        .map(|at| 0.3 * centres[at / (4 * 512) * 512 + at % 512] + noise())
+        .collect()
+}
+
+/// What is printed of rows of `rows()` after `change`, with these options, as JSON, and what was said.
+fn judged_rows(dir: &Path, rows: Vec<f32>, options: &[&str]) -> (Value, String) {
+    let embeddings = Embeddings::new(rows, 512).unwrap();
+    embeddings.save(dir.join("e.npy")).unwrap();
+    let labels: Vec<i64> = (0..24).map(|row| row / 4).collect();
+    save_labels(dir.join("l.npy"), &labels).unwrap();
+    let arguments = [
+        "eval",
+        "--json",
+        "--embeddings",
+        "e.npy",
+        "--labels",
+        "l.npy",
+    ];
+    let (stdout, stderr) = succeed(command(dir, &arguments).args(options));
+    (serde_json::from_str(&stdout).unwrap(), stderr)
+}
+
+#[test]
+fn rows_of_half_precision_are_judged_by_cosine_as_the_same_rows_doubled_are() {
+    let dir = tempdir().unwrap();
+    // As numpy's float16 holds rows of length 1: eleven binary digits.
+    let unit = Embeddings::new(rows(), 512).unwrap().normalised().unwrap();
+    let half = |value: &f32| {
+        let scale = 2.0_f32.powi(10 - value.abs().log2().floor() as i32);
+        (value * scale).round_ties_even() / scale
+    };
+    let halves: Vec<f32> = unit.as_slice().iter().map(half).collect();
+    let doubled: Vec<f32> = halves.iter().map(|value| 2.0 * value).collect();
+    assert!(
+        Embeddings::new(halves.clone(), 512)
+            .unwrap()
+            .is_normalised()
+    );
+    let (of_halves, _) = judged_rows(dir.path(), halves.clone(), &[]);
+    let (of_doubled, said) = judged_rows(dir.path(), doubled, &[]);
+    assert_eq!(of_halves, of_doubled);
+    assert!(said.contains("are brought to length 1"), "{said}");
+    let value = of_halves["metrics"]["map@r"].as_f64();
+    assert!(value.is_none_or(|value| value < 1.0), "{of_halves}");
+}
+
+#[test]
+fn rows_far_from_length_1_are_not_ranked_by_id() {
+    let dir = tempdir().unwrap();
+    let (plain, _) = judged_rows(dir.path(), rows(), &["--no-normalise"]);
+    for power in [-100, 60] {
+        let scaled = rows()
+            .iter()
+            .map(|value| value * 2.0_f32.powi(power))
+            .collect();
+        let (found, said) = judged_rows(dir.path(), scaled, &["--no-normalise"]);
+        assert_eq!(found, plain, "2^{power}");
+        assert!(said.contains("e-") || said.contains("e1"), "{said}");
+    }
+}
+
+#[test]
+fn messages_name_what_is_wrong_with_a_file_of_labels_or_embeddings() {
+    let dir = tempdir().unwrap();
+    let rows = Embeddings::new(vec![1.0, 0.0, 0.0, 1.0], 2).unwrap();
+    rows.save(dir.path().join("e.npy")).unwrap();
+    rows.save(dir.path().join("E.NPY")).unwrap();
+    save_labels(dir.path().join("l.npy"), &[0, 0]).unwrap();
+    let eval = |arguments: &[&str]| refuse(command(dir.path(), &["eval"]).args(arguments));
+    for (embeddings, labels, word) in [
+        ("l.npy", "l.npy", "these look like labels"),
+        ("e.npy", "e.npy", "these look like embeddings"),
+    ] {
+        let message = eval(&["--embeddings", embeddings, "--labels", labels]);
+        assert!(
+            message.contains(word) && message.contains("swapped"),
+            "{message}"
+        );
+    }
+    // An array of Python objects, as numpy saves strings of different lengths in pandas columns.
+    let mut header = b"{'descr': '|O', 'fortran_order': False, 'shape': (2,), }".to_vec();
+    header.resize(117, b' ');
+    header.push(b'\n');
+    let file = [b"\x93NUMPY\x01\x00\x76\x00".as_slice(), &header, b"pickle"].concat();
+    fs::write(dir.path().join("o.npy"), file).unwrap();
+    let message = eval(&["--embeddings", "e.npy", "--labels", "o.npy"]);
+    assert!(message.contains("number the names"), "{message}");
+    let message = eval(&["--embeddings", "o.npy", "--labels", "l.npy"]);
+    assert!(message.contains("float32"), "{message}");
+    // All images by one camera.
+    save_labels(dir.path().join("g.npy"), &[7, 7]).unwrap();
+    let message = eval(&[
+        "--embeddings",
+        "e.npy",
+        "--labels",
+        "l.npy",
+        "--groups",
+        "g.npy",
+    ]);
+    assert!(message.contains("groups"), "{message}");
+    let message = eval(&[
+        "--embeddings",
+        "e.npy",
+        "--labels",
+        "l.npy",
+        "--resamples",
+        "many",
+    ]);
+    assert!(
+        message.contains("'many'") && message.contains("a whole number"),
+        "{message}"
+    );
+    assert!(!message.contains("invalid digit"), "{message}");
+    let message = refuse(&mut command(dir.path(), &["--set", "=3"]));
+    assert!(message.contains("write key=value"), "{message}");
+
+    let spaced = ["eval", "--embeddings", "E.NPY", "--labels", "l.npy"];
+    let (stdout, _) = succeed(command(dir.path(), &spaced).args(["--metrics", "recall@1, map@r"]));
+    assert!(
+        stdout.contains("recall@1") && stdout.contains("map@r"),
+        "{stdout}"
+    );
+    let (_, stderr) = succeed(command(dir.path(), &spaced).args([
+        "--query-embeddings",
+        "./E.NPY",
+        "--query-labels",
+        "l.npy",
+    ]));
+    assert!(stderr.contains("each query finds itself"), "{stderr}");
+}

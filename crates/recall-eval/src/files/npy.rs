@@ -26,7 +26,8 @@ pub(super) struct Npy<'p> {
 }
 
 impl<'p> Npy<'p> {
-    pub fn open(path: &'p Path) -> Result<Self, EvalError> {
+    /// `of_objects` is the way out for an array of Python objects.
+    pub fn open(path: &'p Path, of_objects: &str) -> Result<Self, EvalError> {
         let io_error = |source| EvalError::Io {
             path: path.into(),
             source,
@@ -66,11 +67,7 @@ impl<'p> Npy<'p> {
         };
         let kind = dtype.type_char();
         if kind == TypeChar::Object {
-            return Err(refuse(
-                path,
-                "its values are Python objects",
-                "bring them to numbers first, as with array.astype(\"float32\")",
-            ));
+            return Err(refuse(path, "its values are Python objects", of_objects));
         }
         let item_bytes = dtype.num_bytes().unwrap_or(0) as u64;
         let values = header
@@ -113,7 +110,10 @@ impl<'p> Npy<'p> {
                     "embeddings are floats, and its values are of type {}",
                     self.type_name
                 ),
-                "save array.astype(\"float32\")",
+                match self.shape.len() {
+                    1 => "these look like labels: were the two files swapped?",
+                    _ => "save array.astype(\"float32\")",
+                },
             ));
         };
         let [rows, dim] = self.shape[..] else {
@@ -148,6 +148,9 @@ impl<'p> Npy<'p> {
             let way_out = match self.kind {
                 TypeChar::ByteStr | TypeChar::UnicodeStr => {
                     "number the names, as with numpy.unique(labels, return_inverse=True)[1]"
+                }
+                _ if self.shape.len() == 2 => {
+                    "these look like embeddings: were the two files swapped?"
                 }
                 _ => "save labels.astype(\"int64\")",
             };

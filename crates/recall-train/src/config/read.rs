@@ -356,7 +356,10 @@ fn parse_document(text: &str, origin: &str) -> Result<Table, ConfigError> {
 
 /// One `key.path=value` as a document.
 fn parse_assignment(assignment: &str, origin: &str) -> Result<Table, ConfigError> {
-    let Some((path, value)) = assignment.split_once('=') else {
+    let named = assignment
+        .split_once('=')
+        .filter(|(path, _)| !path.trim().is_empty());
+    let Some((path, value)) = named else {
         return Err(ConfigError::Document {
             origin: origin.to_owned(),
             problem: "write key=value, for example optimiser.learning_rate=0.001".to_owned(),

@@ -52,8 +52,8 @@ pub(super) struct FileArgs {
     #[arg(long, value_name = "WHICH", value_enum, requires = "groups",
           default_value_t = Ignore::SameClass, hide_possible_values = true)]
     ignore: Ignore,
-    /// Take dot products of rows as they are. Otherwise rows that are not of length 1 are brought
-    /// to it, so that the similarity is the cosine.
+    /// Take dot products of rows as they are. Otherwise rows are brought to length 1, so that the
+    /// similarity is the cosine.
     #[arg(long, requires = "embeddings")]
     no_normalise: bool,
     /// Other embeddings of the same rows, to be compared query by query with the first.
@@ -109,6 +109,13 @@ impl FileArgs {
         let queries = self.query_embeddings.as_deref();
         if let (Some(queries), Wanted::Labels { .. }) = (queries, &wanted) {
             self.compare_names(queries, embeddings, terminal)?;
+            if same_file(queries, embeddings) {
+                terminal.warn(&format!(
+                    "queries and gallery are the same file, {}, and so each query finds itself first: without \
+                     --query-embeddings each item is searched for among the others",
+                    queries.display()
+                ));
+            }
         }
         let problem = |rows, queries, terminal: &mut Terminal| {
             self.problem(rows, queries, &wanted, args.protocol, terminal)
@@ -267,7 +274,7 @@ impl FileArgs {
         })
     }
 
-    /// Reads embeddings and brings them to length 1, aloud, unless they have it.
+    /// Reads embeddings and brings them to length 1: aloud, unless they have about that.
     fn open(
         &self,
         path: &Path,
@@ -284,28 +291,42 @@ impl FileArgs {
                 path.display()
             );
         }
-        if embeddings.is_normalised() {
-            return Ok(embeddings);
+        if !embeddings.is_normalised() {
+            let [shortest, longest] = embeddings.length_range().map(length_text);
+            let found = format!(
+                "the rows of {} have lengths between {shortest} and {longest}",
+                path.display()
+            );
+            terminal.say(&match self.no_normalise {
+                true => format!("{found} and are taken as they are: similarity is the dot product"),
+                false => format!(
+                    "{found} and are brought to length 1 (--no-normalise takes them as they are)"
+                ),
+            });
         }
-        let [shortest, longest] = embeddings.length_range();
-        let found = format!(
-            "the rows of {} have lengths between {shortest:.4} and {longest:.4}",
-            path.display()
-        );
         if self.no_normalise {
-            terminal.say(&format!(
-                "{found} and are taken as they are: similarity is the dot product"
-            ));
-            return Ok(embeddings);
+            return Ok(embeddings.rescaled());
         }
-        terminal.say(&format!(
-            "{found} and are brought to length 1 (--no-normalise takes them as they are)"
-        ));
         let at_fault = |source: EvalError| EvalError::Content {
             path: path.into(),
             source: Box::new(source),
         };
         Ok(embeddings.normalised().map_err(at_fault)?)
+    }
+}
+
+fn same_file(first: &Path, second: &Path) -> bool {
+    match (first.canonicalize(), second.canonicalize()) {
+        (Ok(first), Ok(second)) => first == second,
+        _ => false,
+    }
+}
+
+/// Four decimals, or as many digits of what is much smaller or larger.
+fn length_text(length: f64) -> String {
+    match length == 0.0 || (1e-3..1e6).contains(&length) {
+        true => format!("{length:.4}"),
+        false => format!("{length:.3e}"),
     }
 }
 

@@ -44,18 +44,18 @@ impl Index {
     ///
     /// Files that are not there, cannot be read or do not fit together.
     pub fn open(path: &Path, terminal: &mut Terminal) -> anyhow::Result<Self> {
-        let mut embeddings = Embeddings::open(path)?;
+        let embeddings = Embeddings::open(path)?;
         if !embeddings.is_normalised() {
             terminal.say(&format!(
                 "the rows of {} are brought to length 1",
                 path.display()
             ));
-            let at_fault = |source: EvalError| EvalError::Content {
-                path: path.into(),
-                source: Box::new(source),
-            };
-            embeddings = embeddings.normalised().map_err(at_fault)?;
         }
+        let at_fault = |source: EvalError| EvalError::Content {
+            path: path.into(),
+            source: Box::new(source),
+        };
+        let embeddings = embeddings.normalised().map_err(at_fault)?;
         let rows = embeddings.rows();
         let list = path.with_extension("txt");
         let names = fs::read_to_string(&list).map_err(|error| {
