@@ -125,7 +125,7 @@ mod tests {
         (0..count).map(|name| format!("class-{name}")).collect()
     }
 
-    fn of_split<'a>(names: &'a [String], wanted: Split) -> BTreeSet<&'a str> {
+    fn of_split(names: &[String], wanted: Split) -> BTreeSet<&str> {
         let splits = split_by_name(names);
         let chosen = names
             .iter()
