@@ -69,7 +69,7 @@ fn measure(rows: usize, chunk: usize) -> anyhow::Result<()> {
             .map(|i| (i * 31 % 251) as u8)
             .collect(),
         shape: [rows, 3, height, width],
-        skipped: 0,
+        skipped: Vec::new(),
     };
     let mixup = Mixup::all_pairs(&labels, 0);
     let items = rows + mixup.len();

@@ -73,7 +73,7 @@ impl Case {
                 .map(|i| (i * 31 % 251) as u8)
                 .collect(),
             shape,
-            skipped: 0,
+            skipped: Vec::new(),
         };
         let standardise = config.image.standardise;
 

@@ -101,7 +101,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         };
         // The default embedder is made for the emoji.
         if *backbone != "convnet" {
-            let table = photographs(folder.path(), case.config()?.batch.size * args.steps)?;
+            let table = photographs(folder.path(), case.config()?.batch.size.most() * args.steps)?;
             case.settings.extend([
                 format!("data=csv:{}", table.display()),
                 "evaluation.validation=0".into(),
