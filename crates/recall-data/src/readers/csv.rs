@@ -1,9 +1,10 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
 use super::excerpt;
+use crate::dataset::Note;
 use crate::{
     BoundingBox, DataError, Dataset, ImageSource, Item, Role, Split, names, split_by_name,
 };
@@ -158,7 +159,51 @@ fn dataset(file: &Path, folder: &Path, mut rows: Vec<Row>) -> Result<Dataset, Da
         })
         .collect();
     let name = file.file_stem().map_or_else(String::new, names::escape_os);
-    Dataset::from_items(name, items, class_names.clone())
+    let notes = doubtful(&class_names);
+    Ok(Dataset::from_items(name, items, class_names.clone())?.with_notes(notes))
+}
+
+/// What programs write where there is no value.
+const NO_VALUE: [&str; 6] = ["nan", "null", "none", "na", "n/a", "<na>"];
+
+/// Labels that a program may have changed while it wrote the table: one class then becomes two, or
+/// images without a label become one.
+fn doubtful(class_names: &[String]) -> Vec<Note> {
+    let mut notes = Vec::new();
+    let mut numbers: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for name in class_names {
+        if let Ok(number) = name.trim().parse::<f64>()
+            && number.is_finite()
+        {
+            numbers.entry(number.to_string()).or_default().push(name);
+        }
+    }
+    let mut alike = numbers.values().filter(|names| names.len() > 1);
+    if let Some(first) = alike.next() {
+        let more = match alike.count() {
+            0 => String::new(),
+            others => format!(", as {others} more are"),
+        };
+        notes.push(Note::warning(
+            format!(
+                "the labels {} are one number written in different ways{more}, and count as different \
+                 classes: write the column as text or as whole numbers throughout",
+                first.join(" and ")
+            ),
+            Vec::new(),
+        ));
+    }
+    let is_missing = |name: &&String| NO_VALUE.contains(&name.to_ascii_lowercase().as_str());
+    if let Some(name) = class_names.iter().find(is_missing) {
+        notes.push(Note::warning(
+            format!(
+                "the label {name} counts as a class like any other: leave out the lines of images \
+                 without a label"
+            ),
+            Vec::new(),
+        ));
+    }
+    notes
 }
 
 fn refused(file: &Path, error: csv::Error) -> DataError {
@@ -274,6 +319,33 @@ mod tests {
     fn open(text: &str) -> Result<Dataset, DataError> {
         let (_dir, file) = table(text);
         read(&file, true)
+    }
+
+    #[test]
+    fn labels_that_a_program_may_have_changed_are_warned_of() {
+        let notes = |labels: &[&str]| {
+            let lines = labels.iter().enumerate();
+            let lines: String = lines
+                .map(|(row, label)| format!("{row}.png,{label}\n"))
+                .collect();
+            let (_dir, file) = table(&format!("path,label\n{lines}"));
+            let dataset = read(&file, false).unwrap();
+            assert!(dataset.notes().iter().all(Note::is_warning));
+            let messages = dataset.notes().iter().map(|note| note.message().to_owned());
+            messages.collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(notes(&["1", "2", "-3", "a", "infinity"]), "");
+        let message = notes(&["1", "1.0", "2", "7", "07"]);
+        assert!(
+            message.contains("the labels 1 and 1.0 are one number"),
+            "{message}"
+        );
+        assert!(message.contains("as 1 more are"), "{message}");
+        let message = notes(&["1", "2", "nan"]);
+        assert!(
+            message.contains("the label nan counts as a class"),
+            "{message}"
+        );
     }
 
     #[test]
