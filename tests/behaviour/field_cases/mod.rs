@@ -3,6 +3,8 @@
 //! Whoever meets a new one adds it here, in the file of its subject. A case is small: it makes its own
 //! files, runs the command as a user would, and states what has to come out.
 
+mod all_one_has;
+mod aside;
 mod choosing;
 mod disks;
 mod going_on;

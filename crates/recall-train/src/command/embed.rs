@@ -80,7 +80,9 @@ impl EmbedArgs {
             staged.add(path, |place| save_labels(place, &labels))?;
         }
         staged.add_text(&files.names, &(names.join("\n") + "\n"))?;
-        staged.add_text(&files.classes, &classes.to_csv()?)?;
+        if let Some(path) = &files.classes {
+            staged.add_text(path, &classes.to_csv()?)?;
+        }
         staged.add_text(&files.origin, &origin.to_json()?)?;
         let inside = dataset.is_labelled() && files.labels.is_none();
         writer.finish(inside.then_some(&labels[..]))?;
@@ -103,7 +105,7 @@ impl EmbedArgs {
             embeddings: self.output.clone(),
             labels: (labelled && !is_tensors).then(|| beside("labels.npy")),
             names: beside("txt"),
-            classes: beside("classes.csv"),
+            classes: labelled.then(|| beside("classes.csv")),
             origin: Origin::path_beside(&self.output),
         }
     }
@@ -115,21 +117,24 @@ struct Files {
     /// Where there are labels, and not in the file of the embeddings.
     labels: Option<PathBuf>,
     names: PathBuf,
-    classes: PathBuf,
+    /// Where there are labels.
+    classes: Option<PathBuf>,
     origin: PathBuf,
 }
 
 impl Files {
     fn all(&self) -> Vec<PathBuf> {
-        let labels = self.labels.as_ref();
-        let beside = labels
-            .into_iter()
-            .chain([&self.names, &self.classes, &self.origin]);
-        [&self.embeddings]
-            .into_iter()
-            .chain(beside)
-            .cloned()
-            .collect()
+        [
+            Some(&self.embeddings),
+            self.labels.as_ref(),
+            Some(&self.names),
+            self.classes.as_ref(),
+            Some(&self.origin),
+        ]
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect()
     }
 }
 
