@@ -21,9 +21,9 @@ const FEWEST: usize = 2;
 /// ```
 /// use recall_data::split_by_name;
 ///
-/// let few = split_by_name(&["chair", "lamp", "table", "vase", "clock"]);
-/// let more = split_by_name(&["chair", "lamp", "table", "vase", "clock", "bed", "desk", "shelf"]);
-/// assert_eq!(few, more[..5]);
+/// let few = ["chair", "lamp", "table", "vase", "clock", "bed", "desk", "shelf"];
+/// let more = [&few[..], &["rug", "stool", "mirror", "sofa"]].concat();
+/// assert_eq!(split_by_name(&few), split_by_name(&more)[..few.len()]);
 /// ```
 pub fn split_by_name<S: AsRef<str>>(names: &[S]) -> Vec<Split> {
     let ordered = Ordered::new(names.iter().map(AsRef::as_ref), name_hash);
