@@ -264,11 +264,7 @@ pub(crate) fn check_side(field: &'static str, side: usize) -> Result<(), DataErr
 /// Mirrors interleaved RGB rows of `width` pixels.
 fn mirror(pixels: &mut [u8], width: usize) {
     for row in pixels.chunks_exact_mut(width * 3) {
-        for x in 0..width / 2 {
-            for channel in 0..3 {
-                row.swap(x * 3 + channel, (width - 1 - x) * 3 + channel);
-            }
-        }
+        row.as_chunks_mut::<3>().0.reverse();
     }
 }
 

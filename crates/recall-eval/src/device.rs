@@ -265,7 +265,7 @@ impl<'a, 'r, B: Backend> Products<'a, 'r, B> {
     }
 
     fn upload(&mut self, split: bool) {
-        let gallery = self.retrieval.gallery;
+        let gallery = &self.retrieval.gallery;
         let columns = |part: fn(f32) -> f32| {
             let (rows, dim) = (gallery.rows(), gallery.dim());
             // Transposed here, as some kernels are slow, or worse, on transposed factors.
@@ -300,7 +300,7 @@ impl<'a, 'r, B: Backend> Products<'a, 'r, B> {
     }
 
     fn multiply(&self, queries: Range<usize>) -> Tensor<B, 2> {
-        let embeddings = self.retrieval.queries;
+        let embeddings = &self.retrieval.queries;
         let dim = embeddings.dim();
         let values = &embeddings.as_slice()[queries.start * dim..queries.end * dim];
         let rows = |part: fn(f32) -> f32| {
@@ -321,7 +321,7 @@ impl<'a, 'r, B: Backend> Products<'a, 'r, B> {
 
     /// Whether a product of each query is as near to that in f64 as sums in f32 are.
     fn is_exact(&self, queries: Range<usize>, similarities: &Tensor<B, 2>) -> bool {
-        let (rows, items) = (self.retrieval.queries, self.retrieval.gallery);
+        let (rows, items) = (&self.retrieval.queries, &self.retrieval.gallery);
         // Items spread over the gallery, so that each part of the device's work is looked at.
         let ids: Vec<Vec<u32>> = (queries.clone())
             .map(|q| vec![(q * 7919 % items.rows()) as u32])
@@ -429,6 +429,23 @@ mod tests {
         let ranks = retrieval.ranks_on::<Cpu>(&device).unwrap();
         assert_eq!(ranks, retrieval.ranks().unwrap());
         assert!(ranks.of(0).len() > FEW && ranks.of(9).is_empty());
+    }
+
+    #[test]
+    fn lengths_that_f32_does_not_multiply() {
+        let values: Vec<i8> = (0..400)
+            .map(|i| ((i * i * 31 + 7 * i) % 17 - 8) as i8)
+            .collect();
+        let rows = embeddings(&values, 4);
+        let values = (rows.as_slice().chunks(4).enumerate()).flat_map(|(at, row)| {
+            let factor = 2.0_f32.powi((at as i32 * 53) % 161 - 100);
+            row.iter().map(move |value| value * factor)
+        });
+        let rows = Embeddings::new(values.collect(), 4).unwrap();
+        let labels: Vec<i64> = (0..100).map(|i| i % 7).collect();
+        let retrieval = Retrieval::each_against_rest(&rows, &labels).unwrap();
+        let ranks = retrieval.ranks_on::<Cpu>(&Default::default()).unwrap();
+        assert_eq!(ranks, retrieval.ranks().unwrap());
     }
 
     #[test]

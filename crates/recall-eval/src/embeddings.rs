@@ -47,11 +47,13 @@ impl Embeddings {
                 value: data[at],
             });
         }
-        Ok(Self {
-            data,
-            rows: values / dim,
-            dim,
-        })
+        Ok(Self::of_finite(data, dim))
+    }
+
+    /// Takes `data` that is known to be finite and to fill whole rows.
+    pub(crate) fn of_finite(data: Vec<f32>, dim: usize) -> Self {
+        let rows = data.len() / dim;
+        Self { data, rows, dim }
     }
 
     /// Number of embeddings.
@@ -98,11 +100,7 @@ impl Embeddings {
         for &row in rows {
             data.extend_from_slice(self.row(row));
         }
-        Ok(Self {
-            data,
-            rows: rows.len(),
-            dim: self.dim,
-        })
+        Ok(Self::of_finite(data, self.dim))
     }
 
     /// Whether every row has Euclidean length 1, within 1e-4.
@@ -132,23 +130,6 @@ impl Embeddings {
         Ok(self)
     }
 
-    /// Multiplies everything by one power of two, such that the longest row has a length from 1 to
-    /// below 2. Dot products then rank as before, but products of tiny rows do not vanish in f32, where
-    /// all would be equal. Rows that are all zero stay.
-    ///
-    /// No digit is lost, except of values that are 2^125 times smaller than the longest row.
-    pub fn rescaled(mut self) -> Self {
-        let longest = self.longest();
-        if longest > 0.0 {
-            // Between the powers of the smallest and of the largest f32, with their squares in f64.
-            let factor = (-longest.log2().floor()).exp2();
-            for value in &mut self.data {
-                *value = (f64::from(*value) * factor) as f32;
-            }
-        }
-        self
-    }
-
     /// The Euclidean lengths of the shortest and of the longest row.
     pub fn length_range(&self) -> [f64; 2] {
         self.lengths()
@@ -157,12 +138,8 @@ impl Embeddings {
             })
     }
 
-    /// The length of the longest row.
-    pub(crate) fn longest(&self) -> f64 {
-        self.lengths().fold(0.0, f64::max)
-    }
-
-    fn lengths(&self) -> impl Iterator<Item = f64> {
+    /// The Euclidean length of each row.
+    pub(crate) fn lengths(&self) -> impl Iterator<Item = f64> {
         self.data.chunks_exact(self.dim).map(length)
     }
 }
@@ -173,26 +150,4 @@ fn length(row: &[f32]) -> f64 {
         .map(|&value| f64::from(value).powi(2))
         .sum::<f64>()
         .sqrt()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rescaling_keeps_every_digit_and_the_order() {
-        let rows = [0.3_f32, -0.7, 0.11, 0.9, 1e-3, 0.5];
-        let plain = Embeddings::new(rows.to_vec(), 2).unwrap();
-        let unit = plain.clone().rescaled();
-        let longest = unit.length_range()[1];
-        assert!((1.0..2.0).contains(&longest), "{longest}");
-        for power in [-100_i32, -40, 0, 40, 100] {
-            let factor = 2.0_f32.powi(power);
-            let scaled = rows.map(|value| value * factor).to_vec();
-            let scaled = Embeddings::new(scaled, 2).unwrap();
-            assert_eq!(scaled.rescaled(), unit, "2^{power}");
-        }
-        let zero = Embeddings::new(vec![0.0; 4], 2).unwrap();
-        assert_eq!(zero.clone().rescaled(), zero);
-    }
 }

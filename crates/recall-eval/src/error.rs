@@ -45,18 +45,6 @@ pub enum EvalError {
         row: usize,
     },
 
-    /// Dot products of these rows may leave the range of f32.
-    #[error(
-        "the longest rows have length {longest_query:.3e} and {longest_item:.3e}, so that their \
-         similarity can exceed the range of f32: bring the embeddings to unit length first"
-    )]
-    SimilarityOverflow {
-        /// Euclidean length of the longest query.
-        longest_query: f64,
-        /// Euclidean length of the longest gallery item.
-        longest_item: f64,
-    },
-
     /// Labels and embeddings differ in number.
     #[error("{labels} labels for {rows} {what}: each row needs one label")]
     LabelCount {

@@ -12,7 +12,7 @@ use crate::{EvalError, Retrieval};
 pub struct Neighbour {
     /// Its id: the row of the gallery.
     pub id: u32,
-    /// Its dot product with the query.
+    /// Its dot product with the query; 0 or infinite where that is out of the range of f32.
     pub similarity: f32,
     /// Whether it is a positive of the query.
     pub relevant: bool,
@@ -50,7 +50,7 @@ pub fn nearest(
     let kernel = Kernel::detect();
     let blocks = queries.par_chunks(block_size(queries.len())).map(|block| {
         let rows = block.iter().map(|&q| retrieval.queries.row(q));
-        let mut sweep = Sweep::new(kernel, rows, retrieval.gallery, TILE);
+        let mut sweep = Sweep::new(kernel, rows, &retrieval.gallery, TILE);
         let mut best: Vec<Best> = block.iter().map(|_| Best::new(k)).collect();
         sweep.over(First(retrieval.gallery.rows()), |_, tile, products| {
             for (at, (&q, best)) in block.iter().zip(&mut best).enumerate() {
@@ -65,7 +65,7 @@ pub fn nearest(
             let positives: Vec<u32> = retrieval.positives_of(q).collect();
             let neighbour = |key: Key| Neighbour {
                 id: key.id(),
-                similarity: key.similarity(),
+                similarity: retrieval.similarity(q, key.similarity()),
                 relevant: positives.binary_search(&key.id()).is_ok(),
             };
             best.into_ranking().into_iter().map(neighbour).collect()

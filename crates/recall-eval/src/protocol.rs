@@ -6,10 +6,14 @@
 //! [`Retrieval::query_against_gallery`].
 //!
 //! The similarity is the dot product. Embeddings are taken as they are: bring them to unit length
-//! ([`Embeddings::normalised`]) for the cosine, or leave them for inner-product search.
+//! ([`Embeddings::normalised`]) for the cosine, or leave them for inner-product search. Where rows are
+//! so long or so short that f32 does not hold their products, copies are ranked that were multiplied by
+//! powers of two: no similarity becomes infinite, and none that differ become equal by vanishing.
 
 mod members;
+mod range;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::{Embeddings, EvalError};
@@ -34,8 +38,11 @@ use members::Members;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Retrieval<'a> {
-    pub(crate) queries: &'a Embeddings,
-    pub(crate) gallery: &'a Embeddings,
+    pub(crate) queries: Cow<'a, Embeddings>,
+    pub(crate) gallery: Cow<'a, Embeddings>,
+    /// What similarities are to be multiplied with, as exponents of 2, where rows were scaled: one for
+    /// each query.
+    back: Option<Vec<i32>>,
     /// Query i is gallery item i.
     one_set: bool,
     relevance: Relevance,
@@ -69,7 +76,7 @@ impl<'a> Retrieval<'a> {
     ///
     /// # Errors
     ///
-    /// If there is not one label for each row, or if similarities could exceed the range of f32.
+    /// If there is not one label for each row.
     pub fn each_against_rest(
         embeddings: &'a Embeddings,
         labels: &[i64],
@@ -83,8 +90,7 @@ impl<'a> Retrieval<'a> {
     ///
     /// # Errors
     ///
-    /// If there is not one label for each row, if the two sets differ in dimension, or if
-    /// similarities could exceed the range of f32.
+    /// If there is not one label for each row, or if the two sets differ in dimension.
     pub fn query_against_gallery(
         queries: &'a Embeddings,
         query_labels: &[i64],
@@ -130,23 +136,19 @@ impl<'a> Retrieval<'a> {
                 return Err(EvalError::TooManyItems { rows: set.rows() });
             }
         }
-        // Every partial sum of a dot product is bounded by the product of the lengths, so none can
-        // become infinite or NaN on the way. The factor leaves room for rounding.
-        let longest_query = queries.longest();
-        let longest_item = if one_set {
-            longest_query
-        } else {
-            gallery.longest()
+        let sides = match range::scaled(queries, gallery) {
+            None => (Cow::Borrowed(queries), Cow::Borrowed(gallery), None),
+            Some(scaled) => (
+                Cow::Owned(scaled.queries),
+                Cow::Owned(scaled.gallery),
+                Some(scaled.back),
+            ),
         };
-        if longest_query * longest_item > f64::from(f32::MAX) / 4.0 {
-            return Err(EvalError::SimilarityOverflow {
-                longest_query,
-                longest_item,
-            });
-        }
+        let (queries, gallery, back) = sides;
         Ok(Self {
             queries,
             gallery,
+            back,
             one_set,
             relevance,
             junk: Vec::new(),
@@ -204,15 +206,15 @@ impl<'a> Retrieval<'a> {
         which: IgnoreGroup,
     ) -> Result<Self, EvalError> {
         let sides = [
-            ("queries", query_groups, self.queries),
-            ("gallery items", gallery_groups, self.gallery),
+            ("queries", query_groups, self.queries.rows()),
+            ("gallery items", gallery_groups, self.gallery.rows()),
         ];
-        for (what, groups, embeddings) in sides {
-            if groups.len() != embeddings.rows() {
+        for (what, groups, rows) in sides {
+            if groups.len() != rows {
                 return Err(EvalError::GroupCount {
                     what,
                     groups: groups.len(),
-                    rows: embeddings.rows(),
+                    rows,
                 });
             }
         }
@@ -236,6 +238,14 @@ impl<'a> Retrieval<'a> {
     /// Number of queries.
     pub fn queries(&self) -> usize {
         self.queries.rows()
+    }
+
+    /// The similarity of query `q` and an item, from what the kernel gives for the two.
+    pub(crate) fn similarity(&self, q: usize, found: f32) -> f32 {
+        match &self.back {
+            None => found,
+            Some(back) => (f64::from(found) * f64::from(back[q]).exp2()) as f32,
+        }
     }
 
     fn check_lists(

@@ -41,7 +41,7 @@ impl<'a, 'r, 'p> Block<'a, 'r, 'p> {
         few: usize,
     ) -> Self {
         let rows = parts.iter().map(|&(q, _)| retrieval.queries.row(q));
-        let sweep = Sweep::new(kernel, rows, retrieval.gallery, tile);
+        let sweep = Sweep::new(kernel, rows, &retrieval.gallery, tile);
         let mut keys = Vec::new();
         let mut offsets = vec![0];
         for &mut (q, _) in parts.iter_mut() {

@@ -305,7 +305,7 @@ impl FileArgs {
             });
         }
         if self.no_normalise {
-            return Ok(embeddings.rescaled());
+            return Ok(embeddings);
         }
         let at_fault = |source: EvalError| EvalError::Content {
             path: path.into(),
