@@ -55,8 +55,16 @@ fn a_plan_of_a_large_model_tells_a_first_guess_at_once() {
 #[test]
 fn a_plan_in_words_and_in_numbers() {
     let dir = with_images();
-    let (stdout, stderr) = succeed(&mut plan(&dir, &["--set", "batch.chunk=4"]));
-    assert_eq!(stderr, "measuring small chunks\n");
+    let late = ["--set", "epochs=1", "--set", "optimiser.milestones=[1]"];
+    let settings = [&["--set", "batch.chunk=4"][..], &late].concat();
+    let (stdout, stderr) = succeed(&mut plan(&dir, &settings));
+    // As a run warns of it.
+    let (warning, rest) = stderr.split_once('\n').unwrap();
+    assert!(
+        warning.contains("optimiser.milestones: 1 is never reached in 1 epoch"),
+        "{stderr}"
+    );
+    assert_eq!(rest, "measuring small chunks\n");
     for row in ["step", "run", "peak memory", "largest chunk", "of the step"] {
         assert!(
             stdout.lines().any(|line| line.starts_with(row)),

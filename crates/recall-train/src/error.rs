@@ -139,8 +139,8 @@ pub enum RunError {
     },
     /// A split has no images.
     #[error(
-        "the data set {dataset} has no {split} images; --data names another one, and embed takes any part by \
-         --split"
+        "the data set {dataset} has no {split} images; --data names another one, and eval and embed take \
+         another part by --split"
     )]
     EmptySplit {
         /// Name of the data set.

@@ -431,6 +431,24 @@ mod tests {
     }
 
     #[test]
+    fn a_state_that_is_not_finite_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("optimiser.safetensors");
+        let config = OptimiserConfig::default();
+        let (model, mut optimiser, gradients) = prepared(&config);
+        let model = stepped(&mut optimiser, model, gradients);
+        optimiser.save(&model, &path).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let end = bytes.len();
+        // The last number of the file is one of a moment.
+        bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        let (model, mut resumed) = config.init(model);
+        let problem = resumed.load(&model, &path).unwrap_err().to_string();
+        assert!(problem.contains("are not finite"), "{problem}");
+    }
+
+    #[test]
     fn the_state_of_another_model_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("optimiser.safetensors");

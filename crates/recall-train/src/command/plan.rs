@@ -63,6 +63,9 @@ impl PlanArgs {
             config.batch.chunk = ChunkSize::Memory(memory);
         }
         let mut terminal = Terminal::new(self.common.quiet);
+        if let Some(warning) = config.optimiser.never_reached(config.epochs) {
+            terminal.warn(&warning);
+        }
         terminal.say("measuring small chunks");
         let mut last_line = Instant::now();
         let loading = has_data.then(|| self.common.loading());

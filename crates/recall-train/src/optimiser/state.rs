@@ -273,6 +273,11 @@ impl<B: AutodiffBackend, O: Moments<B>> Restore<'_, B, O> {
             let values: Vec<f32> = values
                 .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
                 .collect();
+            if !values.iter().all(|value| value.is_finite()) {
+                return Err(format!(
+                    "the moments of {name} are not finite: every step would be lost"
+                ));
+            }
             Ok(Tensor::from_data(TensorData::new(values, shape), &device))
         };
         Ok(Some(AdaptiveMomentumState::new(
