@@ -13,9 +13,10 @@ use burn::tensor::{Int, Tensor, activation::relu, backend::Backend};
 use burn_flex::{Flex, FlexDevice};
 use recall_data::{BatchSamplerConfig, DataSpec, EvalTransform, Loader, LoaderConfig, Split};
 use recall_eval::{EmptyQueries, Metric, Retrieval, evaluate};
-use recall_loss::{Mixup, RecallAtKLossConfig};
+use recall_loss::{LossAndGrad, Mixup, RecallAtKLossConfig};
+use recall_step::{TwoPass, l2_normalise};
 use recall_train::embed::embed_items;
-use recall_train::{Embedder, Standardisation, TwoPass, l2_normalise};
+use recall_train::{Embedder, Standardisation};
 
 const STANDARDISE: Standardisation = Standardisation {
     mean: [0.5; 3],
@@ -90,7 +91,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             &model,
             batch.ids.len(),
             |model, rows| model.embed(STANDARDISE.images(&batch, rows, &device)),
-            |embeddings| loss.value_and_grad(embeddings, labels, Some(&mixup)),
+            |embeddings| {
+                loss.value_and_grad(embeddings, labels, Some(&mixup))
+                    .map(LossAndGrad::for_step)
+            },
         )?;
         println!(
             "step {step:2}  loss {:.4}",

@@ -14,11 +14,15 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, Element, Int, Tensor, TensorData, activation::relu};
 use burn_flex::Flex;
 use burn_ndarray::NdArray;
-use recall_loss::{Mixup, RecallAtKLoss, RecallAtKLossConfig, RecallBackend, plain};
-use recall_train::{
-    Embedder, FrozenBatchNorm, FrozenBatchNormConfig, StepError, StepOutput, TwoPass,
-    VisionTransformerConfig, l2_normalise,
+use recall_loss::{
+    LossAndGrad, LossError, Mixup, RecallAtKLoss, RecallAtKLossConfig, RecallBackend, plain,
 };
+use recall_step::{
+    FrozenBatchNorm, FrozenBatchNormConfig, StepError, StepOutput, TwoPass, l2_normalise,
+};
+use recall_train::{Embedder, VisionTransformerConfig};
+
+type Output<B> = StepOutput<B, LossAndGrad<<B as AutodiffBackend>::InnerBackend>>;
 
 const ROWS: usize = 70;
 const CHUNKS: [usize; 4] = [1, 7, 64, ROWS];
@@ -155,7 +159,7 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Problem<B> {
         model.embed(self.images.clone().slice([rows]))
     }
 
-    fn two_pass<M>(&self, model: &M, step: TwoPass) -> Result<StepOutput<B>, StepError>
+    fn two_pass<M>(&self, model: &M, step: TwoPass) -> Result<Output<B>, StepError<LossError>>
     where
         M: Embedder<B> + AutodiffModule<B>,
     {
@@ -166,6 +170,7 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Problem<B> {
             |embeddings| {
                 self.loss
                     .value_and_grad(embeddings, self.labels.clone(), self.mixup.as_ref())
+                    .map(LossAndGrad::for_step)
             },
         )
     }
@@ -376,6 +381,7 @@ fn dropout_follows_the_seed_and_is_active() {
         problem
             .loss
             .value_and_grad(embeddings, problem.labels.clone(), None)
+            .map(LossAndGrad::for_step)
     };
     let output = step.run(&model, ROWS, same, objective).unwrap();
     let embeddings: Vec<f32> = output.embeddings.into_data().iter().collect();
@@ -403,6 +409,7 @@ fn embeds_each_chunk_twice_but_the_last_once() {
             problem
                 .loss
                 .value_and_grad(embeddings, problem.labels.clone(), None)
+                .map(LossAndGrad::for_step)
         };
         let step = TwoPass { chunk, seed: 0 };
         step.run(&model, ROWS, embed, objective).unwrap();
@@ -447,7 +454,10 @@ fn steps_that_make_no_sense_are_errors() {
                 &model,
                 rows,
                 |model, rows| problem.embed(model, embed(rows)),
-                |embeddings| problem.loss.value_and_grad(embeddings, labels, None),
+                |embeddings| {
+                    let found = problem.loss.value_and_grad(embeddings, labels, None);
+                    found.map(LossAndGrad::for_step)
+                },
             )
             .map(|_| ())
     };
@@ -474,7 +484,7 @@ fn steps_that_make_no_sense_are_errors() {
 
     // What the objective refuses comes through as it is.
     let error = run(7, ROWS - 1, &all).unwrap_err();
-    assert!(matches!(error, StepError::Loss(_)), "{error}");
+    assert!(matches!(error, StepError::Objective(_)), "{error}");
 }
 
 /// What each call of `embed` gave, for the rows it was asked for.
@@ -512,7 +522,10 @@ fn embeddings_of_both_passes(drop_path: f64, dropout: f64) -> Vec<(Range<usize>,
                 seen.borrow_mut().push((rows, values));
                 embeddings
             },
-            |embeddings| loss.value_and_grad(embeddings, labels, None),
+            |embeddings| {
+                loss.value_and_grad(embeddings, labels, None)
+                    .map(LossAndGrad::for_step)
+            },
         )
         .unwrap();
     seen.into_inner()

@@ -11,8 +11,9 @@ use burn::backend::Autodiff;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_flex::Flex;
 use recall_data::Batch;
-use recall_loss::Mixup;
-use recall_train::{Embedder, RunConfig, TwoPass};
+use recall_loss::{LossAndGrad, Mixup};
+use recall_step::TwoPass;
+use recall_train::{Embedder, RunConfig};
 
 use crate::machine::peak_memory;
 
@@ -88,7 +89,10 @@ fn measure(rows: usize, chunk: usize) -> anyhow::Result<()> {
                     .images::<Backend>(&batch, rows, &device),
             )
         },
-        |embeddings| loss.value_and_grad(embeddings, classes, Some(&mixup)),
+        |embeddings| {
+            loss.value_and_grad(embeddings, classes, Some(&mixup))
+                .map(LossAndGrad::for_step)
+        },
     )?;
     let seconds = start.elapsed().as_secs_f64();
 

@@ -19,6 +19,19 @@ pub struct LossAndGrad<B: Backend> {
     pub queries: Vec<usize>,
 }
 
+impl<B: Backend> LossAndGrad<B> {
+    /// The gradient, and all of it: what the two-pass step of `recall-step` asks of an objective.
+    ///
+    /// ```ignore
+    /// step.run(&model, rows, embed, |embeddings| {
+    ///     loss.value_and_grad(embeddings, labels, None).map(LossAndGrad::for_step)
+    /// })
+    /// ```
+    pub fn for_step(self) -> (Tensor<B, 2>, Self) {
+        (self.grad.clone(), self)
+    }
+}
+
 impl RecallAtKLoss {
     /// The loss of a batch, differentiable by Burn's autodiff.
     ///

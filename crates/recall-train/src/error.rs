@@ -2,9 +2,11 @@ use std::path::{Path, PathBuf};
 
 use recall_data::{DataError, Split};
 use recall_eval::EvalError;
+use recall_loss::LossError;
+use recall_step::StepError;
 use thiserror::Error;
 
-use crate::{ConfigError, Judged, StepError};
+use crate::{ConfigError, Judged};
 
 /// Why a run stopped. Each message is one sentence that names the thing at fault.
 #[derive(Debug, Error)]
@@ -30,7 +32,7 @@ pub enum RunError {
         /// The step within the epoch, from 0.
         step: u64,
         /// Why.
-        source: StepError,
+        source: StepError<LossError>,
     },
     /// The embeddings cannot be judged.
     #[error(transparent)]

@@ -2,7 +2,8 @@
 //!
 //! Three layers, each usable without the next:
 //!
-//! - [`TwoPass`], the optimisation step for any model, any loss over embeddings and any Burn backend;
+//! - [`TwoPass`], the optimisation step of `recall-step`, for any model, any loss over embeddings and
+//!   any Burn backend;
 //! - [`TrainingRun`], a whole run: data, batches, schedule, evaluation, checkpoints, report;
 //! - [`command`], the `recall-train` program.
 
@@ -25,7 +26,6 @@ mod model;
 mod optimiser;
 mod pixels;
 mod run;
-mod step;
 mod weights;
 
 pub use backend::{BackendError, BackendName, OnBackend};
@@ -37,9 +37,11 @@ pub use error::RunError;
 pub use model::*;
 pub use optimiser::{Extent, NonFinite, Optimiser, OptimiserConfig, OptimiserKind};
 pub use pixels::Standardisation;
+pub use recall_step::{
+    FrozenBatchNorm, FrozenBatchNormConfig, StepError, StepOutput, TwoPass, l2_normalise,
+};
 pub use run::{
     Best, Checkpoint, CheckpointState, DataRecord, EvaluationRecord, Finished, Judged, Loading,
     Place, Progress, RunFolder, SeenClasses, StepRecord, TrainingRun,
 };
-pub use step::{StepError, StepOutput, TwoPass};
 pub use weights::{LoadedWeights, load_weights, save_weights};

@@ -10,8 +10,9 @@ use burn::module::AutodiffModule;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_flex::Flex;
 use recall_data::Batch;
-use recall_loss::Mixup;
-use recall_train::{Embedder, RunConfig, TwoPass};
+use recall_loss::{LossAndGrad, Mixup};
+use recall_step::TwoPass;
+use recall_train::{Embedder, RunConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::peak_memory;
@@ -101,7 +102,10 @@ impl Case {
             &model,
             self.batch,
             |model, rows| model.embed(standardise.images::<Backend>(&batch, rows, &device)),
-            |embeddings| loss.value_and_grad(embeddings, classes, Some(&mixup)),
+            |embeddings| {
+                loss.value_and_grad(embeddings, classes, Some(&mixup))
+                    .map(LossAndGrad::for_step)
+            },
         )?;
         Ok(Measured {
             forward_seconds,

@@ -3,9 +3,10 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Tensor, activation::relu, backend::Backend};
+use recall_step::l2_normalise;
 use serde::{Deserialize, Serialize};
 
-use super::{Embedder, l2_normalise};
+use super::Embedder;
 
 /// Settings of [`ConvNet`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Tensor, backend::Backend};
 
-use super::l2_normalise;
+use recall_step::l2_normalise;
 
 /// Generalised-mean pooling with one learnable exponent (Radenović, Tolias and Chum, TPAMI 2019).
 ///

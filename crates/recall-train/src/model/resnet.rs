@@ -5,9 +5,10 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Initializer, PaddingConfig2d};
 use burn::tensor::{Tensor, activation::relu, backend::Backend};
+use recall_step::{FrozenBatchNorm, FrozenBatchNormConfig};
 
+use super::Embedder;
 use super::head::{EmbeddingHead, GeM};
-use super::{Embedder, FrozenBatchNorm, FrozenBatchNormConfig};
 
 /// Channels of the last feature map.
 const FEATURES: usize = 2048;

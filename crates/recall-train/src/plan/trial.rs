@@ -6,13 +6,12 @@ use burn::module::{AutodiffModule, Module};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Distribution, ElementConversion, Int, Tensor, TensorData};
 use recall_data::Batch;
-use recall_loss::{Mixup, RecallBackend};
+use recall_loss::{LossError, Mixup, RecallBackend};
+use recall_step::{StepError, StepOutput, TwoPass};
 
 use super::Measured;
 use crate::memory::Memory;
-use crate::{
-    ChunkSize, Embedder, Network, Optimiser, RunConfig, RunError, StepError, StepOutput, TwoPass,
-};
+use crate::{ChunkSize, Embedder, Network, Optimiser, RunConfig, RunError};
 
 /// Seconds a chunk has to take before its measure is trusted.
 const LONG_ENOUGH: f64 = 1.5;
@@ -183,7 +182,7 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Trial<'_, B> {
         let batch = self.batch(2 * chunk, self.config.image.train.size);
         let two_pass = TwoPass { chunk, seed: 0 };
         let start = Instant::now();
-        let output: Result<StepOutput<B>, StepError> = two_pass.run(
+        let output: Result<StepOutput<B, ()>, StepError<LossError>> = two_pass.run(
             &self.model,
             2 * chunk,
             |model, rows| {
@@ -194,16 +193,8 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Trial<'_, B> {
                     .images::<B>(&batch, rows, self.device);
                 model.embed(images)
             },
-            |embeddings| {
-                // The loss is measured by itself.
-                let [rows, _] = embeddings.dims();
-                Ok(recall_loss::LossAndGrad {
-                    loss: Tensor::zeros([1], self.device),
-                    grad: embeddings,
-                    recall: Tensor::zeros([rows], self.device),
-                    queries: (0..rows).collect(),
-                })
-            },
+            // The loss is measured by itself: any gradient will do.
+            |embeddings| Ok((embeddings, ())),
         );
         let output = output.map_err(|source| RunError::Step {
             epoch: 0,
@@ -246,7 +237,7 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Trial<'_, B> {
                 .map_err(|source| RunError::Step {
                     epoch: 0,
                     step: 0,
-                    source: source.into(),
+                    source: StepError::Objective(source),
                 })?;
             let grad = output.grad.sum().into_scalar().elem::<f32>();
             std::hint::black_box(grad);

@@ -10,7 +10,8 @@ use burn::tensor::{Int, Tensor, TensorData};
 use recall_data::random::{Key, Purpose};
 use recall_data::{Batch, BatchSampler, Dataset, ItemId, Loader, Split};
 use recall_eval::{Bootstrap, Policy, PositiveRanks, Scores, Units};
-use recall_loss::{LossError, Mixup, RecallAtKLoss, RecallBackend};
+use recall_loss::{LossAndGrad, LossError, Mixup, RecallAtKLoss, RecallBackend};
+use recall_step::{StepOutput, TwoPass};
 
 use super::checkpoint::{Checkpoint, CheckpointState, Checkpoints, Contents};
 use super::gallery::{self, Outcome};
@@ -29,7 +30,7 @@ use crate::judge::{Gallery, Hit, QueryScores, metrics};
 use crate::memory::Memory;
 use crate::optimiser::move_towards;
 use crate::report::NEIGHBOURS;
-use crate::{Embedder, Network, NonFinite, RunConfig, RunError, StepOutput, TwoPass};
+use crate::{Embedder, Network, NonFinite, RunConfig, RunError};
 
 /// The metrics of each image that was judged at the end, in the folder of a run that is done.
 const QUERIES: &str = "queries.csv";
@@ -79,7 +80,7 @@ pub(super) struct Session<'a, B: AutodiffBackend> {
 
 /// A step that came out finite.
 struct Taken<B: AutodiffBackend> {
-    output: StepOutput<B>,
+    output: StepOutput<B, LossAndGrad<B::InnerBackend>>,
     gradient_norm: f64,
 }
 
@@ -312,7 +313,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
                     let dataset = self.parts.loaders.train.dataset();
                     *broken.borrow_mut() = Some(broken_images(embeddings, batch, dataset));
                 }
-                result
+                result.map(LossAndGrad::for_step)
             },
         );
         if let Some(what) = broken.into_inner() {
@@ -327,7 +328,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         let finite = |value: f64| value.is_finite().then_some(value);
         let loss = output.objective.loss.clone().into_data();
         record.loss = finite(loss.iter::<f64>().sum());
-        record.recall = mean_of_real(&output, rows).and_then(finite);
+        record.recall = mean_of_real(&output.objective, rows).and_then(finite);
         record.similarity = finite(mean_similarity(output.embeddings.clone()));
         let (model, optimiser) = (&trainee.model, &trainee.optimiser);
         let gradient_norm = optimiser.gradient_norm(model, &output.gradients);
@@ -641,10 +642,10 @@ fn has_pair(labels: &[u32]) -> bool {
 }
 
 /// The mean recall of the queries that are images, not mixtures.
-fn mean_of_real<B: AutodiffBackend>(output: &StepOutput<B>, rows: usize) -> Option<f64> {
-    let real = output.objective.queries.iter().take_while(|&&q| q < rows);
+fn mean_of_real<B: Backend>(found: &LossAndGrad<B>, rows: usize) -> Option<f64> {
+    let real = found.queries.iter().take_while(|&&q| q < rows);
     let count = real.count();
-    let recall = output.objective.recall.clone().into_data();
+    let recall = found.recall.clone().into_data();
     let sum: f64 = recall.iter::<f64>().take(count).sum();
     (count > 0).then(|| sum / count as f64)
 }

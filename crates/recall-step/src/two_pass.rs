@@ -12,21 +12,21 @@
 //! is seeded for each chunk, in both passes alike. Batch normalisation would mix the images of a
 //! chunk: so a model with unfrozen statistics is refused.
 
+use std::convert::Infallible;
 use std::ops::Range;
 
 use burn::module::{AutodiffModule, Module, ModuleVisitor};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Tensor, backend::AutodiffBackend};
-use recall_loss::{LossAndGrad, LossError};
 use thiserror::Error;
 
-/// Why a step could not be taken.
+/// Why a step could not be taken; `E` is how the objective fails.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
-pub enum StepError {
+pub enum StepError<E> {
     /// The objective refused the embeddings.
-    #[error(transparent)]
-    Loss(#[from] LossError),
+    #[error("{0}")]
+    Objective(E),
     /// The model holds a batch normalisation whose statistics follow the batch.
     #[error(
         "the model's batch normalisation `{path}` takes its statistics from each chunk, so chunks \
@@ -52,6 +52,16 @@ pub enum StepError {
         /// How many came.
         got: usize,
     },
+    /// The gradient that the objective returned is not one of the embeddings.
+    #[error(
+        "the objective returned a gradient of shape {got:?} for embeddings of shape {embeddings:?}"
+    )]
+    Gradient {
+        /// `[n, d]` of the embeddings.
+        embeddings: [usize; 2],
+        /// The shape that came.
+        got: [usize; 2],
+    },
 }
 
 /// The two-pass step: how large its chunks are and what its random layers draw.
@@ -64,11 +74,11 @@ pub struct TwoPass {
     pub seed: u64,
 }
 
-/// What a step computes.
+/// What a step computes; `T` is what the objective returns beside its gradient.
 #[derive(Debug)]
-pub struct StepOutput<B: AutodiffBackend> {
-    /// The objective's value, gradient with respect to the embeddings and recall of each query.
-    pub objective: LossAndGrad<B::InnerBackend>,
+pub struct StepOutput<B: AutodiffBackend, T> {
+    /// What the objective returned beside its gradient: a loss, or whatever else there is to know.
+    pub objective: T,
     /// `[n, d]`: the embeddings of the batch.
     pub embeddings: Tensor<B::InnerBackend, 2>,
     /// The gradients of the parameters, ready for [`Optimizer::step`](burn::optim::Optimizer::step).
@@ -81,26 +91,24 @@ impl TwoPass {
     /// `embed` gives the embeddings `[range.len(), d]` of some rows of the batch by the model it is
     /// handed. It is called once or twice for each chunk and must feed the same input both times:
     /// augment before the step, not within it. `objective` is called once, with all embeddings
-    /// `[rows, d]`; [`RecallAtKLoss::value_and_grad`](recall_loss::RecallAtKLoss::value_and_grad) is
-    /// made for it.
+    /// `[rows, d]`. It returns its gradient with respect to them, `[rows, d]`, and whatever else is to
+    /// be known of the step.
     ///
     /// The backend's random generator is left seeded by this step.
     ///
     /// # Errors
     ///
     /// [`StepError`]; the model is untouched in every case.
-    pub fn run<B, M, E, O>(
+    pub fn run<B, M, T, E>(
         &self,
         model: &M,
         rows: usize,
-        embed: E,
-        objective: O,
-    ) -> Result<StepOutput<B>, StepError>
+        embed: impl Fn(&M, Range<usize>) -> Tensor<B, 2>,
+        objective: impl FnOnce(Tensor<B::InnerBackend, 2>) -> Result<(Tensor<B::InnerBackend, 2>, T), E>,
+    ) -> Result<StepOutput<B, T>, StepError<E>>
     where
         B: AutodiffBackend,
         M: AutodiffModule<B>,
-        E: Fn(&M, Range<usize>) -> Tensor<B, 2>,
-        O: FnOnce(Tensor<B::InnerBackend, 2>) -> Result<LossAndGrad<B::InnerBackend>, LossError>,
     {
         if rows == 0 || self.chunk == 0 {
             return Err(StepError::Empty {
@@ -133,13 +141,19 @@ impl TwoPass {
         embeddings.push(last_embeddings.clone().inner());
         let embeddings = Tensor::cat(embeddings, 0);
 
-        let objective = objective(embeddings.clone())?;
+        let (grad, objective) = objective(embeddings.clone()).map_err(StepError::Objective)?;
+        if grad.dims() != embeddings.dims() {
+            return Err(StepError::Gradient {
+                embeddings: embeddings.dims(),
+                got: grad.dims(),
+            });
+        }
 
         let mut accumulator = GradientsAccumulator::new();
         let mut back_propagate = |index: usize, embeddings: Tensor<B, 2>| {
             let [count, dim] = embeddings.dims();
             let start = index * self.chunk;
-            let slope = objective.grad.clone().slice([start..start + count, 0..dim]);
+            let slope = grad.clone().slice([start..start + count, 0..dim]);
             let gradients = (embeddings * Tensor::from_inner(slope)).sum().backward();
             accumulator.accumulate(model, GradientsParams::from_grads(gradients, model));
         };
@@ -155,6 +169,43 @@ impl TwoPass {
         })
     }
 
+    /// The same for a loss that Burn differentiates: `loss` gets all embeddings `[rows, d]` as the leaf
+    /// of a graph of its own and returns `[1]`. The value comes back in
+    /// [`objective`](StepOutput::objective). A loss that does not depend on the embeddings has a
+    /// gradient of zero, as one that has nothing left to improve.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_autodiff<B, M>(
+        &self,
+        model: &M,
+        rows: usize,
+        embed: impl Fn(&M, Range<usize>) -> Tensor<B, 2>,
+        loss: impl FnOnce(Tensor<B, 2>) -> Tensor<B, 1>,
+    ) -> Result<StepOutput<B, Tensor<B::InnerBackend, 1>>, StepError<Infallible>>
+    where
+        B: AutodiffBackend,
+        M: AutodiffModule<B>,
+    {
+        self.run(model, rows, embed, |embeddings| {
+            let leaf = Tensor::<B, 2>::from_inner(embeddings.clone()).require_grad();
+            let value = loss(leaf.clone());
+            // Burn's backward pass panics for a tensor that is in no graph. This one is in it, and is 0
+            // whatever the embeddings are.
+            let first = leaf.clone().slice([0..1, 0..1]);
+            let all = first
+                .clone()
+                .equal(first.clone())
+                .bool_or(first.clone().is_nan());
+            let tie = first.mask_fill(all, 0.0).reshape([1]);
+            let mut gradients = (value.clone() + tie).backward();
+            let gradient = leaf.grad_remove(&mut gradients);
+            let gradient = gradient.unwrap_or_else(|| embeddings.zeros_like());
+            Ok((gradient, value.inner()))
+        })
+    }
+
     /// What the generator is seeded with before chunk `index` is embedded, in both passes.
     ///
     /// Another one for every chunk of every step: the finaliser of SplitMix64.
@@ -166,7 +217,7 @@ impl TwoPass {
     }
 }
 
-fn refuse_batch_norm<B: AutodiffBackend, M: Module<B>>(model: &M) -> Result<(), StepError> {
+fn refuse_batch_norm<B: AutodiffBackend, M: Module<B>, E>(model: &M) -> Result<(), StepError<E>> {
     let mut search = BatchNormSearch::default();
     model.visit(&mut search);
     match search.found {

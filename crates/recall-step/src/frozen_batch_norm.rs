@@ -67,7 +67,7 @@ impl<B: Backend> FrozenBatchNorm<B> {
     }
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use burn::tensor::{Distribution, Tolerance};
