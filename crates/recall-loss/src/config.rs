@@ -23,7 +23,7 @@ pub struct RecallAtKLossConfig {
     pub tau_rank: f64,
     /// Whether a query's similarity to itself takes part in the ranks of its positives, as in the
     /// released code: about 1 is added to each rank, and the loss of perfectly separated classes of
-    /// 4 stays near 0.29. Default false: a query is no part of its own database.
+    /// 4 stays near 0.29 (0.22 where each class is one point). Default false: a query is no part of its own database.
     #[config(default = false)]
     pub query_in_rank: bool,
     /// Whether the soft count is capped at k, as in the paper and the released code. Default true.

@@ -115,25 +115,45 @@ fn equal_similarities_and_saturated_ones_stay_finite() {
 
 #[test]
 fn a_query_in_its_own_ranking_leaves_the_known_floor() {
-    // Perfectly separated classes of 4: the released code's loss cannot fall below about 0.29.
+    // Separated classes of 4, with an order among the positives: their ranks are 1, 2, 3, or, behind the
+    // query itself, 2, 3, 4. The soft counts of these ranks, by hand:
+    let floor = |ranks: [f64; 3]| {
+        let recall = |k: f64| {
+            let count: f64 = ranks
+                .iter()
+                .map(|rank| 1.0 / (1.0 + (rank - k).exp()))
+                .sum();
+            count.min(k) / k.min(3.0)
+        };
+        // Of 8 items, 16 counts as 8.
+        1.0 - [1.0, 2.0, 4.0, 8.0, 8.0].map(recall).iter().sum::<f64>() / 5.0
+    };
+    let apart = HostBatch::random(1, &[4, 4], 16, 1e-2);
+    let loss = |batch: &HostBatch, config: RecallAtKLossConfig| {
+        batch.by_formula::<F64>(&config.init().unwrap(), None).loss
+    };
+    // A temperature at which each comparison is as good as a step.
+    let sharp = |config: RecallAtKLossConfig| loss(&apart, config.with_tau_rank(1e-8));
+    let released = sharp(RecallAtKLossConfig::released_code());
+    assert!(
+        (released - floor([2.0, 3.0, 4.0])).abs() < 1e-6,
+        "{released}"
+    );
+    assert!((released - 0.29).abs() < 0.01, "{released}");
+    let paper = sharp(RecallAtKLossConfig::new());
+    assert!((paper - floor([1.0, 2.0, 3.0])).abs() < 1e-6, "{paper}");
+
+    // Where a class is one point, each of its items is half before each other, the query as well.
     let values = (0..8)
         .flat_map(|row| if row < 4 { [1.0, 0.0] } else { [0.0, 1.0] })
         .collect();
-    let batch = HostBatch {
+    let collapsed = HostBatch {
         values,
         dim: 2,
         labels: vec![0, 0, 0, 0, 1, 1, 1, 1],
     };
-    // A hair's breadth apart, so that positives have an order among themselves.
-    let apart = HostBatch::random(1, &[4, 4], 16, 1e-2);
-    for batch in [batch, apart] {
-        let of = |config: RecallAtKLossConfig| {
-            batch.by_formula::<F64>(&config.init().unwrap(), None).loss
-        };
-        let paper = of(RecallAtKLossConfig::new());
-        let released = of(RecallAtKLossConfig::released_code());
-        assert!(released > paper + 0.05, "{released} against {paper}");
-    }
+    let released = loss(&collapsed, RecallAtKLossConfig::released_code());
+    assert!((released - floor([2.5; 3])).abs() < 1e-6, "{released}");
 }
 
 #[test]
