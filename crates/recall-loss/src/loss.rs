@@ -20,13 +20,8 @@ pub struct LossAndGrad<B: Backend> {
 }
 
 impl<B: Backend> LossAndGrad<B> {
-    /// The gradient, and all of it: what the two-pass step of `recall-step` asks of an objective.
-    ///
-    /// ```ignore
-    /// step.run(&model, rows, embed, |embeddings| {
-    ///     loss.value_and_grad(embeddings, labels, None).map(LossAndGrad::for_step)
-    /// })
-    /// ```
+    /// The gradient, and all of it: what the two-pass step of `recall-step` asks of an objective. So
+    /// `|embeddings| loss.value_and_grad(embeddings, labels, None).map(LossAndGrad::for_step)` is one.
     pub fn for_step(self) -> (Tensor<B, 2>, Self) {
         (self.grad.clone(), self)
     }
