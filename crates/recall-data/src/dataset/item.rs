@@ -68,7 +68,8 @@ impl fmt::Debug for ImageSource {
 }
 
 /// The part of an image that is its object, in whole pixels from the upper left corner of the image as
-/// it is shown ([`Dataset::turns_upright`](crate::Dataset::turns_upright)). It has an area; what of it lies outside the image is cut off when the image is read.
+/// it is shown ([`Dataset::turns_upright`](crate::Dataset::turns_upright)). It has an area; what of it
+/// lies outside the image is cut off when the image is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BoundingBox {
     left: u32,
