@@ -9,6 +9,7 @@ use crate::{BoundingBox, DataError};
 
 mod container;
 mod jpeg;
+mod reader;
 
 use container::Container;
 

@@ -7,11 +7,11 @@
 
 use image::RgbImage;
 use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::container::Container;
+use super::reader::Bytes;
 use super::{MAX_PIXELS, check_size};
 
 /// Ones, as the bytes of a scan write them: 128, as a block may take 63 of them for what needs no code
@@ -26,7 +26,7 @@ pub(super) fn decode(bytes: &[u8], container: &Container<'_>) -> Result<RgbImage
         .set_max_width(MAX_PIXELS as usize)
         .set_max_height(MAX_PIXELS as usize)
         .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&closed[..]), options);
+    let mut decoder = JpegDecoder::new_with_options(Bytes::new(&closed), options);
     let refused = |error| format!("its JPEG code is damaged or ends early ({error})");
     decoder.decode_headers().map_err(refused)?;
     let (width, height) = decoder.dimensions().unwrap_or_default();
