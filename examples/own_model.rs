@@ -1,4 +1,4 @@
-//! A model and a training loop of one's own: `cargo run --release -p recall-examples --example own_model`
+//! A model and a training loop of your own: `cargo run --release -p recall-examples --example own_model`
 //!
 //! The crates give batches, loss and two-pass step; everything else here is plain Burn.
 

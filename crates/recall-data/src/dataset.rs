@@ -37,7 +37,7 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// A data set of one's own. An item's id is its place in `items`.
+    /// A data set of your own. An item's id is its place in `items`.
     ///
     /// # Errors
     ///
@@ -274,7 +274,7 @@ impl Dataset {
         self.published
     }
 
-    /// How publications judge it, the official protocol first. Of a data set of one's own: by its
+    /// How publications judge it, the official protocol first. Of a data set of your own: by its
     /// lists or its roles, or each item against the rest if it has neither.
     pub fn protocols(&self) -> Vec<Protocol> {
         let has_role = |&id: &ItemId| self.items[id].role != Role::Both;

@@ -12,7 +12,7 @@ use crate::decode::Picture;
 use crate::random::{Key, Purpose};
 use crate::{DataError, Dataset, ImageCache, ItemId, Transform};
 
-/// What becomes of an image that cannot be read or decoded.
+/// What happens to an image that cannot be read or decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CorruptPolicy {
@@ -34,7 +34,7 @@ pub struct LoaderConfig {
     /// Finished batches that may wait to be taken, at least 1. They bound the memory: a batch has
     /// `3 * height * width` bytes an item. Default: 2.
     pub prefetch: usize,
-    /// What becomes of an image that cannot be read. Default: an error.
+    /// What happens to an image that cannot be read. Default: an error.
     pub corrupt: CorruptPolicy,
     /// Seed of the augmentation. Default: 0.
     pub seed: u64,

@@ -30,7 +30,7 @@ use crate::random::{Key, Purpose};
 use crate::{DataError, Dataset, ItemId};
 use epoch::{draw, longest_epoch};
 
-/// What becomes of classes with fewer images than a batch takes of a class.
+/// What happens to classes with fewer images than a batch takes of a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SmallClasses {
@@ -54,7 +54,7 @@ pub struct BatchSamplerConfig {
     pub batch_size: usize,
     /// Items of each class in a batch, at least 2.
     pub samples_per_class: usize,
-    /// What becomes of classes with fewer images. Default: left out.
+    /// What happens to classes with fewer images. Default: left out.
     #[serde(default)]
     pub small_classes: SmallClasses,
     /// Take the classes of a batch from this many super-classes, as many from each. `None` takes

@@ -1,10 +1,10 @@
 //! Finished runs side by side.
 //!
-//! Runs whose settings agree in everything but the seed are a group, and what is told of a metric is
+//! Runs whose settings agree in everything but the seed are a group, and a metric is reported as
 //! its mean and standard deviation over the runs of a group. Runs that are the same bit for bit count
-//! once. Two groups are compared query by query:
-//! the values of a query are averaged over the runs of its group, and a paired test
-//! ([`Bootstrap::compare`]) tells how often chance alone makes as great a difference on these queries.
+//! once. Two groups are compared query by query: the values of a query are averaged over the runs of
+//! its group, and a paired test ([`Bootstrap::compare`]) reports how often chance alone makes as great
+//! a difference on these queries.
 //!
 //! ```no_run
 //! use recall_train::compare::{CompareConfig, FinishedRun};

@@ -86,7 +86,7 @@ pub struct BatchConfig {
     pub samples_per_class: usize,
     /// Images that are embedded with a graph at once: memory grows with this, not with `size`.
     pub chunk: ChunkSize,
-    /// What becomes of classes with fewer images: `leave-out`, `take-all` or `repeat`.
+    /// What happens to classes with fewer images: `leave-out`, `take-all` or `repeat`.
     pub small_classes: SmallClasses,
     /// Super-classes that the classes of a batch come from, as many from each; without it, all.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,11 +133,11 @@ pub struct ImageConfig {
     pub standardise: Standardisation,
 }
 
-/// What becomes of the boxes of a data set that has some.
+/// What happens to the boxes of a data set that has some.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Boxes {
-    /// What publications do with the benchmark; images of one's own are cut to them.
+    /// What publications do with the benchmark; images of your own are cut to them.
     #[default]
     AsPublished,
     /// Images are cut to them.
@@ -146,11 +146,11 @@ pub enum Boxes {
     Ignore,
 }
 
-/// What becomes of an orientation in the metadata of an image.
+/// What happens to an orientation in the metadata of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Orientation {
-    /// Images of one's own are turned upright; a benchmark is read as it is stored, as publications do.
+    /// Images of your own are turned upright; a benchmark is read as it is stored, as publications do.
     #[default]
     AsPublished,
     /// Images are turned upright.

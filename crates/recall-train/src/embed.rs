@@ -9,7 +9,7 @@ use crate::{Embedder, RunConfig, RunError, Standardisation};
 /// Embeds some items of the loader's data set, `chunk` at a time and without a graph.
 ///
 /// Row `i` of the result belongs to the `i`-th of the returned ids; these are the ids asked for
-/// without images that the loader skipped. `progress` is told how many images are done, and ends it by
+/// without images that the loader skipped. `progress` gets the number of images done, and ends it by
 /// an error.
 ///
 /// # Errors

@@ -54,12 +54,12 @@ pub struct OptimiserConfig {
     /// average that is evaluated and written. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average: Option<f64>,
-    /// What becomes of a step whose loss or gradient is not finite: `stop` ends the run, `skip` leaves
+    /// What happens to a step whose loss or gradient is not finite: `stop` ends the run, `skip` leaves
     /// the weights as they are and goes on. Default `stop`.
     pub non_finite: NonFinite,
 }
 
-/// What becomes of a step whose loss or gradient is not finite.
+/// What happens to a step whose loss or gradient is not finite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NonFinite {

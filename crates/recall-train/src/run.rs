@@ -80,7 +80,7 @@ pub enum Place {
 pub struct Loading {
     /// Threads that decode and augment; 0 takes one for each core.
     pub threads: usize,
-    /// What becomes of images that cannot be read.
+    /// What happens to images that cannot be read.
     pub corrupt: CorruptPolicy,
 }
 

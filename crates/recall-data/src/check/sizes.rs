@@ -101,7 +101,7 @@ fn histogram(sizes: &[usize]) -> Vec<SizeBin> {
 }
 
 /// Bins of one width for sizes that are much alike, as 41 to 60; otherwise each twice as wide as the
-/// one before, so that 2 and 1000 are told from their neighbours.
+/// one before, so that 2 and 1000 stand out from their neighbours.
 fn edges(min: usize, max: usize) -> Vec<(usize, usize)> {
     let alike = max - min < BINS || max / 4 < min;
     let mut edges = Vec::new();

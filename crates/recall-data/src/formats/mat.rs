@@ -103,7 +103,7 @@ fn variables(bytes: &[u8], wanted: &[&str]) -> Result<Variables, Problem> {
         Ok(found.len() < wanted.len())
     };
     let is_wanted = |start: &[u8]| {
-        // An error comes again, and is told, when all of it is read.
+        // An error comes again, and is reported, when all of it is read.
         let head = variable_of(start, order).and_then(|mut body| head(&mut body, order));
         head.map_or(true, |head| wanted.contains(&head.name.as_str()))
     };

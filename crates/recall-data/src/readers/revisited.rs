@@ -61,7 +61,7 @@ fn read(dir: &Path, name: &str) -> Result<Dataset, DataError> {
     let expected = format!(
         "expected is the folder of {name} with {pickle} or {matlab} and the images in the folder jpg"
     );
-    // Someone who has neither is told of the first.
+    // Where neither is there, the first is named.
     let (file, read, first): (_, fn(_, _, _) -> _, _) = match dir.join(&matlab) {
         file if file.is_file() && !dir.join(&pickle).exists() => (file, lists::of_matlab, 1),
         _ => (dir.join(&pickle), lists::of_pickle, 0),

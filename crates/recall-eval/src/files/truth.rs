@@ -72,7 +72,7 @@ pub fn read_ground_truth(path: impl AsRef<Path>) -> Result<GroundTruth, EvalErro
         source,
     })?;
     let form = "write [{\"positives\": [3, 5], \"junk\": [1]}, ...], an object for each query, or \
-                easy and hard in the place of positives";
+                easy and hard instead of positives";
     // Windows programs begin UTF-8 with a mark of the byte order.
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     let mut json: serde_json::Value = serde_json::from_slice(text)

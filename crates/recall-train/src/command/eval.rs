@@ -189,7 +189,7 @@ fn usual_metrics(data: &DataSpec, dataset: &Dataset, checkpoint: &Checkpoint) ->
     }
 }
 
-/// Those of the revisited benchmarks, or of one's own lists.
+/// Those of the revisited benchmarks, or of your own lists.
 fn of_lists(graded: bool) -> Vec<Metric> {
     match graded {
         true => vec![

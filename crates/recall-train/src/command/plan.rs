@@ -26,7 +26,7 @@ pub(super) struct PlanArgs {
     common: CommonArgs,
     #[command(flatten)]
     settings: SettingsArgs,
-    /// The memory that the run may take, such as 8GB or 500MB: the largest chunk that fits is told. Without
+    /// The memory that the run may take, such as 8GB or 500MB: the largest chunk that fits is reported. Without
     /// it: four fifths of what is free.
     #[arg(long, value_name = "SIZE")]
     memory: Option<Bytes>,

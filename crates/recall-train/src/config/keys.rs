@@ -29,7 +29,7 @@ pub(super) struct Keys {
 impl Keys {
     fn find() -> Self {
         let all = with_every_part().to_table();
-        // A key is optional if it is still absent in what becomes of a table without it: others come
+        // A key is optional if it is still absent in what a table without it comes to: others come
         // back with their default or are missed.
         let optional = names(&all)
             .into_iter()

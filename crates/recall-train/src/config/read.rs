@@ -25,7 +25,7 @@ impl RunConfig {
         Self::layered(None, document, assignments)
     }
 
-    /// The same, with a preset in the place of the defaults.
+    /// The same, with a preset instead of the defaults.
     ///
     /// # Errors
     ///

@@ -1,10 +1,10 @@
-//! What is told while measuring goes on.
+//! What is reported while measuring goes on.
 
 use std::fmt;
 
 use crate::run::duration;
 
-/// A part of what is measured. What comes next is told before it is done: it may take a while.
+/// A part of what is measured. What comes next is reported before it is done: it may take a while.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Measured {
     /// So many images are embedded at once.

@@ -40,7 +40,7 @@ pub struct CheckpointState {
     pub records: usize,
     /// Seconds spent in training steps until then.
     pub training_seconds: f64,
-    /// The most memory that the run took until then, in bytes, where it is told.
+    /// The most memory that the run took until then, in bytes, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory: Option<u64>,
     /// The backend that trained.

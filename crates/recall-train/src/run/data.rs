@@ -1,4 +1,4 @@
-//! What a run is trained and judged on, so that other images are told from these.
+//! What a run is trained and judged on, so that other images are recognised as such.
 
 mod differences;
 mod seen;

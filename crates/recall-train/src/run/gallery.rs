@@ -24,7 +24,7 @@ pub(super) struct Outcome<'a> {
     pub backend: String,
     pub parameters: usize,
     pub training_seconds: f64,
-    /// In bytes, where it is told.
+    /// In bytes, where it is known.
     pub peak_memory: Option<u64>,
     pub records: &'a Records,
     /// 95 % intervals of the metrics of the last evaluation, in their order; empty for none.

@@ -98,7 +98,7 @@ impl BeganWith {
     }
 }
 
-/// What checkpoints of versions without records have in the place of their fingerprint: training and
+/// What checkpoints of versions without records have instead of their fingerprint: training and
 /// validation images by their names and classes.
 fn old_fingerprint(dataset: &Dataset, items: &Items) -> String {
     let mut hash = Sha256::new();

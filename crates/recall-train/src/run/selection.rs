@@ -8,7 +8,7 @@ use crate::EvaluationConfig;
 
 /// The metrics that choose, on the validation classes: the first one and, where it is equal, map@r,
 /// which looks at the ranks of all positives and so tells models apart that recall does not. Where both
-/// are equal, the model that was trained for longer is taken: a few classes are told apart perfectly long
+/// are equal, the model that was trained for longer is taken: a few classes are separated perfectly long
 /// before the model is done with all the others.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Selection {

@@ -260,8 +260,8 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         ids.map(|id| items[id].location()).collect()
     }
 
-    /// The gradients of a batch, or in words what of them is not finite. `record` is told what there is
-    /// to tell.
+    /// The gradients of a batch, or in words what of them is not finite. `record` gets what there is
+    /// to report.
     fn gradients(
         &mut self,
         trainee: &Trainee<B>,

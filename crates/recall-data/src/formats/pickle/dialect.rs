@@ -2,7 +2,7 @@ use super::node::{Id, Kind, Node};
 
 /// What the names in a pickle mean: the only place where they mean anything.
 ///
-/// Problems are told in words; the machine adds the place in the file.
+/// Problems are reported in words; the machine adds the place in the file.
 pub trait Dialect<'a> {
     /// What it makes beyond plain values.
     type Made: Kind;

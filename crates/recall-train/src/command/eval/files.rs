@@ -31,8 +31,8 @@ pub(super) struct FileArgs {
     /// The class of each query.
     #[arg(long, value_name = "FILE", requires = "query_embeddings")]
     query_labels: Option<PathBuf>,
-    /// Lists of what each query should find, in JSON, in the place of labels:
-    /// [{"positives": [3, 5], "junk": [1]}, ...], or easy and hard in the place of positives.
+    /// Lists of what each query should find, in JSON, instead of labels:
+    /// [{"positives": [3, 5], "junk": [1]}, ...], or easy and hard instead of positives.
     #[arg(long, value_name = "FILE", requires = "query_embeddings",
           conflicts_with_all = ["labels", "query_labels", "groups"])]
     ground_truth: Option<PathBuf>,

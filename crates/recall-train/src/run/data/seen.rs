@@ -24,7 +24,7 @@ pub struct SeenClasses {
 impl DataRecord {
     /// Which classes of the images `ids` were trained on.
     ///
-    /// A class is known by its name where both data sets are of one's own (folders and tables), or the same
+    /// A class is known by its name where both data sets are of your own (folders and tables), or the same
     /// benchmark. Names of data sets that have nothing to do with each other coincide by chance, as `1`
     /// does: there an image of the class must have been trained on, by the name of its file and its size.
     pub fn seen_classes(&self, data: &DataSpec, dataset: &Dataset, ids: &[ItemId]) -> SeenClasses {
