@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
-use crate::decode::Picture;
-use crate::transform::{Region, resize_rgb};
+use crate::picture::{Picture, Region};
+use crate::transform::resize_rgb;
 use crate::{BoundingBox, DataError, ImageSource, Item};
 
 mod entry;

@@ -1,11 +1,9 @@
-use std::borrow::Cow;
 use std::io::{Cursor, ErrorKind};
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 
-use crate::transform::Region;
-use crate::{BoundingBox, DataError};
+use crate::DataError;
 
 mod container;
 mod jpeg;
@@ -63,75 +61,6 @@ pub(crate) fn dimensions(bytes: &[u8], upright: bool) -> Option<(u32, u32)> {
         true => (height, width),
         false => (width, height),
     })
-}
-
-/// An image and the part of it that counts.
-pub(crate) struct Picture<'a> {
-    name: &'a str,
-    image: Cow<'a, RgbImage>,
-    bounds: Region,
-}
-
-impl<'a> Picture<'a> {
-    /// Decodes all of an encoded image, whatever part of it will be asked for: whether a file is
-    /// sound is not to depend on that. `upright` as in [`decode_upright`].
-    pub fn open(bytes: &[u8], name: &'a str, upright: bool) -> Result<Self, DataError> {
-        let image = decode(bytes, name, upright)?;
-        Ok(Self {
-            name,
-            bounds: Region::of(&image)?,
-            image: Cow::Owned(image),
-        })
-    }
-
-    /// Pixels that are there already.
-    pub fn of(image: &'a RgbImage) -> Result<Self, DataError> {
-        Ok(Self {
-            name: "",
-            bounds: Region::of(image)?,
-            image: Cow::Borrowed(image),
-        })
-    }
-
-    /// Cuts the picture to a box, as far as that lies within.
-    pub fn crop_to(&mut self, bbox: BoundingBox) -> Result<(), DataError> {
-        let Region { width, height, .. } = self.bounds;
-        let (right, bottom) = (bbox.right().min(width), bbox.bottom().min(height));
-        if bbox.left() >= right || bbox.top() >= bottom {
-            return Err(DataError::Decode {
-                image: self.name.to_owned(),
-                problem: format!(
-                    "its box from ({}, {}) to ({}, {}) lies outside of the {width} x {height} pixels",
-                    bbox.left(),
-                    bbox.top(),
-                    bbox.right(),
-                    bbox.bottom(),
-                ),
-            });
-        }
-        self.bounds = Region {
-            left: bbox.left(),
-            top: bbox.top(),
-            width: right - bbox.left(),
-            height: bottom - bbox.top(),
-        };
-        Ok(())
-    }
-
-    /// Width and height.
-    pub fn dimensions(&self) -> (u32, u32) {
-        (self.bounds.width, self.bounds.height)
-    }
-
-    /// All pixels, and where among them a region of the picture is.
-    pub fn part(&self, region: Region) -> (&RgbImage, Region) {
-        let place = Region {
-            left: self.bounds.left + region.left,
-            top: self.bounds.top + region.top,
-            ..region
-        };
-        (&self.image, place)
-    }
 }
 
 fn check_size(width: u32, height: u32) -> Result<(), String> {
@@ -293,23 +222,5 @@ mod tests {
             let message = decode_rgb(bytes, "cat/7.png").unwrap_err().to_string();
             assert!(message.contains("cat/7.png"), "{message}");
         }
-    }
-
-    #[test]
-    fn a_box_is_cut_to_the_image_and_refused_outside() {
-        let pixels: Vec<u8> = (0..4 * 3).flat_map(|value| [value, 0, 0]).collect();
-        let bytes: &'static [u8] = png(&pixels, 4, 3, ExtendedColorType::Rgb8).leak();
-        let cut = |bbox| {
-            let mut picture = Picture::open(bytes, "x", false)?;
-            picture.crop_to(bbox)?;
-            let (width, height) = picture.dimensions();
-            Ok::<_, DataError>(picture.part(Region::whole(width, height)).1)
-        };
-        let place = cut(BoundingBox::new(2, 1, 9, 9).unwrap()).unwrap();
-        assert_eq!((place.left, place.top), (2, 1));
-        assert_eq!((place.width, place.height), (2, 2));
-        let error = cut(BoundingBox::new(4, 0, 9, 9).unwrap()).err().unwrap();
-        assert!(error.to_string().contains("4 x 3"), "{error}");
-        assert!(BoundingBox::new(3, 0, 3, 9).is_err());
     }
 }

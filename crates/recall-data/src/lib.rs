@@ -48,6 +48,7 @@ mod error;
 mod formats;
 mod hold_out;
 mod loader;
+mod picture;
 mod pixels;
 mod readers;
 mod sampler;

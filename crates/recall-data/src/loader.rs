@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::{Deserialize, Serialize};
 
-use crate::decode::Picture;
+use crate::picture::Picture;
 use crate::random::{Key, Purpose};
 use crate::{DataError, Dataset, ImageCache, ItemId, Transform};
 

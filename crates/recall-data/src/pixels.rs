@@ -3,8 +3,7 @@
 use image::RgbImage;
 use image::imageops::crop_imm;
 
-use crate::decode::Picture;
-use crate::transform::Region;
+use crate::picture::{Picture, Region};
 use crate::{DataError, Dataset, ItemId};
 
 impl Dataset {

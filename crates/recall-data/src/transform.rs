@@ -16,8 +16,8 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
-use crate::decode::Picture;
-pub(crate) use resize::{Region, resize_rgb};
+use crate::picture::{Picture, Region};
+pub(crate) use resize::resize_rgb;
 
 /// The largest side of an output image, in pixels.
 const MAX_SIDE: usize = 16_384;

@@ -1,8 +1,8 @@
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use super::resize::Region;
 use crate::DataError;
+use crate::picture::Region;
 
 /// A random part of the image, of a random area and aspect ratio.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -7,41 +7,7 @@ use fir::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 
 use crate::DataError;
-use crate::decode::Picture;
-
-/// A rectangle of whole pixels, with area, within an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Region {
-    pub left: u32,
-    pub top: u32,
-    pub width: u32,
-    pub height: u32,
-}
-
-impl Region {
-    /// All of `image`.
-    pub fn of(image: &RgbImage) -> Result<Self, DataError> {
-        let (width, height) = image.dimensions();
-        if width == 0 || height == 0 {
-            return Err(DataError::Transform {
-                field: "the input",
-                value: format!("{width} x {height}"),
-                expected: "an image has at least one pixel",
-            });
-        }
-        Ok(Self::whole(width, height))
-    }
-
-    /// All of an image of this size.
-    pub fn whole(width: u32, height: u32) -> Self {
-        Self {
-            left: 0,
-            top: 0,
-            width,
-            height,
-        }
-    }
-}
+use crate::picture::{Picture, Region};
 
 fn failed(error: impl std::fmt::Display) -> DataError {
     DataError::Transform {
