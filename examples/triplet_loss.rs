@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             3 * 512,
             |model, rows| l2_normalise(model.forward(items.clone().slice([rows]))),
             |embeddings| {
-                let [a, p, n] = [0, 512, 1024].map(|at| embeddings.clone().slice([at..at + 512]));
+                let [a, p, n] = [0, 512, 1024].map(|at| embeddings.clone().slice(at..at + 512));
                 let distance = |b: Tensor<Train, 2>| (a.clone() - b).powf_scalar(2.0).sum_dim(1);
                 (distance(p) - distance(n) + 1.0).clamp_min(0.0).mean()
             },

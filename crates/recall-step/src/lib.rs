@@ -30,7 +30,7 @@
 //!     |model, rows| l2_normalise(model.forward(items.clone().slice([rows]))),
 //!     |embeddings| {
 //!         // Anchors, then their positives, then negatives.
-//!         let [a, p, n] = [0, 32, 64].map(|at| embeddings.clone().slice([at..at + 32]));
+//!         let [a, p, n] = [0, 32, 64].map(|at| embeddings.clone().slice(at..at + 32));
 //!         let distance = |other: Tensor<Backend, 2>| (a.clone() - other).powf_scalar(2.0).sum_dim(1);
 //!         (distance(p) - distance(n) + 0.2).clamp_min(0.0).mean()
 //!     },

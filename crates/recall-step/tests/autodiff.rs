@@ -29,7 +29,7 @@ fn items() -> Tensor<B, 2> {
 /// Anchors, positives, negatives.
 fn triplet(embeddings: Tensor<B, 2>) -> Tensor<B, 1> {
     let third = ROWS / 3;
-    let [a, p, n] = [0, 1, 2].map(|at| embeddings.clone().slice([at * third..(at + 1) * third]));
+    let [a, p, n] = [0, 1, 2].map(|at| embeddings.clone().slice(at * third..(at + 1) * third));
     let distance = |b: Tensor<B, 2>| (a.clone() - b).powf_scalar(2.0).sum_dim(1);
     (distance(p) - distance(n) + 0.5).clamp_min(0.0).mean()
 }
