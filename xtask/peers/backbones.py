@@ -1,6 +1,6 @@
 """Embeddings and gradients of torchvision's and timm's backbones with weights made by a formula.
 
-    python xtask/peers/backbones.py crates/recall-train/tests/fixtures
+    python xtask/peers/backbones.py crates/recall-engine/tests/fixtures
 
 writes what crates/recall-train/tests/backbones.rs compares with. Needs torch, torchvision, timm and
 safetensors. Weights and pixels come from `formula`, which the test has too, so that no large file

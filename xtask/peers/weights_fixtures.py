@@ -1,6 +1,6 @@
 """State dicts as people save them, written by PyTorch, and what is in them.
 
-    python xtask/peers/weights_fixtures.py crates/recall-train/tests/fixtures/pytorch
+    python xtask/peers/weights_fixtures.py crates/recall-engine/tests/fixtures/pytorch
 
 writes what crates/recall-train/tests/pytorch_files.rs reads. Needs torch and safetensors. `layouts*.pth`
 hold tensors of every layout, `layouts.safetensors` the same numbers as `torch.load` gives them, in single

@@ -17,17 +17,17 @@ mod write;
 
 use std::path::PathBuf;
 
-use burn::tensor::backend::Backend;
+use recall_data::random::{Key, Purpose};
 use recall_data::{
     BatchSampler, BatchSamplerConfig, CacheConfig, ColourJitter, CorruptPolicy, DataError,
     DataSpec, Dataset, EvalTransform, ItemId, RandomResizedCrop, SmallClasses, TrainTransform,
     TransformConfig,
 };
 use recall_eval::Metric;
-use recall_loss::RecallAtKLossConfig;
+use recall_engine::{EngineConfig, LossConfig, ModelConfig, OptimiserConfig, Standardisation};
 use serde::{Deserialize, Serialize};
 
-use crate::{ModelConfig, Network, OptimiserConfig, Standardisation};
+use crate::run::SeedFor;
 pub use batch_size::BatchSize;
 pub use bytes::Bytes;
 pub use chunk::ChunkSize;
@@ -91,26 +91,6 @@ pub struct BatchConfig {
     /// Super-classes that the classes of a batch come from, as many from each; without it, all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub super_classes: Option<usize>,
-}
-
-/// The Recall@k surrogate; see `recall_loss::RecallAtKLossConfig`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LossConfig {
-    /// The values of k whose recall is averaged.
-    pub ks: Vec<usize>,
-    /// Temperature of the soft count, one for all k or one for each.
-    pub tau_k: Vec<f64>,
-    /// Temperature of the soft rank.
-    pub tau_rank: f64,
-    /// Whether a query's similarity to itself takes part in its ranks.
-    pub query_in_rank: bool,
-    /// Whether the soft count is capped at k.
-    pub cap_at_k: bool,
-    /// Queries handled at once.
-    pub block_size: usize,
-    /// Whether all pairs within a class are mixed into virtual items (SiMix).
-    pub mixup: bool,
 }
 
 /// Augmentation, sizes and standardisation of images.
@@ -265,28 +245,6 @@ impl Default for BatchConfig {
     }
 }
 
-impl Default for LossConfig {
-    fn default() -> Self {
-        let RecallAtKLossConfig {
-            ks,
-            tau_k,
-            tau_rank,
-            query_in_rank,
-            cap_at_k,
-            block_size,
-        } = RecallAtKLossConfig::new();
-        Self {
-            ks,
-            tau_k,
-            tau_rank,
-            query_in_rank,
-            cap_at_k,
-            block_size,
-            mixup: true,
-        }
-    }
-}
-
 impl Default for ImageConfig {
     fn default() -> Self {
         Self {
@@ -345,15 +303,20 @@ impl Default for CheckpointConfig {
 }
 
 impl RunConfig {
-    /// Makes the model with random weights.
-    pub fn init_model<B: Backend>(&self, device: &B::Device) -> Network<B> {
-        self.model.init(self.image.train.size, device)
-    }
-
-    /// Rows and columns of patches that a transformer makes of an image.
-    pub fn patch_grid(&self) -> Option<[usize; 2]> {
-        let patch = self.model.backbone.patch()?;
-        Some(self.image.train.size.map(|side| side / patch))
+    /// What an engine needs of it.
+    pub fn engine(&self) -> EngineConfig {
+        EngineConfig {
+            model: self.model.clone(),
+            image: self.image.train.size,
+            standardise: self.image.standardise,
+            loss: self.loss.clone(),
+            optimiser: self.optimiser.clone(),
+            seed: Key {
+                seed: self.seed,
+                ..Key::default()
+            }
+            .seed_for(Purpose::Model),
+        }
     }
 
     /// The same with batches of `images`.
@@ -400,20 +363,6 @@ impl EvaluationConfig {
     pub(crate) fn selecting(&self) -> Metric {
         let first = self.ks.first().copied().unwrap_or(1);
         self.select.unwrap_or(Metric::RecallAt(first))
-    }
-}
-
-impl LossConfig {
-    /// The settings of the loss itself.
-    pub fn surrogate(&self) -> RecallAtKLossConfig {
-        RecallAtKLossConfig {
-            ks: self.ks.clone(),
-            tau_k: self.tau_k.clone(),
-            tau_rank: self.tau_rank,
-            query_in_rank: self.query_in_rank,
-            cap_at_k: self.cap_at_k,
-            block_size: self.block_size,
-        }
     }
 }
 

@@ -1,12 +1,12 @@
-//! Embedding images.
+//! Embedding the images of a data set.
 
-use burn::tensor::backend::Backend;
-use recall_data::{BatchRequest, Dataset, ItemId, Loader, Split, training_and_validation};
+use recall_data::{Batch, BatchRequest, Dataset, ItemId, Loader, Split, training_and_validation};
+use recall_engine::{Engine, Pixels};
 use recall_eval::Embeddings;
 
-use crate::{Embedder, RunConfig, RunError, Standardisation};
+use crate::{RunConfig, RunError};
 
-/// Embeds some items of the loader's data set, `chunk` at a time and without a graph.
+/// Embeds some items of the loader's data set, `chunk` at a time.
 ///
 /// Row `i` of the result belongs to the `i`-th of the returned ids; these are the ids asked for
 /// without images that the loader skipped. `progress` gets the number of images done, and ends it by
@@ -16,36 +16,26 @@ use crate::{Embedder, RunConfig, RunError, Standardisation};
 ///
 /// An image that cannot be read, if the loader does not skip it; if it does, images of which not one can
 /// be read; embeddings that are not finite, or the error of `progress`.
-pub fn embed_items<B: Backend, M: Embedder<B>>(
-    model: &M,
+pub fn embed_items(
+    engine: &dyn Engine,
     loader: &Loader,
     ids: &[ItemId],
     chunk: usize,
-    standardise: &Standardisation,
-    device: &B::Device,
     mut progress: impl FnMut(usize) -> Result<(), RunError>,
 ) -> Result<(Embeddings, Vec<ItemId>), RunError> {
     let mut values = Vec::new();
     let mut kept = Vec::with_capacity(ids.len());
     let mut dim = 1;
-    embed_each(
-        model,
-        loader,
-        ids,
-        chunk,
-        standardise,
-        device,
-        |rows, ids| {
-            if kept.is_empty() {
-                dim = rows.dim();
-                // On large sets nothing else takes as much memory: no more than they need.
-                values.reserve_exact(kept.capacity() * dim);
-            }
-            values.extend_from_slice(rows.as_slice());
-            kept.extend_from_slice(ids);
-            progress(kept.len())
-        },
-    )?;
+    embed_each(engine, loader, ids, chunk, |rows, ids| {
+        if kept.is_empty() {
+            dim = rows.dim();
+            // On large sets nothing else takes as much memory: no more than they need.
+            values.reserve_exact(kept.capacity() * dim);
+        }
+        values.extend_from_slice(rows.as_slice());
+        kept.extend_from_slice(ids);
+        progress(kept.len())
+    })?;
     Ok((Embeddings::new(values, dim)?, kept))
 }
 
@@ -55,13 +45,11 @@ pub fn embed_items<B: Backend, M: Embedder<B>>(
 /// # Errors
 ///
 /// Those of [`embed_items`], and those of `take`.
-pub fn embed_each<B: Backend, M: Embedder<B>>(
-    model: &M,
+pub fn embed_each(
+    engine: &dyn Engine,
     loader: &Loader,
     ids: &[ItemId],
     chunk: usize,
-    standardise: &Standardisation,
-    device: &B::Device,
     mut take: impl FnMut(&Embeddings, &[ItemId]) -> Result<(), RunError>,
 ) -> Result<(), RunError> {
     let requests: Vec<_> = ids
@@ -79,11 +67,7 @@ pub fn embed_each<B: Backend, M: Embedder<B>>(
         first = first.or_else(|| batch.skipped.first().map(|skipped| skipped.problem.clone()));
         if !batch.ids.is_empty() {
             none_read = false;
-            let images = standardise.images::<B>(&batch, 0..batch.ids.len(), device);
-            let embeddings = model.embed(images);
-            let dim = embeddings.dims()[1];
-            let values = embeddings.into_data().iter::<f32>().collect();
-            take(&Embeddings::new(values, dim)?, &batch.ids)?;
+            take(&engine.embed(pixels(&batch))?, &batch.ids)?;
         }
     }
     match first.filter(|_| none_read) {
@@ -96,6 +80,13 @@ pub fn embed_each<B: Backend, M: Embedder<B>>(
     }
 }
 
+/// The images of a batch as an engine takes them.
+pub fn pixels(batch: &Batch) -> Pixels<'_> {
+    Pixels {
+        bytes: &batch.pixels,
+        shape: batch.shape,
+    }
+}
 /// The images that choose among the states of a model trained with `config`: the data set's own, or
 /// those of the classes held out of training. An error says that there are none.
 pub(crate) fn validation_of(

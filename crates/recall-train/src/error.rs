@@ -2,11 +2,11 @@ use std::path::{Path, PathBuf};
 
 use recall_data::{DataError, Split};
 use recall_eval::EvalError;
-use recall_loss::LossError;
+use recall_engine::{EngineError, LossFault};
 use recall_step::StepError;
 use thiserror::Error;
 
-use crate::{ConfigError, Judged};
+use crate::{BackendError, ConfigError, Judged};
 
 /// Why a run stopped. Each message is one sentence that names the thing at fault.
 #[derive(Debug, Error)]
@@ -32,7 +32,7 @@ pub enum RunError {
         /// The step within the epoch, from 0.
         step: u64,
         /// Why.
-        source: StepError<LossError>,
+        source: StepError<LossFault>,
     },
     /// The embeddings cannot be judged.
     #[error(transparent)]
@@ -198,6 +198,15 @@ pub enum RunError {
         /// What is missing.
         problem: &'static str,
     },
+    /// The files of an index do not fit together or cannot be read; the whole sentence.
+    #[error("{0}")]
+    Index(String),
+    /// The engine cannot do what it was asked to.
+    #[error(transparent)]
+    Engine(EngineError),
+    /// The backend cannot be used.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
     /// The report could not be drawn.
     #[error("cannot draw the report: {0}")]
     Report(#[from] crate::report::ReportError),
@@ -224,6 +233,26 @@ impl RunError {
             action,
             path,
             source,
+        }
+    }
+}
+
+impl From<EngineError> for RunError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Weights { path, problem } => Self::Weights { path, problem },
+            EngineError::File {
+                action,
+                path,
+                source,
+            } => Self::File {
+                action,
+                path,
+                source,
+            },
+            EngineError::Loss(source) => Self::Config(source.into()),
+            EngineError::Embeddings(source) => Self::Eval(source),
+            other => Self::Engine(other),
         }
     }
 }

@@ -4,10 +4,10 @@
 //!
 //! - [`TwoPass`], the optimisation step of `recall-step`, for any model, any loss over embeddings and
 //!   any Burn backend;
-//! - [`TrainingRun`], a whole run: data, batches, schedule, evaluation, checkpoints, report;
+//! - [`TrainingRun`], a whole run: data, batches, schedule, evaluation, checkpoints, report; and
+//!   [`TrainedModel`], what comes of it;
 //! - [`command`], the `recall-train` program.
 
-#![recursion_limit = "256"]
 // A line that cannot be written must not end a run: `command::print` is where lines are written.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -15,28 +15,24 @@ pub mod command;
 pub mod compare;
 pub mod embed;
 pub mod judge;
-pub mod memory;
 pub mod plan;
 pub mod report;
 
 mod backend;
 mod config;
 mod error;
-mod model;
-mod optimiser;
-mod pixels;
+mod index;
 mod run;
-mod weights;
+mod trained;
 
-pub use backend::{BackendError, BackendName, OnBackend};
+pub use backend::{BackendError, BackendName};
 pub use config::{
     BatchConfig, BatchSize, Boxes, Bytes, CheckpointConfig, ChunkSize, ConfigError,
-    EvaluationConfig, ImageConfig, LossConfig, Orientation, Preset, RunConfig,
+    EvaluationConfig, ImageConfig, Orientation, Preset, RunConfig,
 };
 pub use error::RunError;
-pub use model::*;
-pub use optimiser::{Extent, NonFinite, Optimiser, OptimiserConfig, OptimiserKind};
-pub use pixels::Standardisation;
+pub use index::{Found, Index};
+pub use recall_engine::*;
 pub use recall_step::{
     FrozenBatchNorm, FrozenBatchNormConfig, StepError, StepOutput, TwoPass, l2_normalise,
 };
@@ -44,4 +40,4 @@ pub use run::{
     Best, Checkpoint, CheckpointState, DataRecord, EvaluationRecord, Finished, Judged, Loading,
     Place, Progress, RunFolder, SeenClasses, StepRecord, TrainingRun,
 };
-pub use weights::{LoadedWeights, load_weights, save_weights};
+pub use trained::TrainedModel;

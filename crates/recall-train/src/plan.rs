@@ -11,12 +11,10 @@ mod images;
 mod measured;
 mod trial;
 
-use burn::tensor::backend::AutodiffBackend;
-use recall_loss::RecallBackend;
+use recall_engine::{Device, Engine};
 
 use self::images::Images;
 use self::trial::Trial;
-use crate::memory::{memory_of, on_processor};
 use crate::{ChunkSize, Loading, RunConfig, RunError};
 pub(crate) use costs::SHARE_OF_FREE;
 use costs::memory_limit;
@@ -38,15 +36,16 @@ const BATCHES_HELD: f64 = 4.0;
 /// # Errors
 ///
 /// A configuration, data or a step that is refused.
-pub fn measure<B: AutodiffBackend<InnerBackend: RecallBackend>>(
+pub fn measure(
     config: &RunConfig,
     loading: Option<&Loading>,
-    device: &B::Device,
+    device: &dyn Device,
     told: &mut dyn FnMut(Measured),
 ) -> Result<Costs, RunError> {
     config.check()?;
     let Some(loading) = loading else {
-        return measure_steps::<B>(config, None, device, told);
+        let mut engine = device.engine(&config.engine())?;
+        return measure_steps(config, None, &mut *engine, told);
     };
     // Before anything is measured: data that are not there should cost nobody any waiting.
     let images = Images::open(config, loading.corrupt)?;
@@ -65,32 +64,29 @@ pub fn measure<B: AutodiffBackend<InnerBackend: RecallBackend>>(
             other => other,
         });
     };
+    let mut engine = device.engine(&config.engine())?;
     Ok(Costs {
         load,
         steps_per_epoch: Some(steps_per_epoch),
-        ..measure_steps::<B>(config, Some(images.judged), device, &mut with_steps)?
+        ..measure_steps(config, Some(images.judged), &mut *engine, &mut with_steps)?
     })
 }
 
-/// The same without the data, of which up to `judged` images will be judged at once.
-pub(crate) fn measure_steps<B: AutodiffBackend<InnerBackend: RecallBackend>>(
+/// The same by `engine`, without the data, of which up to `judged` images will be judged at once.
+pub(crate) fn measure_steps(
     config: &RunConfig,
     judged: Option<usize>,
-    device: &B::Device,
+    engine: &mut dyn Engine,
     told: &mut dyn FnMut(Measured),
 ) -> Result<Costs, RunError> {
     let batch = config.batch.size.most();
-    let on_processor = on_processor::<B::InnerBackend>(device);
-    let memory = memory_of::<B::InnerBackend>(device);
+    let on_processor = engine.device().is_processor();
+    let memory = engine.device().memory();
     let room = memory.room();
-    B::seed(device, config.seed);
-    let (model, optimiser) = config.optimiser.init(config.init_model::<B>(device));
     let mut trial = Trial {
         config,
-        device,
         memory: &*memory,
-        model,
-        optimiser,
+        engine,
     };
 
     let tells_memory = memory.forget_peak() && memory.peak().is_some();
@@ -103,7 +99,7 @@ pub(crate) fn measure_steps<B: AutodiffBackend<InnerBackend: RecallBackend>>(
     };
 
     // Before any step: what a step leaves to the allocator would hide what embedding takes.
-    let forward = trial.forward_memory(limit, told);
+    let forward = trial.forward_memory(limit, told)?;
     // The first step allocates what stays: moments, buffers, threads.
     told(Measured::Steps(1));
     trial.step(1)?;

@@ -6,6 +6,7 @@ mod data;
 mod folder;
 mod gallery;
 mod health;
+mod images;
 mod left_out;
 mod peers;
 mod progress;
@@ -13,13 +14,12 @@ mod records;
 mod resume;
 mod selection;
 mod session;
+mod start;
 mod tensorboard;
-mod trainee;
 
 pub use checkpoint::{Best, Checkpoint, CheckpointState};
 pub use data::{DataRecord, SeenClasses};
 pub(crate) use data::{PartRecord, reopen};
-use folder::Attempt;
 pub use folder::RunFolder;
 pub(crate) use gallery::{choice, duration};
 pub(crate) use left_out::{missing, sentence};
@@ -30,24 +30,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn::tensor::backend::{AutodiffBackend, Backend};
 use rand::RngExt;
 use recall_data::random::{Key, Purpose};
-use recall_data::{
-    BatchSampler, CorruptPolicy, Dataset, HeldOut, ImageCache, Loader, LoaderConfig, SmallClasses,
-    Split, Transform, training_and_validation,
-};
-use recall_loss::RecallBackend;
+use recall_data::{CorruptPolicy, Dataset, ImageCache, Loader, LoaderConfig, Transform};
+use recall_engine::{Device, Engine, EngineConfig, EngineError};
 
-use crate::embed::{items_of, need_labels};
-use crate::memory::memory_of;
 use crate::{BatchSize, ChunkSize, ImageConfig, RunConfig, RunError, plan};
-use checkpoint::Checkpoints;
-use data::DATA;
-use records::Records;
+use images::{Images, Items};
 use resume::folder_of;
-use session::{Items, Loaders, Session};
-use trainee::Trainee;
+use session::{Loaders, Session};
+use start::Start;
 
 /// The configuration of a run, in its folder and in that of each checkpoint.
 const CONFIG: &str = "config.toml";
@@ -157,215 +149,78 @@ impl TrainingRun {
         })
     }
 
-    /// Trains on `device` and judges the result on the test images.
+    /// Trains the model of the configuration on `device` and judges the result on the test images.
     ///
     /// # Errors
     ///
     /// [`RunError`]. What was written to the run folder until then stays, and the run can be resumed
     /// from its last checkpoint.
-    pub fn train<B: AutodiffBackend<InnerBackend: RecallBackend>>(
+    pub fn train(
         &self,
-        device: &B::Device,
+        device: &dyn Device,
         progress: &mut dyn Progress,
     ) -> Result<Finished, RunError> {
-        let run = Self {
-            config: self.config.with_absolute_paths()?,
-            ..self.clone()
-        };
-        run.train_there::<B>(device, progress)
+        self.train_with(|config| device.engine(config), None, progress)
     }
 
-    /// The same, the paths of its configuration being absolute.
-    fn train_there<B: AutodiffBackend<InnerBackend: RecallBackend>>(
+    /// Trains what a program brings itself: the model that `create` puts on a device, where the
+    /// configuration has `model.backbone = "own"`, on the images of `dataset`, where it has
+    /// `data = "own:NAME"`. Checkpoints, resume and report are as with any other run.
+    ///
+    /// # Errors
+    ///
+    /// As [`train`](Self::train).
+    pub fn train_with(
         &self,
-        device: &B::Device,
+        create: impl FnOnce(&EngineConfig) -> Result<Box<dyn Engine>, EngineError>,
+        dataset: Option<Dataset>,
         progress: &mut dyn Progress,
     ) -> Result<Finished, RunError> {
-        let config = &self.config;
-        config.check()?;
+        let mut run = self.clone();
+        run.config = run.config.with_absolute_paths()?;
+        run.config.check()?;
         // First of all: a folder that is taken, what cannot be resumed, or a file of weights that does
         // not fit should cost nobody any waiting.
-        let begun = match &self.place {
-            Place::New(out) => {
-                out.as_deref().map(RunFolder::check_free).transpose()?;
-                None
-            }
-            Place::Resume(path) => Some(self.begun(path)?),
-        };
-        let checkpoint = begun
-            .as_ref()
-            .and_then(|(_, checkpoint)| checkpoint.as_ref());
-        let trainee = match checkpoint {
-            Some(checkpoint) => Trainee::<B>::resumed(checkpoint, device)?,
-            None => {
-                let (trainee, notes) = Trainee::new(config, device)?;
-                notes.iter().for_each(|note| progress.note(note));
-                trainee
-            }
-        };
-        let corrupt = self.loading.corrupt;
-        let dataset = Arc::new(match begun {
-            Some(_) => reopen(&config.image, &config.data, corrupt)?,
-            None => config.image.open(&config.data, corrupt)?,
-        });
-        progress.notes(&dataset);
-        let items = self.items(&dataset, progress)?;
-        answerable::answerable(&dataset, &items)?;
-        let data = DataRecord::new(&config.data, &dataset, &items);
-        if let Some((folder, checkpoint)) = &begun {
-            let began = resume::began_with(folder, checkpoint.as_ref())?;
-            began.refuse_others(&config.data, &data, &dataset, &items)?;
-        }
-        let sampler = config.sampler_for(&dataset, &items.train)?;
-        let size = sampler.config().batch_size;
-        if let BatchSize::Auto { .. } = config.batch.size {
-            progress.note(&format!("batch.size: auto comes to {size} images"));
-        }
-        let mut run = self.clone();
-        run.config = run.config.with_batch(size);
-        let config = &run.config;
-        self.tell_sizes(&sampler, progress);
-        if let Some(warning) = config.optimiser.never_reached(config.epochs) {
+        let start = Start::find(&run)?;
+        let mut engine = create(&run.config.engine())?;
+        start.prepare(&mut *engine, &run.config, progress)?;
+
+        let images = Images::open(&run, &start, dataset, progress)?;
+        run.config = run.config.with_batch(images.sampler.config().batch_size);
+        images.report_sizes(&run.config, progress);
+        if let Some(warning) = run.config.optimiser.never_reached(run.config.epochs) {
             progress.warn(&warning);
         }
-        let loaders = Loaders {
-            train: self.loading.loader(
-                &dataset,
-                &config.image,
-                config.image.train.clone(),
-                config.seed,
-            )?,
-            eval: self
-                .loading
-                .loader(&dataset, &config.image, config.image.eval, config.seed)?,
-        };
-        let backend = <B::InnerBackend as Backend>::name(device);
-        if let Some(checkpoint) = checkpoint
-            && checkpoint.state.backend != backend
-        {
-            progress.warn(&format!(
-                "the run began on {} and goes on on {backend}: numbers will differ by rounding",
-                checkpoint.state.backend
-            ));
-        }
+        let loaders = Loaders::new(&run, &images.dataset)?;
+        start.compare_backend(&engine.device().name(), progress);
 
-        let chosen;
-        let (run, chunk, trainee) = match config.batch.chunk {
-            ChunkSize::Images(chunk) => (&run, chunk, trainee),
-            size => {
-                // The trial takes its place in memory.
-                drop(trainee);
-                progress.note("measuring small chunks");
-                let judged = items.test.len().max(items.validation.len()).max(1);
-                let costs =
-                    plan::measure_steps::<B>(config, Some(judged), device, &mut |measured| {
-                        progress.note(&measured.to_string());
-                    })?;
-                let chunk = costs.chunk(size)?;
-                progress.note(&format!("batch.chunk: {size} comes to {chunk} images"));
-                chosen = run.with_chunk(chunk);
-                let trainee = Trainee::new(&chosen.config, device)?.0;
-                (&chosen, chunk, trainee)
-            }
-        };
-        let config = &run.config;
-        let (folder, checkpoint, attempt) = match begun {
-            Some((folder, checkpoint)) => {
-                // Where the images are today is where they are looked for the next time.
-                folder.update(DATA, &data.to_json())?;
-                folder.update(CONFIG, config.to_toml().as_bytes())?;
-                (folder, checkpoint, None)
-            }
-            None => {
-                let Place::New(out) = &self.place else {
-                    unreachable!("a run that goes on has a folder");
-                };
-                let folder = RunFolder::create(out.as_deref(), dataset.name())?;
-                let attempt = Attempt::new(&folder);
-                // The configuration comes last: with it, the folder is that of a run.
-                folder.write(DATA, &data.to_json())?;
-                folder.write(CONFIG, config.to_toml().as_bytes())?;
-                (folder, None, Some(attempt))
-            }
-        };
-        progress.note(&format!(
-            "backend {backend}: {} training images of {} classes, {} validation and {} test images, \
-             writing to {}",
-            items.train.len(),
-            classes(&dataset, &items.train),
-            items.validation.len(),
-            items.test.len(),
-            folder.path().display(),
-        ));
-        let records = match &checkpoint {
-            Some(checkpoint) => {
-                let state = &checkpoint.state;
-                Records::resume(&folder, state.records, state.step + 1)?
-            }
-            None => Records::create(&folder)?,
-        };
-        let checkpoints = Checkpoints::new(&folder, config.checkpoint.keep);
-        let state = match checkpoint {
-            Some(checkpoint) => {
-                progress.note(&format!(
-                    "goes on after step {}, from {}",
-                    checkpoint.state.step,
-                    checkpoint.path().display()
-                ));
-                checkpoint
-                    .note()
-                    .into_iter()
-                    .for_each(|note| progress.warn(note));
-                if checkpoint.state.epoch >= config.epochs {
-                    progress.note(&format!(
-                        "all {} epochs are trained; for more start a new run from its weights and \
-                         optimiser: recall-train --from {} --set epochs=N",
-                        config.epochs,
-                        folder.path().display()
-                    ));
-                }
-                let mut state = CheckpointState {
-                    backend,
-                    data: data.fingerprint().to_owned(),
-                    ..checkpoint.state
-                };
-                if checkpoints.forget_lost_best(&mut state) {
-                    progress.warn(
-                        "the checkpoint that was the best so far is not there; the best is chosen among \
-                         those to come",
-                    );
-                }
-                checkpoints.point(&state)?;
-                checkpoints.tidy(&state)?;
-                state
-            }
-            None => CheckpointState {
-                data: data.fingerprint().to_owned(),
-                backend,
-                ..CheckpointState::default()
-            },
-        };
-        let memory = memory_of::<B::InnerBackend>(device);
+        let chunk = run.chunk(&mut *engine, &images.items, progress)?;
+        run.config.batch.chunk = ChunkSize::Images(chunk);
+
+        let backend = engine.device().name();
+        let begun = start.begin(&run, &images, &backend, progress)?;
+        let memory = engine.device().memory();
         // What was measured, or an earlier run of the process took, is not what this one takes.
         memory.forget_peak();
-        let place = folder.path().to_owned();
-        let session = Session::<B>::new(session::Parts {
-            run,
+        let place = begun.folder.path().to_owned();
+        let session = Session::new(session::Parts {
+            run: &run,
             memory,
             chunk,
-            folder,
-            checkpoints,
-            device: device.clone(),
-            sampler,
+            folder: begun.folder,
+            checkpoints: begun.checkpoints,
+            engine,
+            sampler: images.sampler,
             loaders,
-            items,
-            records,
+            items: images.items,
+            records: begun.records,
             progress,
-            state,
-            data: data.to_json(),
-        })?;
-        session.train(trainee).map_err(|error| {
+            state: begun.state,
+            data: images.record.to_json(),
+        });
+        session.train().map_err(|error| {
             let stays = matches!(error, RunError::Interrupted { .. });
+            let attempt = begun.attempt;
             match attempt.is_none_or(|attempt| attempt.leaves_a_run(stays)) {
                 true => error.during(&place),
                 false => error,
@@ -373,101 +228,31 @@ impl TrainingRun {
         })
     }
 
-    /// The folder of the run that `path` names, and the checkpoint to go on from; none if the run was
-    /// stopped before its first.
-    fn begun(&self, path: &Path) -> Result<(RunFolder, Option<Checkpoint>), RunError> {
-        let place = folder_of(path)?;
-        let folder = RunFolder::reopen(&place)?;
-        let checkpoints = Checkpoints::new(&folder, self.config.checkpoint.keep);
-        checkpoints.adopt_copies()?;
-        let checkpoint = match place == path {
-            true => checkpoints.latest()?,
-            false => Some(Checkpoint::open(path)?),
+    /// Images in a chunk: as the configuration says, or as memory allows.
+    fn chunk(
+        &self,
+        engine: &mut dyn Engine,
+        items: &Items,
+        progress: &mut dyn Progress,
+    ) -> Result<usize, RunError> {
+        let size = match self.config.batch.chunk {
+            ChunkSize::Images(chunk) => return Ok(chunk),
+            size => size,
         };
-        if let Some(checkpoint) = &checkpoint
-            && !checkpoint.config.agrees_but_for_paths(&self.config)
-        {
-            return Err(RunError::Resume {
-                path: checkpoint.path().to_owned(),
-                problem: format!(
-                    "it was made with other settings than those in {}",
-                    place.join(CONFIG).display()
-                ),
-            });
-        }
-        Ok((folder, checkpoint))
-    }
-
-    /// The same in chunks of `images`.
-    fn with_chunk(&self, images: usize) -> Self {
-        let mut run = self.clone();
-        run.config.batch.chunk = ChunkSize::Images(images);
-        run
-    }
-
-    /// Training, validation and test images.
-    fn items(&self, dataset: &Dataset, progress: &mut dyn Progress) -> Result<Items, RunError> {
-        need_labels(dataset, "training")?;
-        items_of(dataset, Split::Train)?;
-        let test = dataset.split(Split::Test).to_vec();
-        let share = self.config.evaluation.validation;
-        let HeldOut { kept, held_out } = training_and_validation(dataset, share);
-        if !dataset.split(Split::Validation).is_empty() {
-            progress.note(&format!(
-                "{} has {} validation images: they choose the best epoch, and no classes are held out of \
-                 training (evaluation.validation does not apply)",
-                dataset.name(),
-                held_out.len()
-            ));
-        } else if share > 0.0 && held_out.is_empty() {
-            progress.warn(
-                "too few training classes to hold some out for validation: the model of the last epoch \
-                 is the result",
-            );
-        }
-        if test.is_empty() {
-            let name = dataset.name();
-            match held_out.is_empty() {
-                false => progress.note(&format!(
-                    "{name} has no test images: the run is judged by the validation images, which choose its \
-                     best epoch as well"
-                )),
-                true => progress.warn(&format!(
-                    "{name} has neither test nor validation images: the run trains, and nothing judges it"
-                )),
-            }
-        }
-        Ok(Items {
-            train: kept,
-            validation: held_out,
-            test,
-        })
-    }
-
-    fn tell_sizes(&self, sampler: &BatchSampler, progress: &mut dyn Progress) {
-        let left_out = sampler.left_out();
-        if left_out.classes > 0 {
-            progress.note(&format!(
-                "{} classes with too few images are left out of training ({} images)",
-                left_out.classes, left_out.images
-            ));
-        }
-        let small = sampler.small();
-        if small.classes > 0 {
-            let what = match self.config.batch.small_classes {
-                SmallClasses::Repeat => "filled up with copies of their images",
-                _ => "taken whole",
-            };
-            progress.note(&format!(
-                "{} classes with fewer than {} images are {what} ({} images)",
-                small.classes, self.config.batch.samples_per_class, small.images
-            ));
-        }
+        progress.note("measuring small chunks");
+        let judged = items.test.len().max(items.validation.len()).max(1);
+        let costs = plan::measure_steps(&self.config, Some(judged), engine, &mut |measured| {
+            progress.note(&measured.to_string());
+        })?;
+        engine.forget_trials();
+        let chunk = costs.chunk(size)?;
+        progress.note(&format!("batch.chunk: {size} comes to {chunk} images"));
+        Ok(chunk)
     }
 }
 
 /// One number from a place in the run, to seed what takes a number.
-trait SeedFor {
+pub(crate) trait SeedFor {
     fn seed_for(&self, purpose: Purpose) -> u64;
 }
 
@@ -475,11 +260,4 @@ impl SeedFor for Key {
     fn seed_for(&self, purpose: Purpose) -> u64 {
         self.generator(purpose).random()
     }
-}
-
-fn classes(dataset: &Dataset, ids: &[usize]) -> usize {
-    let mut labels = dataset.labels(ids);
-    labels.sort_unstable();
-    labels.dedup();
-    labels.len()
 }

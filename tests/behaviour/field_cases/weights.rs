@@ -14,7 +14,7 @@ const SMALL: [&str; 4] = ["--set", "model.widths=[4,6]", "--set", "model.dim=5"]
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../crates/recall-train/tests/fixtures")
+        .join("../crates/recall-engine/tests/fixtures")
         .join(name)
 }
 

@@ -1,11 +1,7 @@
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use burn::tensor::backend::AutodiffBackend;
 use clap::{Args, ValueEnum};
-use recall_data::{Dataset, ItemId};
 use recall_eval::{EmbeddingsWriter, save_labels};
-use recall_loss::RecallBackend;
 
 use super::classes::Classes;
 use super::origin::Origin;
@@ -15,10 +11,8 @@ use super::split::SplitName;
 use super::terminal::Terminal;
 use super::trained::Images;
 use super::{CheckpointArg, CommonArgs, holds_labels};
-use crate::backend::OnBackend;
-use crate::embed::embed_each;
-use crate::run::{Checkpoint, Progress, missing, sentence};
-use crate::{Loading, RunError};
+use crate::TrainedModel;
+use crate::run::{Progress, missing, sentence};
 
 /// Options of embedding.
 #[derive(Debug, Args)]
@@ -54,17 +48,18 @@ impl EmbedArgs {
         let mut terminal = Terminal::new(self.common.quiet);
         terminal.notes(dataset);
         images.note(&ids, &mut terminal)?;
-        let mut unit_length = true;
-        let job = EmbedJob {
-            checkpoint: &checkpoint,
-            dataset,
-            ids: &ids,
-            loading: self.common.loading(),
-            terminal: &mut terminal,
-            writer: &mut writer,
-            unit_length: &mut unit_length,
-        };
-        let kept = self.common.backend.run(job)??;
+        let device = self.common.backend.open()?;
+        let model = TrainedModel::on(&*device, checkpoint.clone())?.loading(self.common.loading());
+        terminal.count("embedding", ids.len());
+        let (mut unit_length, mut kept) = (true, Vec::with_capacity(ids.len()));
+        model.embed_each(dataset, &ids, |rows, ids| {
+            writer.push(rows)?;
+            unit_length &= rows.is_normalised();
+            kept.extend_from_slice(ids);
+            terminal.counted(kept.len());
+            Ok(())
+        })?;
+        terminal.counting_done();
         let (classes, labels) = Classes::of(dataset, &kept)?;
         let names: Vec<_> = kept
             .iter()
@@ -135,50 +130,5 @@ impl Files {
         .flatten()
         .cloned()
         .collect()
-    }
-}
-
-struct EmbedJob<'a> {
-    checkpoint: &'a Checkpoint,
-    dataset: &'a Arc<Dataset>,
-    ids: &'a [ItemId],
-    loading: Loading,
-    terminal: &'a mut Terminal,
-    writer: &'a mut EmbeddingsWriter,
-    /// Stays true while all rows have length 1.
-    unit_length: &'a mut bool,
-}
-
-impl OnBackend for EmbedJob<'_> {
-    type Output = Result<Vec<ItemId>, RunError>;
-
-    fn run<B: AutodiffBackend<InnerBackend: RecallBackend>>(
-        self,
-        device: &B::Device,
-    ) -> Self::Output {
-        let config = &self.checkpoint.config;
-        let model = self.checkpoint.load::<B::InnerBackend>(device)?;
-        let loader =
-            self.loading
-                .loader(self.dataset, &config.image, config.image.eval, config.seed)?;
-        self.terminal.count("embedding", self.ids.len());
-        let mut kept = Vec::with_capacity(self.ids.len());
-        embed_each(
-            &model,
-            &loader,
-            self.ids,
-            config.evaluation.chunk,
-            &config.image.standardise,
-            device,
-            |rows, ids| {
-                self.writer.push(rows)?;
-                *self.unit_length &= rows.is_normalised();
-                kept.extend_from_slice(ids);
-                self.terminal.counted(kept.len());
-                Ok(())
-            },
-        )?;
-        self.terminal.counting_done();
-        Ok(kept)
     }
 }

@@ -4,16 +4,13 @@ mod files;
 
 use std::fmt::Display;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::ensure;
-use burn::tensor::backend::AutodiffBackend;
 use clap::{Args, ValueEnum};
-use recall_data::{DataSpec, Dataset, ItemId, Protocol};
+use recall_data::{DataSpec, Dataset, Protocol};
 use recall_eval::{
-    Bootstrap, Embeddings, EmptyQueries, EvalError, Metric, Policy, RandomGallery, Ties,
+    Bootstrap, EmptyQueries, EvalError, Metric, Policy, RandomGallery, Ties,
 };
-use recall_loss::RecallBackend;
 use serde::Serialize;
 
 use super::print::print;
@@ -21,11 +18,10 @@ use super::split::SplitName;
 use super::terminal::Terminal;
 use super::trained::{Images, Judged, TrainedClasses};
 use super::{CommonArgs, open_checkpoint};
-use crate::backend::OnBackend;
-use crate::embed::{embed_items, need_labels};
+use crate::embed::need_labels;
 use crate::judge::{JudgeConfig, Problem, Ranking, metrics};
 use crate::run::{Checkpoint, Progress, missing, sentence};
-use crate::{BackendName, Loading, RunError};
+use crate::{BackendName, TrainedModel};
 use files::FileArgs;
 
 /// Options of judging.
@@ -149,14 +145,18 @@ impl EvalArgs {
                     }
                     _ => Judged::all(ids),
                 };
-                let job = EmbedJob {
-                    checkpoint: &checkpoint,
-                    dataset,
-                    ids: &judged.ids,
-                    loading: self.common.loading(),
-                    terminal: &mut terminal,
-                };
-                let (embeddings, kept) = self.common.backend.run(job)??;
+                let device = self.common.backend.open()?;
+                let model =
+                    TrainedModel::on(&*device, checkpoint.clone())?.loading(self.common.loading());
+                terminal.count("embedding", judged.ids.len());
+                let (embeddings, kept) = model.embed_items(dataset, &judged.ids, |done| {
+                    terminal.counted(done);
+                    Ok(())
+                })?;
+                terminal.counting_done();
+                if let Some(unread) = sentence(missing(dataset, &judged.ids, &kept)) {
+                    terminal.warn(&unread);
+                }
                 let problems = match self.split {
                     SplitName::Test => Problem::of_dataset(dataset, embeddings, &kept, protocol)?,
                     _ => vec![Problem::of_split(dataset, embeddings, &kept, protocol)?],
@@ -256,7 +256,10 @@ impl JudgeArgs {
     ) -> anyhow::Result<T> {
         match self.rank_on {
             RankOn::Cpu => Ok(what(&|retrieval| retrieval.ranks())?),
-            RankOn::Device => Ok(backend.run(RankingJob { what })??),
+            RankOn::Device => {
+                let device = backend.open()?;
+                Ok(what(&|retrieval| device.ranks(retrieval))?)
+            }
         }
     }
 
@@ -265,63 +268,5 @@ impl JudgeArgs {
             true => serde_json::to_string(result)?,
             false => result.to_string(),
         })
-    }
-}
-
-/// Something to do with ranks by a device.
-struct RankingJob<'a, T> {
-    what: &'a dyn Fn(&Ranking<'_>) -> Result<T, EvalError>,
-}
-
-impl<T> OnBackend for RankingJob<'_, T> {
-    type Output = Result<T, EvalError>;
-
-    fn run<B: AutodiffBackend<InnerBackend: RecallBackend>>(
-        self,
-        device: &B::Device,
-    ) -> Self::Output {
-        (self.what)(&|retrieval| retrieval.ranks_on::<B::InnerBackend>(device))
-    }
-}
-
-struct EmbedJob<'a> {
-    checkpoint: &'a Checkpoint,
-    dataset: &'a Arc<Dataset>,
-    ids: &'a [ItemId],
-    loading: Loading,
-    terminal: &'a mut Terminal,
-}
-
-impl OnBackend for EmbedJob<'_> {
-    type Output = Result<(Embeddings, Vec<ItemId>), RunError>;
-
-    fn run<B: AutodiffBackend<InnerBackend: RecallBackend>>(
-        self,
-        device: &B::Device,
-    ) -> Self::Output {
-        let config = &self.checkpoint.config;
-        let model = self.checkpoint.load::<B::InnerBackend>(device)?;
-        let loader =
-            self.loading
-                .loader(self.dataset, &config.image, config.image.eval, config.seed)?;
-        let ids = self.ids;
-        self.terminal.count("embedding", ids.len());
-        let (embeddings, kept) = embed_items(
-            &model,
-            &loader,
-            ids,
-            config.evaluation.chunk,
-            &config.image.standardise,
-            device,
-            |done| {
-                self.terminal.counted(done);
-                Ok(())
-            },
-        )?;
-        self.terminal.counting_done();
-        if let Some(told) = sentence(missing(self.dataset, ids, &kept)) {
-            self.terminal.warn(&told);
-        }
-        Ok((embeddings, kept))
     }
 }

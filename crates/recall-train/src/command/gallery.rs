@@ -5,14 +5,11 @@ mod index;
 mod pictures;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{bail, ensure};
-use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
-use recall_data::{CorruptPolicy, DataSpec, Dataset, ItemId, Split};
-use recall_eval::{Embeddings, Neighbour as Found, Retrieval, nearest};
-use recall_loss::RecallBackend;
+use recall_data::{CorruptPolicy, DataSpec, ItemId};
+use recall_eval::{Neighbour as Ranked, Retrieval, nearest};
 use serde::Deserialize;
 
 use super::open_checkpoint;
@@ -20,13 +17,11 @@ use super::origin::Origin;
 use super::output::{self, ForceArg, Inputs};
 use super::print::print;
 use super::terminal::Terminal;
-use crate::backend::OnBackend;
 use crate::config::{Boxes, Orientation};
-use crate::embed::{embed_each, items_of};
 use crate::judge::Gallery;
 use crate::report::{GALLERY_FACT, GalleryRow, NEIGHBOURS, Neighbour, Picture, Report};
 use crate::run::{Checkpoint, choice, missing, sentence};
-use crate::{BackendName, Loading, RunError};
+use crate::{BackendName, Found, Loading, TrainedModel};
 use index::Index;
 use pictures::Pictures;
 
@@ -123,7 +118,7 @@ impl GalleryArgs {
                 1 => "query",
                 _ => "queries",
             },
-            index.names.len()
+            index.searched.names().len()
         ))?;
         if let Some(missing) = &missing {
             print(missing)?;
@@ -183,7 +178,7 @@ impl GalleryArgs {
             (None, None) => Default::default(),
         };
         let dataset = dataset.map(|dataset| orientation.of(boxes.of(dataset)));
-        Ok(Pictures::new(dataset, &index.names))
+        Ok(Pictures::new(dataset, index.searched.names()))
     }
 
     /// How many pictures are not there, and what gives them.
@@ -203,7 +198,7 @@ impl GalleryArgs {
     /// Before anything is searched, whether a browser could open the page.
     fn check_size(&self, queries: usize, index: &Index) -> anyhow::Result<()> {
         let queries = queries.min(self.count);
-        let neighbours = self.neighbours.min(index.names.len());
+        let neighbours = self.neighbours.min(index.searched.names().len());
         let pictures = queries.saturating_mul(1 + neighbours);
         ensure!(
             pictures <= MOST_PICTURES,
@@ -222,7 +217,7 @@ impl GalleryArgs {
         terminal: &mut Terminal,
     ) -> anyhow::Result<Searched> {
         self.check_model(index, checkpoint, terminal)?;
-        let (of_index, of_model) = (index.embeddings.dim(), checkpoint.config.model.dim);
+        let (of_index, of_model) = (index.searched.embeddings().dim(), checkpoint.config.model.dim);
         ensure!(
             of_index == of_model,
             "the embeddings in {} have {of_index} numbers and those of the model in {} {of_model}: \
@@ -233,39 +228,38 @@ impl GalleryArgs {
         let given = files.len();
         self.check_size(given, index)?;
         let chosen = spread(given, self.count).map(|at| files[at].clone());
-        let dataset = Arc::new(images::data_set(
-            chosen.collect(),
-            &checkpoint.config.image,
-        )?);
-        let loading = Loading {
+        let device = self.backend.open()?;
+        let model = TrainedModel::on(&*device, checkpoint.clone())?.loading(Loading {
             threads: self.threads,
             corrupt: match self.skip_corrupt {
                 true => CorruptPolicy::Skip,
                 false => CorruptPolicy::Error,
             },
-        };
-        let (queries, kept) = self.backend.run(EmbedJob {
-            checkpoint,
-            dataset: &dataset,
-            loading,
-            terminal,
-        })??;
-        let asked = dataset.items().len();
+        });
+        let images = model.files(&chosen.collect::<Vec<_>>())?;
+        let asked = images.items().len();
         let all: Vec<ItemId> = (0..asked).collect();
-        if let Some(told) = sentence(missing(&dataset, &all, &kept)) {
-            terminal.warn(&told);
+        terminal.count("embedding", asked);
+        let (queries, kept) = model.embed_items(&images, &all, |done| {
+            terminal.counted(done);
+            Ok(())
+        })?;
+        terminal.counting_done();
+        if let Some(unread) = sentence(missing(&images, &all, &kept)) {
+            terminal.warn(&unread);
         }
-        let queries = Embeddings::new(queries, of_model)?;
-        let nothing = vec![Vec::new(); kept.len()];
-        let retrieval =
-            Retrieval::query_against_gallery_with(&queries, &index.embeddings, nothing)?;
-        let all: Vec<usize> = (0..kept.len()).collect();
-        let found = nearest(&retrieval, &all, self.neighbours)?;
-        let row = |(&id, found): (&ItemId, &Vec<Found>)| -> anyhow::Result<GalleryRow> {
-            let name = dataset.item(id)?.name.clone();
+        let found = index.searched.search(&queries, self.neighbours)?;
+        let row = |(&id, found): (&ItemId, &Vec<Found<'_>>)| -> anyhow::Result<GalleryRow> {
+            let name = images.item(id)?.name.clone();
             Ok(GalleryRow {
-                query: Picture::of(dataset.pixels(id)?, name),
-                neighbours: neighbours(pictures, index, found, false),
+                query: Picture::of(images.pixels(id)?, name),
+                neighbours: (found.iter())
+                    .map(|found| Neighbour {
+                        picture: pictures.of(found.row, found.name),
+                        similarity: found.similarity,
+                        relevant: None,
+                    })
+                    .collect(),
                 first_hit_rank: None,
             })
         };
@@ -304,18 +298,18 @@ impl GalleryArgs {
     }
 
     fn search_index(&self, index: &Index, pictures: &Pictures) -> anyhow::Result<Searched> {
-        self.check_size(index.names.len(), index)?;
-        let row = |query: usize, found: &[Found], rank, judged| GalleryRow {
-            query: pictures.of(query, &index.names[query]),
+        self.check_size(index.searched.names().len(), index)?;
+        let row = |query: usize, found: &[Ranked], rank, judged| GalleryRow {
+            query: pictures.of(query, &index.searched.names()[query]),
             neighbours: neighbours(pictures, index, found, judged),
             first_hit_rank: rank,
         };
         if let Some(labels) = index.labels.as_ref().filter(|labels| has_pairs(labels)) {
-            let gallery = Gallery::from_parts((index.embeddings.clone(), labels.clone()), None);
+            let gallery = Gallery::from_parts((index.searched.embeddings().clone(), labels.clone()), None);
             let ranks = gallery.retrieval()?.ranks()?;
             let hits = gallery.sample(&ranks, self.count, self.neighbours)?;
             let rows = hits.iter().map(|hit| {
-                let found: Vec<Found> = hit.neighbours.iter().map(|(_, found)| *found).collect();
+                let found: Vec<Ranked> = hit.neighbours.iter().map(|(_, found)| *found).collect();
                 row(hit.query, &found, hit.first_hit_rank, true)
             });
             return Ok(Searched {
@@ -323,10 +317,10 @@ impl GalleryArgs {
                 about: format!("Images of the index: {}.", choice(hits.len())),
             });
         }
-        let count = index.names.len();
+        let count = index.searched.names().len();
         // Each is a class of its own: there are no right answers.
         let alone: Vec<i64> = (0..).take(count).collect();
-        let retrieval = Retrieval::each_against_rest(&index.embeddings, &alone)?;
+        let retrieval = Retrieval::each_against_rest(index.searched.embeddings(), &alone)?;
         let queries: Vec<usize> = spread(count, self.count).collect();
         let found = nearest(&retrieval, &queries, self.neighbours)?;
         let rows = queries.iter().zip(&found);
@@ -361,8 +355,8 @@ impl GalleryArgs {
                 "embeddings",
                 format!(
                     "{} of {} numbers",
-                    index.names.len(),
-                    index.embeddings.dim()
+                    index.searched.names().len(),
+                    index.searched.embeddings().dim()
                 ),
             ),
         ];
@@ -394,9 +388,14 @@ impl GalleryArgs {
 }
 
 /// What was found, with its pictures; whether it is right only where that is known.
-fn neighbours(pictures: &Pictures, index: &Index, found: &[Found], judged: bool) -> Vec<Neighbour> {
-    let neighbour = |found: &Found| Neighbour {
-        picture: pictures.of(found.id as usize, &index.names[found.id as usize]),
+fn neighbours(
+    pictures: &Pictures,
+    index: &Index,
+    found: &[Ranked],
+    judged: bool,
+) -> Vec<Neighbour> {
+    let neighbour = |found: &Ranked| Neighbour {
+        picture: pictures.of(found.id as usize, &index.searched.names()[found.id as usize]),
         similarity: found.similarity,
         relevant: judged.then_some(found.relevant),
     };
@@ -414,48 +413,6 @@ fn has_pairs(labels: &[i64]) -> bool {
     let mut sorted = labels.to_vec();
     sorted.sort_unstable();
     sorted.windows(2).any(|pair| pair[0] == pair[1])
-}
-
-struct EmbedJob<'a> {
-    checkpoint: &'a Checkpoint,
-    dataset: &'a Arc<Dataset>,
-    loading: Loading,
-    terminal: &'a mut Terminal,
-}
-
-impl OnBackend for EmbedJob<'_> {
-    /// Embeddings row by row, and the items that they belong to.
-    type Output = Result<(Vec<f32>, Vec<ItemId>), RunError>;
-
-    fn run<B: AutodiffBackend<InnerBackend: RecallBackend>>(
-        self,
-        device: &B::Device,
-    ) -> Self::Output {
-        let config = &self.checkpoint.config;
-        let model = self.checkpoint.load::<B::InnerBackend>(device)?;
-        let loader =
-            self.loading
-                .loader(self.dataset, &config.image, config.image.eval, config.seed)?;
-        let ids = items_of(self.dataset, Split::Test)?;
-        self.terminal.count("embedding", ids.len());
-        let (mut values, mut kept) = (Vec::new(), Vec::new());
-        embed_each(
-            &model,
-            &loader,
-            ids,
-            config.evaluation.chunk,
-            &config.image.standardise,
-            device,
-            |rows, ids| {
-                values.extend_from_slice(rows.as_slice());
-                kept.extend_from_slice(ids);
-                self.terminal.counted(kept.len());
-                Ok(())
-            },
-        )?;
-        self.terminal.counting_done();
-        Ok((values, kept))
-    }
 }
 
 #[cfg(test)]

@@ -2,19 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
-use recall_loss::RecallBackend;
 use serde::Serialize;
 
 use super::CommonArgs;
 use super::print::print;
 use super::settings::{Document, SettingsArgs};
 use super::terminal::Terminal;
-use crate::backend::OnBackend;
 use crate::plan::{Costs, Measured, SHARE_OF_FREE, measure};
 use crate::run::duration;
-use crate::{Bytes, ChunkSize, Loading, RunConfig, RunError};
+use crate::{Bytes, ChunkSize, RunConfig};
 
 /// How long nothing is said at least, but for the first guess.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -69,18 +66,15 @@ impl PlanArgs {
         terminal.say("measuring small chunks");
         let mut last_line = Instant::now();
         let loading = has_data.then(|| self.common.loading());
-        let costs = self.common.backend.run(PlanJob {
-            config: &config,
-            loading: loading.as_ref(),
-            told: &mut |measured| {
-                // What is measured in a moment needs no line.
-                let due = last_line.elapsed() >= PAUSE;
-                if due || matches!(measured, Measured::Guess { .. }) {
-                    last_line = Instant::now();
-                    terminal.say(&measured.to_string());
-                }
-            },
-        })??;
+        let device = self.common.backend.open()?;
+        let costs = measure(&config, loading.as_ref(), &*device, &mut |measured| {
+            // What is measured in a moment needs no line.
+            let due = last_line.elapsed() >= PAUSE;
+            if due || matches!(measured, Measured::Guess { .. }) {
+                last_line = Instant::now();
+                terminal.say(&measured.to_string());
+            }
+        })?;
         let limit = match self.memory {
             Some(memory) => costs.memory.map(|_| memory.0),
             None => costs.free(),
@@ -166,23 +160,6 @@ impl Plan {
             .collect();
         row("of the step", parts.join(", "));
         lines.join("\n")
-    }
-}
-
-struct PlanJob<'a> {
-    config: &'a RunConfig,
-    loading: Option<&'a Loading>,
-    told: &'a mut dyn FnMut(Measured),
-}
-
-impl OnBackend for PlanJob<'_> {
-    type Output = Result<Costs, RunError>;
-
-    fn run<B: AutodiffBackend<InnerBackend: RecallBackend>>(
-        self,
-        device: &B::Device,
-    ) -> Self::Output {
-        measure::<B>(self.config, self.loading, device, self.told)
     }
 }
 

@@ -1,16 +1,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use burn::tensor::backend::AutodiffBackend;
 use clap::Args;
-use recall_loss::RecallBackend;
 
 use super::print::{print, quoted, say};
 use super::seeds::{Series, Stage};
 use super::settings::{Document, SettingsArgs};
 use super::terminal::Terminal;
 use super::{CommonArgs, interrupt};
-use crate::backend::OnBackend;
 use crate::compare::{CompareConfig, FinishedRun};
 use crate::run::{EvaluationRecord, Finished, Judged, Place, TrainingRun, duration};
 use crate::{Bytes, Checkpoint, RunConfig, RunError};
@@ -82,10 +79,8 @@ impl TrainArgs {
     /// Trains once and prints the result.
     fn train(&self, run: &TrainingRun) -> anyhow::Result<Finished> {
         let mut terminal = Terminal::new(self.common.quiet);
-        let finished = self.common.backend.run(TrainJob {
-            run,
-            terminal: &mut terminal,
-        })??;
+        let device = self.common.backend.open()?;
+        let finished = run.train(&*device, &mut terminal)?;
         let memory = match finished.peak_memory {
             Some(peak) => format!(", in at most {} of memory", Bytes(peak).rounded()),
             None => String::new(),
@@ -204,22 +199,6 @@ impl TrainArgs {
             loading: self.common.loading(),
             command_line: command_line(),
         })
-    }
-}
-
-struct TrainJob<'a> {
-    run: &'a TrainingRun,
-    terminal: &'a mut Terminal,
-}
-
-impl OnBackend for TrainJob<'_> {
-    type Output = Result<Finished, RunError>;
-
-    fn run<B: AutodiffBackend<InnerBackend: RecallBackend>>(
-        self,
-        device: &B::Device,
-    ) -> Self::Output {
-        self.run.train::<B>(device, self.terminal)
     }
 }
 

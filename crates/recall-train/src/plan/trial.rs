@@ -2,16 +2,10 @@
 
 use std::time::Instant;
 
-use burn::module::{AutodiffModule, Module};
-use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{Distribution, ElementConversion, Int, Tensor, TensorData};
-use recall_data::Batch;
-use recall_loss::{LossError, Mixup, RecallBackend};
-use recall_step::{StepError, StepOutput, TwoPass};
+use recall_engine::{Engine, EngineError, Memory, Pixels};
 
 use super::Measured;
-use crate::memory::Memory;
-use crate::{ChunkSize, Embedder, Network, Optimiser, RunConfig, RunError};
+use crate::{ChunkSize, RunConfig, RunError};
 
 /// Seconds a chunk has to take before its measure is trusted.
 const LONG_ENOUGH: f64 = 1.5;
@@ -70,32 +64,39 @@ pub(super) struct Sample {
     pub peak: f64,
 }
 
-pub(super) struct Trial<'a, B: AutodiffBackend> {
+pub(super) struct Trial<'a> {
     pub config: &'a RunConfig,
-    pub device: &'a B::Device,
     pub memory: &'a dyn Memory,
-    pub model: Network<B>,
-    pub optimiser: Optimiser<B>,
+    pub engine: &'a mut dyn Engine,
 }
 
-impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Trial<'_, B> {
+/// Images without meaning: time and memory do not depend on them.
+struct Blank {
+    bytes: Vec<u8>,
+    shape: [usize; 4],
+}
+
+impl Trial<'_> {
     pub(super) fn peak(&self) -> f64 {
         self.memory.peak().unwrap_or(0) as f64
     }
 
     /// Embeds chunks without a graph, as the evaluation does, for the memory that an image takes.
     /// Measuring must not take more of it than `limit`.
-    pub(super) fn forward_memory(&self, limit: f64, told: &mut dyn FnMut(Measured)) -> f64 {
+    pub(super) fn forward_memory(
+        &self,
+        limit: f64,
+        told: &mut dyn FnMut(Measured),
+    ) -> Result<f64, RunError> {
         let crop = self.config.image.eval.crop;
-        let frozen = self.model.valid();
         let mut peaks = Vec::new();
         for chunk in Chunks::up_to(self.config.evaluation.chunk) {
             told(Measured::Embedding(chunk));
-            let batch = self.batch(chunk, [crop, crop]);
-            self.embed(&frozen, &batch);
+            let images = Blank::new(chunk, [crop, crop]);
+            self.engine.embed(images.pixels())?;
             self.memory.forget_peak();
             let start = Instant::now();
-            self.embed(&frozen, &batch);
+            self.engine.embed(images.pixels())?;
             let seconds = start.elapsed().as_secs_f64();
             if chunk == 1 && seconds >= WORTH_A_GUESS {
                 told(Measured::Guess {
@@ -109,7 +110,7 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Trial<'_, B> {
                 break;
             }
         }
-        of_an_image(&peaks)
+        Ok(of_an_image(&peaks))
     }
 
     /// Takes steps in chunks of up to `largest` images that take a while, within `limit` bytes, and
@@ -144,21 +145,12 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Trial<'_, B> {
         batch as f64 * if one_chunk { 3.0 } else { 4.0 }
     }
 
-    /// Embeds and waits for it.
-    fn embed(&self, model: &Network<B::InnerBackend>, batch: &Batch) {
-        let standardise = self.config.image.standardise;
-        let rows = 0..batch.ids.len();
-        let images = standardise.images::<B::InnerBackend>(batch, rows, self.device);
-        std::hint::black_box(model.embed(images).into_data());
-    }
-
     fn sample(&mut self, chunk: usize) -> Result<Sample, RunError> {
         // Once without looking: what is compiled or allocated at the first time is no cost of a step.
-        let batch = self.batch(chunk, self.config.image.train.size);
-        let frozen = self.model.valid();
-        self.embed(&frozen, &batch);
+        let images = Blank::new(chunk, self.config.image.train.size);
+        self.engine.embed(images.pixels())?;
         let start = Instant::now();
-        self.embed(&frozen, &batch);
+        self.engine.embed(images.pixels())?;
         let forward = start.elapsed().as_secs_f64();
         // Kernels are chosen by trial at the first time, which takes memory too.
         self.step(chunk)?;
@@ -179,90 +171,48 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Trial<'_, B> {
 
     /// A step over two chunks: seconds of both passes and of the update.
     pub(super) fn step(&mut self, chunk: usize) -> Result<(f64, f64), RunError> {
-        let batch = self.batch(2 * chunk, self.config.image.train.size);
-        let two_pass = TwoPass { chunk, seed: 0 };
-        let start = Instant::now();
-        let output: Result<StepOutput<B, ()>, StepError<LossError>> = two_pass.run(
-            &self.model,
-            2 * chunk,
-            |model, rows| {
-                let images = self
-                    .config
-                    .image
-                    .standardise
-                    .images::<B>(&batch, rows, self.device);
-                model.embed(images)
-            },
-            // The loss is measured by itself: any gradient will do.
-            |embeddings| Ok((embeddings, ())),
-        );
-        let output = output.map_err(|source| RunError::Step {
-            epoch: 0,
-            step: 0,
-            source,
-        })?;
-        let norm = self.optimiser.gradient_norm(&self.model, &output.gradients);
-        let passes = start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        let model = self.model.clone();
-        self.model = self.optimiser.step(1e-9, model, output.gradients, norm);
-        let parameter = self.model.valid();
-        std::hint::black_box(synchronised(&parameter, self.device));
-        Ok((passes, start.elapsed().as_secs_f64()))
+        let images = Blank::new(2 * chunk, self.config.image.train.size);
+        let taken = self.engine.try_step(images.pixels(), chunk).map_err(at_once)?;
+        Ok((taken.passes, taken.update))
     }
 
     /// Seconds of the loss of a batch.
     pub(super) fn loss(&self) -> Result<f64, RunError> {
-        let (rows, dim) = (self.config.batch.size.most(), self.config.model.dim);
-        let labels: Vec<i64> = (0..rows)
+        let labels: Vec<i64> = (0..self.config.batch.size.most())
             .map(|row| (row / self.config.batch.samples_per_class.max(1)) as i64)
             .collect();
-        let mixup = self.config.loss.mixup.then(|| Mixup::all_pairs(&labels, 0));
-        let labels = TensorData::new(labels, [rows]);
-        let labels = Tensor::<B::InnerBackend, 1, Int>::from_data(labels, self.device);
-        let drawn = Tensor::<B::InnerBackend, 2>::random(
-            [rows, dim],
-            Distribution::Normal(0.0, 1.0),
-            self.device,
-        );
-        let lengths = (drawn.clone() * drawn.clone()).sum_dim(1).sqrt();
-        let embeddings = drawn / lengths;
-        let loss = self.config.loss.surrogate().init();
-        let loss = loss.map_err(crate::ConfigError::from)?;
-        let mut seconds = 0.0;
-        for _ in 0..2 {
-            let start = Instant::now();
-            let output = loss
-                .value_and_grad(embeddings.clone(), labels.clone(), mixup.as_ref())
-                .map_err(|source| RunError::Step {
-                    epoch: 0,
-                    step: 0,
-                    source: StepError::Objective(source),
-                })?;
-            let grad = output.grad.sum().into_scalar().elem::<f32>();
-            std::hint::black_box(grad);
-            seconds = start.elapsed().as_secs_f64();
-        }
-        Ok(seconds)
-    }
-
-    /// Pixels without meaning: time and memory do not depend on them.
-    fn batch(&self, rows: usize, [height, width]: [usize; 2]) -> Batch {
-        let count = rows * 3 * height * width;
-        Batch {
-            ids: (0..rows).collect(),
-            labels: vec![0; rows],
-            pixels: (0..count).map(|i| (i * 31 % 251) as u8).collect(),
-            shape: [rows, 3, height, width],
-            skipped: Vec::new(),
-        }
+        let seconds = self.engine.try_loss(&labels, self.config.model.dim);
+        seconds.map_err(at_once)
     }
 }
 
-/// Waits for the device: reads one number of each parameter's end of the queue.
-fn synchronised<B: Backend>(model: &Network<B>, device: &B::Device) -> usize {
-    let waited = B::sync(device).is_ok();
-    model.num_params() + usize::from(waited)
+/// A step that is refused here would be the first of the run.
+fn at_once(error: EngineError) -> RunError {
+    match error {
+        EngineError::Step(source) => RunError::Step {
+            epoch: 0,
+            step: 0,
+            source,
+        },
+        other => other.into(),
+    }
+}
+
+impl Blank {
+    fn new(count: usize, [height, width]: [usize; 2]) -> Self {
+        let length = count * 3 * height * width;
+        Self {
+            bytes: (0..length).map(|at| (at * 31 % 251) as u8).collect(),
+            shape: [count, 3, height, width],
+        }
+    }
+
+    fn pixels(&self) -> Pixels<'_> {
+        Pixels {
+            bytes: &self.bytes,
+            shape: self.shape,
+        }
+    }
 }
 
 #[cfg(test)]

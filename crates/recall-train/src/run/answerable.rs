@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use recall_data::{Dataset, ItemId, Role};
 
 use super::records::Judged;
-use super::session::Items;
+use super::images::Items;
 use crate::RunError;
 
 /// Refuses images among which no query has anything to find: the run would end without a result.

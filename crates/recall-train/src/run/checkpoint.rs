@@ -11,12 +11,12 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::backend::Backend;
+use recall_engine::{Device, Engine, ModelFiles};
 use recall_eval::Evaluation;
 use serde::{Deserialize, Serialize};
 
 use super::DataRecord;
-use crate::{Network, RunConfig, RunError, load_weights};
+use crate::{RunConfig, RunError};
 use manifest::Manifest;
 use pointer::{BEST, LAST};
 pub(in crate::run) use store::{Checkpoints, Contents};
@@ -213,15 +213,16 @@ impl Checkpoint {
         })
     }
 
-    /// Loads the model.
+    /// Loads the model on `device`.
     ///
     /// # Errors
     ///
-    /// [`RunError::Weights`] if a tensor is missing, left over or of another shape.
-    pub fn load<B: Backend>(&self, device: &B::Device) -> Result<Network<B>, RunError> {
-        let model = self.config.init_model::<B>(device);
-        let (model, _) = load_weights(model, &self.weights_file(), self.config.patch_grid())?;
-        Ok(model)
+    /// [`RunError::Weights`] if a tensor is missing, left over or of another shape; an error for a model
+    /// that is a program's own.
+    pub fn load(&self, device: &dyn Device) -> Result<Box<dyn Engine>, RunError> {
+        let mut engine = device.engine(&self.config.engine())?;
+        engine.load_judged(&self.weights_file())?;
+        Ok(engine)
     }
 
     /// The file with the weights that are judged.
@@ -229,17 +230,25 @@ impl Checkpoint {
         self.path.join(MODEL)
     }
 
-    /// The file with the weights that training goes on with.
-    pub(super) fn trained_file(&self) -> PathBuf {
+    /// The files that training goes on with.
+    pub(super) fn model_files(&self) -> ModelFiles {
+        let files = model_files(&self.path);
         match Manifest::lists(&self.path, TRAINED) {
-            true => self.path.join(TRAINED),
-            false => self.weights_file(),
+            true => files,
+            false => ModelFiles {
+                trained: files.judged.clone(),
+                ..files
+            },
         }
     }
+}
 
-    /// The file with the state of the optimiser.
-    pub(super) fn optimiser(&self) -> PathBuf {
-        self.path.join(OPTIMISER)
+/// Where the model is in the folder of a checkpoint.
+fn model_files(folder: &Path) -> ModelFiles {
+    ModelFiles {
+        judged: folder.join(MODEL),
+        trained: folder.join(TRAINED),
+        optimiser: folder.join(OPTIMISER),
     }
 }
 

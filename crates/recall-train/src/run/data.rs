@@ -11,7 +11,7 @@ use recall_data::{CorruptPolicy, DataSpec, Dataset, Item, ItemId, Role};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::session::Items;
+use super::images::Items;
 use crate::{ImageConfig, RunError};
 pub use seen::SeenClasses;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use recall_data::{DataSpec, Dataset};
 use sha2::{Digest, Sha256};
 
-use super::session::Items;
+use super::images::Items;
 use super::{CONFIG, Checkpoint, DataRecord, RunFolder};
 use crate::RunError;
 

@@ -1,36 +1,29 @@
 //! The course of a run: epochs of steps, evaluations, checkpoints, and the result.
 
-use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use burn::module::{AutodiffModule, Module};
-use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{Int, Tensor, TensorData};
 use recall_data::random::{Key, Purpose};
 use recall_data::{Batch, BatchSampler, Dataset, ItemId, Loader, Split};
+use recall_engine::{Broken, Engine, EngineError, Memory, StepRequest, StepResult};
 use recall_eval::{Bootstrap, Policy, PositiveRanks, Scores, Units};
-use recall_loss::{LossAndGrad, LossError, Mixup, RecallAtKLoss, RecallBackend};
-use recall_step::{StepOutput, TwoPass};
 
 use super::checkpoint::{Checkpoint, CheckpointState, Checkpoints, Contents};
 use super::gallery::{self, Outcome};
-use super::health::{Collapse, broken_gradients, broken_images, mean_similarity};
+use super::health::{Collapse, broken_gradients, broken_images};
+use super::images::Items;
 use super::left_out;
 use super::peers::Groups;
 use super::records::Records;
 use super::selection::{Remark, Selection};
-use super::trainee::Trainee;
 use super::{
     BaselineRecord, EvaluationRecord, Finished, Judged, Progress, RunFolder, SeedFor, StepRecord,
     TrainingRun,
 };
-use crate::embed::embed_items;
+use crate::embed::{embed_items, pixels};
 use crate::judge::{Gallery, Hit, QueryScores, metrics};
-use crate::memory::Memory;
-use crate::optimiser::move_towards;
 use crate::report::NEIGHBOURS;
-use crate::{Embedder, Network, NonFinite, RunConfig, RunError};
+use crate::{NonFinite, RunConfig, RunError};
 
 /// The metrics of each image that was judged at the end, in the folder of a run that is done.
 const QUERIES: &str = "queries.csv";
@@ -43,21 +36,25 @@ pub(super) struct Loaders {
     pub eval: Loader,
 }
 
-/// The images of a run.
-pub(super) struct Items {
-    pub train: Vec<ItemId>,
-    pub validation: Vec<ItemId>,
-    pub test: Vec<ItemId>,
+impl Loaders {
+    pub fn new(run: &TrainingRun, dataset: &Arc<Dataset>) -> Result<Self, RunError> {
+        let (loading, images) = (&run.loading, &run.config.image);
+        let seed = run.config.seed;
+        Ok(Self {
+            train: loading.loader(dataset, images, images.train.clone(), seed)?,
+            eval: loading.loader(dataset, images, images.eval, seed)?,
+        })
+    }
 }
 
 /// What a session is made of.
-pub(super) struct Parts<'a, B: AutodiffBackend> {
+pub(super) struct Parts<'a> {
     pub run: &'a TrainingRun,
     /// Images in a chunk.
     pub chunk: usize,
     pub folder: RunFolder,
     pub checkpoints: Checkpoints,
-    pub device: B::Device,
+    pub engine: Box<dyn Engine>,
     pub memory: Box<dyn Memory>,
     pub sampler: BatchSampler,
     pub loaders: Loaders,
@@ -70,18 +67,11 @@ pub(super) struct Parts<'a, B: AutodiffBackend> {
 }
 
 /// A run while it goes on. What of it has to survive is in `parts.state`.
-pub(super) struct Session<'a, B: AutodiffBackend> {
-    parts: Parts<'a, B>,
-    loss: RecallAtKLoss,
+pub(super) struct Session<'a> {
+    parts: Parts<'a>,
     saved: Instant,
     collapse: Collapse,
     left_out: u32,
-}
-
-/// A step that came out finite.
-struct Taken<B: AutodiffBackend> {
-    output: StepOutput<B, LossAndGrad<B::InnerBackend>>,
-    gradient_norm: f64,
 }
 
 /// What an evaluation found.
@@ -93,29 +83,27 @@ struct JudgedModel {
     unread: Vec<String>,
 }
 
-impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
-    pub fn new(parts: Parts<'a, B>) -> Result<Self, RunError> {
-        let loss = parts.run.config.loss.surrogate().init();
-        Ok(Self {
-            loss: loss.map_err(crate::ConfigError::from)?,
+impl<'a> Session<'a> {
+    pub fn new(parts: Parts<'a>) -> Self {
+        Self {
             parts,
             saved: Instant::now(),
             collapse: Collapse::default(),
             left_out: 0,
-        })
+        }
     }
 
-    pub fn train(mut self, mut trainee: Trainee<B>) -> Result<Finished, RunError> {
+    pub fn train(mut self) -> Result<Finished, RunError> {
         let config = self.config();
         let steps = self.parts.sampler.steps_per_epoch() as u64;
         let done = self.parts.state.step;
         self.parts.progress.begin(config.epochs, steps, done);
         if done == 0 {
-            self.evaluate_epoch(&trainee)?;
-            self.judge_baseline(&trainee)?;
+            self.evaluate_epoch()?;
+            self.judge_baseline()?;
         }
         while self.parts.state.epoch < config.epochs {
-            trainee = self.train_epoch(trainee)?;
+            self.train_epoch()?;
             let epoch = self.parts.state.epoch + 1;
             if epoch.is_multiple_of(config.evaluation.every) || epoch == config.epochs {
                 // Should the user interrupt the evaluation, the epoch is not over yet: the run goes
@@ -123,20 +111,20 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
                 let before = self.parts.state.clone();
                 let lines = self.parts.records.lines();
                 (self.parts.state.epoch, self.parts.state.step_in_epoch) = (epoch, 0);
-                match self.evaluate_epoch(&trainee) {
+                match self.evaluate_epoch() {
                     Err(interrupted @ RunError::Interrupted { .. }) => {
                         self.parts.state = before;
-                        self.save_at(&trainee, lines)?;
+                        self.save_at(lines)?;
                         return Err(interrupted);
                     }
                     judged => judged?,
                 }
-                self.save(&trainee)?;
+                self.save()?;
             } else {
                 (self.parts.state.epoch, self.parts.state.step_in_epoch) = (epoch, 0);
             }
         }
-        self.finish(trainee)
+        self.finish()
     }
 
     /// Steps of the whole run.
@@ -148,7 +136,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         &self.parts.run.config
     }
 
-    fn train_epoch(&mut self, mut trainee: Trainee<B>) -> Result<Trainee<B>, RunError> {
+    fn train_epoch(&mut self) -> Result<(), RunError> {
         let CheckpointState {
             epoch,
             step_in_epoch,
@@ -164,7 +152,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         for batch in self.parts.loaders.train.batches(requests) {
             let batch = batch?;
             first_skipped = first_skipped.or_else(|| batch.skipped.first().cloned());
-            let mut record = self.step(&mut trainee, &batch)?;
+            let mut record = self.step(&batch)?;
             record.seconds = start.elapsed().as_secs_f64();
             start = Instant::now();
             self.parts.state.training_seconds += record.seconds;
@@ -173,11 +161,11 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             self.parts.records.step(record.clone())?;
             self.parts.progress.step(&record);
             if self.parts.progress.interrupted() {
-                self.save(&trainee)?;
+                self.save()?;
                 return Err(self.interruption());
             }
             if self.saved.elapsed() >= every {
-                self.save(&trainee)?;
+                self.save()?;
                 start = Instant::now();
             }
         }
@@ -188,12 +176,12 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
                 epoch,
                 first: first.problem,
             }),
-            _ => Ok(trainee),
+            _ => Ok(()),
         }
     }
 
     /// Takes a step, or leaves it out if it is not finite and the configuration says so.
-    fn step(&mut self, trainee: &mut Trainee<B>, batch: &Batch) -> Result<StepRecord, RunError> {
+    fn step(&mut self, batch: &Batch) -> Result<StepRecord, RunError> {
         let config = self.config();
         let CheckpointState {
             epoch,
@@ -220,39 +208,78 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             record.images = 0;
             return Ok(record);
         }
-        let taken = match self.gradients(trainee, batch, &mut record)? {
-            Ok(taken) => taken,
-            Err(what) => {
-                self.left_out += 1;
-                let refused = RunError::NonFinite {
-                    epoch,
-                    step: step_in_epoch,
-                    what,
-                };
-                return match config.optimiser.non_finite {
-                    NonFinite::Skip if self.left_out < MOST_LEFT_OUT => {
-                        self.parts.progress.warn(&format!("left out: {refused}"));
-                        Ok(record)
-                    }
-                    _ => Err(refused),
-                };
-            }
-        };
+        let learning_rate = config.optimiser.learning_rate_at(epoch, step, self.steps());
+        let result = self.take_step(batch, learning_rate)?;
+        record.loss = result.loss;
+        record.recall = result.recall;
+        record.gradient_norm = result.gradient_norm;
+        record.similarity = result.similarity;
+        if let Some(broken) = &result.broken {
+            self.left_out += 1;
+            let refused = RunError::NonFinite {
+                epoch,
+                step: step_in_epoch,
+                what: self.in_words(broken, batch),
+            };
+            return match config.optimiser.non_finite {
+                NonFinite::Skip if self.left_out < MOST_LEFT_OUT => {
+                    self.parts.progress.warn(&format!("left out: {refused}"));
+                    Ok(record)
+                }
+                _ => Err(refused),
+            };
+        }
         self.left_out = 0;
         if let Some(warning) = record.similarity.and_then(|mean| self.collapse.step(mean)) {
             self.parts.progress.warn(&warning);
         }
-        record.learning_rate = config.optimiser.learning_rate_at(epoch, step, self.steps());
-        trainee.model = trainee.optimiser.step(
-            record.learning_rate,
-            trainee.model.clone(),
-            taken.output.gradients,
-            taken.gradient_norm,
-        );
-        if let (Some(average), Some(keep)) = (trainee.average.take(), config.optimiser.average) {
-            trainee.average = Some(move_towards(average, &trainee.model.valid(), keep));
-        }
+        record.learning_rate = learning_rate;
         Ok(record)
+    }
+
+    fn take_step(&mut self, batch: &Batch, learning_rate: f64) -> Result<StepResult, RunError> {
+        let CheckpointState {
+            epoch,
+            step_in_epoch: step,
+            ..
+        } = self.parts.state;
+        let key = Key {
+            seed: self.config().seed,
+            epoch,
+            step,
+            item: 0,
+        };
+        let labels: Vec<i64> = batch.labels.iter().map(|&label| label.into()).collect();
+        let request = StepRequest {
+            pixels: pixels(batch),
+            labels: &labels,
+            chunk: self.parts.chunk,
+            learning_rate,
+            model_seed: key.seed_for(Purpose::Model),
+            loss_seed: key.seed_for(Purpose::Mixup),
+        };
+        let Parts {
+            engine, progress, ..
+        } = &mut self.parts;
+        let taken = engine.step(&request, &mut |done, of| progress.chunk(done, of));
+        taken.map_err(|error| match error {
+            EngineError::Step(source) => RunError::Step {
+                epoch,
+                step,
+                source,
+            },
+            other => other.into(),
+        })
+    }
+
+    /// What of a step is not finite.
+    fn in_words(&self, broken: &Broken, batch: &Batch) -> String {
+        let dataset = self.parts.loaders.train.dataset();
+        match broken {
+            Broken::Embeddings(rows) => broken_images(rows, batch, dataset),
+            Broken::Loss => "the loss is not finite".to_owned(),
+            Broken::Gradients(names) => broken_gradients(names),
+        }
     }
 
     fn locations(&self, ids: impl Iterator<Item = ItemId>) -> Vec<String> {
@@ -260,105 +287,18 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         ids.map(|id| items[id].location()).collect()
     }
 
-    /// The gradients of a batch, or in words what of them is not finite. `record` gets what there is
-    /// to report.
-    fn gradients(
-        &mut self,
-        trainee: &Trainee<B>,
-        batch: &Batch,
-        record: &mut StepRecord,
-    ) -> Result<Result<Taken<B>, String>, RunError> {
-        let config = self.config();
-        let CheckpointState {
-            epoch,
-            step_in_epoch: step,
-            ..
-        } = self.parts.state;
-        let key = Key {
-            seed: config.seed,
-            epoch,
-            step,
-            item: 0,
-        };
-        let labels: Vec<i64> = batch.labels.iter().map(|&label| label.into()).collect();
-        let mixup = config
-            .loss
-            .mixup
-            .then(|| Mixup::all_pairs(&labels, key.seed_for(Purpose::Mixup)));
-        let device = &self.parts.device;
-        let labels = TensorData::new(labels, [batch.labels.len()]);
-        let labels = Tensor::<B::InnerBackend, 1, Int>::from_data(labels, device);
-        let two_pass = TwoPass {
-            chunk: self.parts.chunk,
-            seed: key.seed_for(Purpose::Model),
-        };
-        let rows = batch.ids.len();
-        let chunks = rows.div_ceil(self.parts.chunk);
-        let (progress, done) = (RefCell::new(&mut *self.parts.progress), Cell::new(0));
-        let broken = RefCell::new(None);
-        let output = two_pass.run(
-            &trainee.model,
-            rows,
-            |model, rows| {
-                done.set(done.get() + 1);
-                progress.borrow_mut().chunk(done.get(), 2 * chunks - 1);
-                let images = config.image.standardise.images::<B>(batch, rows, device);
-                Embedder::embed(model, images)
-            },
-            |embeddings| {
-                let result = self
-                    .loss
-                    .value_and_grad(embeddings.clone(), labels, mixup.as_ref());
-                if let Err(LossError::NonFinite { .. }) = result {
-                    let dataset = self.parts.loaders.train.dataset();
-                    *broken.borrow_mut() = Some(broken_images(embeddings, batch, dataset));
-                }
-                result.map(LossAndGrad::for_step)
-            },
-        );
-        if let Some(what) = broken.into_inner() {
-            return Ok(Err(what));
-        }
-        let output = output.map_err(|source| RunError::Step {
-            epoch,
-            step,
-            source,
-        })?;
-
-        let finite = |value: f64| value.is_finite().then_some(value);
-        let loss = output.objective.loss.clone().into_data();
-        record.loss = finite(loss.iter::<f64>().sum());
-        record.recall = mean_of_real(&output.objective, rows).and_then(finite);
-        record.similarity = finite(mean_similarity(output.embeddings.clone()));
-        let (model, optimiser) = (&trainee.model, &trainee.optimiser);
-        let gradient_norm = optimiser.gradient_norm(model, &output.gradients);
-        record.gradient_norm = finite(gradient_norm);
-        if record.loss.is_none() {
-            return Ok(Err("the loss is not finite".to_owned()));
-        }
-        if record.gradient_norm.is_none() {
-            let names = optimiser.not_finite(model, &output.gradients);
-            return Ok(Err(broken_gradients(&names)));
-        }
-        Ok(Ok(Taken {
-            output,
-            gradient_norm,
-        }))
-    }
-
     /// Judges the model at the end of an epoch: on the validation classes, if there are any, and on the
     /// test images if that is asked for.
-    fn evaluate_epoch(&mut self, trainee: &Trainee<B>) -> Result<(), RunError> {
+    fn evaluate_epoch(&mut self) -> Result<(), RunError> {
         let epoch = self.parts.state.epoch;
-        let model = result(trainee);
         if self.config().evaluation.test_during_training && !self.parts.items.test.is_empty() {
-            let scores = self.evaluate(&model, Judged::Test, epoch)?.scores;
+            let scores = self.evaluate(Judged::Test, epoch)?.scores;
             self.parts.state.judged(&scores.evaluation());
         }
         if self.parts.items.validation.is_empty() {
             return Ok(());
         }
-        let scores = self.evaluate(&model, Judged::Validation, epoch)?.scores;
+        let scores = self.evaluate(Judged::Validation, epoch)?.scores;
         let evaluation = scores.evaluation();
         let state = &mut self.parts.state;
         state.judged(&evaluation);
@@ -372,15 +312,12 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
 
     /// Judges the model that training starts with on the test images, unless they are judged all the
     /// time. It chooses nothing; what training comes to is set beside it.
-    fn judge_baseline(&mut self, trainee: &Trainee<B>) -> Result<(), RunError> {
+    fn judge_baseline(&mut self) -> Result<(), RunError> {
         if self.config().evaluation.test_during_training || self.parts.items.test.is_empty() {
             return Ok(());
         }
         let start = Instant::now();
-        let evaluation = self
-            .judge(&result(trainee), Judged::Test)?
-            .scores
-            .evaluation();
+        let evaluation = self.judge(Judged::Test)?.scores.evaluation();
         if let Some((metric, value)) = evaluation.values.first() {
             self.parts.progress.note(&format!(
                 "the test images before the first step: {metric} {value:.4}"
@@ -392,14 +329,9 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         })
     }
 
-    fn evaluate(
-        &mut self,
-        model: &Network<B::InnerBackend>,
-        split: Judged,
-        epoch: u64,
-    ) -> Result<JudgedModel, RunError> {
+    fn evaluate(&mut self, split: Judged, epoch: u64) -> Result<JudgedModel, RunError> {
         let start = Instant::now();
-        let judged = self.judge(model, split)?;
+        let judged = self.judge(split)?;
         let record = EvaluationRecord {
             split,
             epoch,
@@ -413,12 +345,8 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         Ok(judged)
     }
 
-    fn judge(
-        &self,
-        model: &Network<B::InnerBackend>,
-        split: Judged,
-    ) -> Result<JudgedModel, RunError> {
-        let (gallery, unread) = self.gallery(model, split)?;
+    fn judge(&self, split: Judged) -> Result<JudgedModel, RunError> {
+        let (gallery, unread) = self.gallery(split)?;
         let metrics = metrics(&self.config().evaluation.ks);
         let ranks = gallery.retrieval()?.ranks()?;
         let scores = Scores::new(&ranks, &metrics, Policy::default())?;
@@ -430,11 +358,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         })
     }
 
-    fn gallery(
-        &self,
-        model: &Network<B::InnerBackend>,
-        split: Judged,
-    ) -> Result<(Gallery, Vec<String>), RunError> {
+    fn gallery(&self, split: Judged) -> Result<(Gallery, Vec<String>), RunError> {
         let config = self.config();
         let ids = match split {
             Judged::Validation => &self.parts.items.validation,
@@ -442,12 +366,10 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         };
         let loader = &self.parts.loaders.eval;
         let (embeddings, kept) = embed_items(
-            model,
+            &*self.parts.engine,
             loader,
             ids,
             config.evaluation.chunk,
-            &config.image.standardise,
-            &self.parts.device,
             |_| match self.parts.progress.interrupted() {
                 true => Err(self.interruption()),
                 false => Ok(()),
@@ -473,20 +395,18 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         }
     }
 
-    fn save(&mut self, trainee: &Trainee<B>) -> Result<(), RunError> {
-        self.save_at(trainee, self.parts.records.lines())
+    fn save(&mut self) -> Result<(), RunError> {
+        self.save_at(self.parts.records.lines())
     }
 
     /// Saves the state that a run with `lines` lines of records is in.
-    fn save_at(&mut self, trainee: &Trainee<B>, lines: usize) -> Result<(), RunError> {
+    fn save_at(&mut self, lines: usize) -> Result<(), RunError> {
         self.look_at_memory();
         let parts = &mut self.parts;
         parts.state.records = lines;
         parts.records.sync()?;
         parts.checkpoints.save(&Contents {
-            model: &trainee.model,
-            average: trainee.average.as_ref(),
-            optimiser: &trainee.optimiser,
+            engine: &*parts.engine,
             config: &parts.run.config,
             state: &parts.state,
             data: &parts.data,
@@ -501,27 +421,26 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
     }
 
     /// Judges the result, on the test images if there are some, and writes the report.
-    fn finish(mut self, trainee: Trainee<B>) -> Result<Finished, RunError> {
+    fn finish(mut self) -> Result<Finished, RunError> {
         let CheckpointState { epoch, best, .. } = self.parts.state.clone();
         match Selection::new(&self.config().evaluation).remark(&self.parts.records) {
             Some(Remark::Second(note)) => self.parts.progress.note(&note),
             Some(Remark::None(warning)) => self.parts.progress.warn(&warning),
             None => {}
         }
-        let parameters = trainee.model.num_params();
         let chosen = self.parts.checkpoints.chosen(&self.parts.state);
-        let (model, epoch) = match best {
+        let epoch = match best {
             Some(best) => {
-                let best_model = Checkpoint::open(&chosen)?.load(&self.parts.device)?;
-                (best_model, best.epoch)
+                let checkpoint = Checkpoint::open(&chosen)?;
+                self.parts.engine.load_judged(&checkpoint.weights_file())?;
+                best.epoch
             }
-            None => (result(&trainee), epoch),
+            None => epoch,
         };
-        drop(trainee);
         let judged = match (&self.parts.items.test[..], &self.parts.items.validation[..]) {
-            ([_, ..], _) => Some(self.evaluate(&model, Judged::Test, epoch)?),
+            ([_, ..], _) => Some(self.evaluate(Judged::Test, epoch)?),
             // It was judged by them when it was chosen; the page wants neighbours as well.
-            ([], [_, ..]) => Some(self.judge(&model, Judged::Validation)?),
+            ([], [_, ..]) => Some(self.judge(Judged::Validation)?),
             ([], []) => None,
         };
         self.look_at_memory();
@@ -563,8 +482,8 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             epoch,
             best: parts.state.best.as_ref(),
             peers,
-            backend: <B::InnerBackend as Backend>::name(&parts.device),
-            parameters,
+            backend: parts.engine.device().name(),
+            parameters: parts.engine.parameters(),
             training_seconds: parts.state.training_seconds,
             peak_memory: parts.state.peak_memory,
             records: &parts.records,
@@ -628,24 +547,9 @@ impl JudgedModel {
     }
 }
 
-/// What is judged and written: the weights, or their moving average.
-fn result<B: AutodiffBackend>(trainee: &Trainee<B>) -> Network<B::InnerBackend> {
-    let average = trainee.average.clone();
-    average.unwrap_or_else(|| trainee.model.valid())
-}
-
 /// Whether any two items are of one class.
 fn has_pair(labels: &[u32]) -> bool {
     let mut sorted = labels.to_vec();
     sorted.sort_unstable();
     sorted.windows(2).any(|pair| pair[0] == pair[1])
-}
-
-/// The mean recall of the queries that are images, not mixtures.
-fn mean_of_real<B: Backend>(found: &LossAndGrad<B>, rows: usize) -> Option<f64> {
-    let real = found.queries.iter().take_while(|&&q| q < rows);
-    let count = real.count();
-    let recall = found.recall.clone().into_data();
-    let sum: f64 = recall.iter::<f64>().take(count).sum();
-    (count > 0).then(|| sum / count as f64)
 }

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use recall_data::{DataError, Dataset, ImageSource, is_image, names};
+use recall_data::is_image;
 
-use crate::{ImageConfig, RunError};
+use crate::RunError;
 
 /// The files among `paths`, whatever their names, and the images in the folders among them, however
 /// deep, in the order of their names. Hidden ones are left aside.
@@ -39,16 +39,6 @@ pub(super) fn find(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         );
     }
     Ok(found)
-}
-
-/// The images as a data set without labels, which is what a loader takes, read as the model's other
-/// images are.
-pub(super) fn data_set(files: Vec<PathBuf>, images: &ImageConfig) -> Result<Dataset, DataError> {
-    let named = files.into_iter().map(|file| {
-        let name = names::escape_os(file.as_os_str());
-        (name, ImageSource::File(file))
-    });
-    Ok(images.read_so(Dataset::unlabelled("images", named)?))
 }
 
 fn walk(

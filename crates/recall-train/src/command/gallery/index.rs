@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, ensure};
-use recall_eval::{Embeddings, EvalError, read_labels};
+use anyhow::ensure;
+use recall_eval::read_labels;
 use safetensors::SafeTensors;
 
 use crate::RunError;
@@ -15,10 +15,8 @@ use crate::command::terminal::Terminal;
 
 /// What `embed` wrote.
 pub(super) struct Index {
-    /// Of length 1.
-    pub embeddings: Embeddings,
-    /// The name of each row's image.
-    pub names: Vec<String>,
+    /// Embeddings and names.
+    pub searched: crate::Index,
     /// The class of each row, where they are known.
     pub labels: Option<Vec<i64>>,
     /// What it is made of, where that is known.
@@ -44,36 +42,15 @@ impl Index {
     ///
     /// Files that are not there, cannot be read or do not fit together.
     pub fn open(path: &Path, terminal: &mut Terminal) -> anyhow::Result<Self> {
-        let embeddings = Embeddings::open(path)?;
-        if !embeddings.is_normalised() {
+        let searched = crate::Index::open(path)?;
+        if searched.is_rescaled() {
             terminal.say(&format!(
                 "the rows of {} are brought to length 1",
                 path.display()
             ));
         }
-        let at_fault = |source: EvalError| EvalError::Content {
-            path: path.into(),
-            source: Box::new(source),
-        };
-        let embeddings = embeddings.normalised().map_err(at_fault)?;
-        let rows = embeddings.rows();
-        let list = path.with_extension("txt");
-        let names = fs::read_to_string(&list).map_err(|error| {
-            anyhow!(
-                "cannot read {}, the names of the images of {}, a line each: {error}",
-                list.display(),
-                path.display()
-            )
-        })?;
-        let names: Vec<String> = names.lines().map(str::to_owned).collect();
-        ensure!(
-            names.len() == rows,
-            "there are {} names in {} for the {rows} rows of {}: each row needs one",
-            names.len(),
-            list.display(),
-            path.display()
-        );
-        let origin = Origin::beside(path, [rows, embeddings.dim()])?;
+        let (rows, dim) = (searched.embeddings().rows(), searched.embeddings().dim());
+        let origin = Origin::beside(path, [rows, dim])?;
         let labels = labels(path)?;
         if let Some(labels) = &labels {
             ensure!(
@@ -84,8 +61,7 @@ impl Index {
             );
         }
         Ok(Self {
-            embeddings,
-            names,
+            searched,
             labels,
             origin,
         })

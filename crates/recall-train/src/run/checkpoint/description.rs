@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use crate::{Pooling, RunConfig};
+use recall_engine::Pooling;
+
+use crate::RunConfig;
 
 #[derive(Serialize)]
 pub(super) struct ModelDescription {

@@ -10,19 +10,18 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::backend::AutodiffBackend;
+use recall_engine::Engine;
 
 use super::description::ModelDescription;
 use super::manifest::{Manifest, sync_folder, write_json};
 use super::name::Name;
 use super::pointer::{self, BEST, LAST};
 use super::{
-    CHECKPOINTS, CONFIG, Checkpoint, CheckpointState, DESCRIPTION, MODEL, OPTIMISER, STATE,
-    TRAINED, UNFINISHED,
+    CHECKPOINTS, CONFIG, Checkpoint, CheckpointState, DESCRIPTION, STATE, UNFINISHED, model_files,
 };
 use crate::run::RunFolder;
 use crate::run::data::DATA;
-use crate::{Network, Optimiser, RunConfig, RunError, save_weights};
+use crate::{RunConfig, RunError};
 
 /// The folder of a run's checkpoints.
 #[derive(Debug)]
@@ -32,11 +31,8 @@ pub(in crate::run) struct Checkpoints {
 }
 
 /// What goes into a checkpoint.
-pub(in crate::run) struct Contents<'a, B: AutodiffBackend> {
-    pub model: &'a Network<B>,
-    /// The moving average of the model's weights, if there is one.
-    pub average: Option<&'a Network<B::InnerBackend>>,
-    pub optimiser: &'a Optimiser<B>,
+pub(in crate::run) struct Contents<'a> {
+    pub engine: &'a dyn Engine,
     pub config: &'a RunConfig,
     pub state: &'a CheckpointState,
     /// What the run is trained and judged on.
@@ -53,7 +49,7 @@ impl Checkpoints {
     }
 
     /// Writes one, and removes those that are no longer wanted.
-    pub fn save<B: AutodiffBackend>(&self, contents: &Contents<'_, B>) -> Result<(), RunError> {
+    pub fn save(&self, contents: &Contents<'_>) -> Result<(), RunError> {
         fs::create_dir_all(&self.folder).map_err(RunError::file("create", &self.folder))?;
         let name = Name::of(contents.state).to_string();
         let unfinished = self.folder.join(format!("{name}{UNFINISHED}"));
@@ -72,25 +68,12 @@ impl Checkpoints {
         self.tidy(contents.state)
     }
 
-    fn write<B: AutodiffBackend>(
-        &self,
-        contents: &Contents<'_, B>,
-        to: &Path,
-    ) -> Result<(), RunError> {
+    fn write(&self, contents: &Contents<'_>, to: &Path) -> Result<(), RunError> {
         if to.exists() {
             fs::remove_dir_all(to).map_err(RunError::file("remove", to))?;
         }
         fs::create_dir(to).map_err(RunError::file("create", to))?;
-        match contents.average {
-            Some(average) => {
-                save_weights(average, &to.join(MODEL))?;
-                save_weights(contents.model, &to.join(TRAINED))?;
-            }
-            None => save_weights(contents.model, &to.join(MODEL))?,
-        }
-        contents
-            .optimiser
-            .save(contents.model, &to.join(OPTIMISER))?;
+        contents.engine.save(&model_files(to))?;
         let config = to.join(CONFIG);
         fs::write(&config, contents.config.to_toml()).map_err(RunError::file("write", &config))?;
         write_json(

@@ -124,7 +124,7 @@ impl Change {
 mod tests {
     use recall_data::{BoundingBox, DataSpec, Dataset, ImageSource, Item, Split};
 
-    use super::super::super::session::Items;
+    use super::super::super::images::Items;
     use super::*;
 
     fn item(name: &str, bytes: &'static [u8], class: u32, split: Split) -> Item {

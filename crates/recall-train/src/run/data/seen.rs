@@ -91,7 +91,7 @@ impl SeenClasses {
 mod tests {
     use recall_data::{ImageSource, Item, Split};
 
-    use super::super::super::session::Items;
+    use super::super::super::images::Items;
     use super::*;
 
     fn dataset(images: &[(&str, &'static [u8])]) -> Dataset {

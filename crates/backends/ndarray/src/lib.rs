@@ -1,0 +1,14 @@
+//! The engine on `burn-ndarray`, the reference on a CPU.
+
+use burn::backend::Autodiff;
+use burn_ndarray::NdArray;
+use recall_engine::{Backend, OfProcess};
+
+/// The ndarray backend.
+pub static BACKEND: Backend = Backend {
+    name: "ndarray",
+    hint: "",
+    is_worthwhile: || true,
+    answers: || Ok(()),
+    open: || Backend::device::<Autodiff<NdArray<f32>>>(|_| Box::new(OfProcess)),
+};

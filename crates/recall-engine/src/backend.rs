@@ -1,0 +1,91 @@
+//! A backend that a program chooses by name when it runs.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Mutex};
+
+use burn::tensor::Tensor;
+use burn::tensor::backend::{self as burn_backend, AutodiffBackend};
+use recall_loss::RecallBackend;
+
+use crate::device::DeviceOf;
+use crate::{Device, Memory};
+
+/// One backend: what a crate that adds one hands over, as a `static`, so that all that is generic is
+/// compiled in that crate and not in the ones that use it.
+#[derive(Debug, Clone, Copy)]
+pub struct Backend {
+    /// As users call it.
+    pub name: &'static str,
+    /// What can be done where it finds no usable device.
+    pub hint: &'static str,
+    /// Whether it is worth choosing where nobody asked for it by name.
+    pub is_worthwhile: fn() -> bool,
+    /// Whether it computes, or in a line why it does not: see [`probe`](Self::probe).
+    pub answers: fn() -> Result<(), String>,
+    /// Opens its default device: see [`device`](Self::device).
+    pub open: fn() -> Box<dyn Device>,
+}
+
+impl Backend {
+    /// The default device of `B`, whose memory is opened by `memory`.
+    pub fn device<B>(memory: fn(&B::Device) -> Box<dyn Memory>) -> Box<dyn Device>
+    where
+        B: AutodiffBackend<InnerBackend: RecallBackend>,
+    {
+        Box::new(DeviceOf::<B> {
+            device: B::Device::default(),
+            memory,
+        })
+    }
+
+    /// Takes a sum on the default device of `B`. A driver that is missing makes a backend panic: here that
+    /// becomes a message.
+    ///
+    /// # Errors
+    ///
+    /// What the backend says, on one line.
+    pub fn probe<B: burn_backend::Backend>() -> Result<(), String> {
+        let said = Arc::new(Mutex::new(None::<String>));
+        let previous = panic::take_hook();
+        let hook = Arc::clone(&said);
+        panic::set_hook(Box::new(move |info| {
+            let message = info
+                .payload()
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| info.payload().downcast_ref::<&str>().copied())
+                .unwrap_or("no reason given");
+            // The first panic is the cause; what follows on other threads is its echo.
+            if let Ok(mut said) = hook.lock() {
+                said.get_or_insert_with(|| message.to_owned());
+            }
+        }));
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+            let device = B::Device::default();
+            Tensor::<B, 1>::ones([8], &device)
+                .sum()
+                .into_data()
+                .iter::<f32>()
+                .next()
+        }));
+        panic::set_hook(previous);
+        match outcome {
+            Ok(Some(8.0)) => Ok(()),
+            Ok(other) => Err(format!("1 + … + 1 came out as {other:?}")),
+            Err(_) => {
+                let said = said.lock().ok().and_then(|mut said| said.take());
+                Err(one_line(&said.unwrap_or_default()))
+            }
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    let words: Vec<_> = text.split_whitespace().collect();
+    let mut line = words.join(" ");
+    if let Some((cut, _)) = line.char_indices().nth(160) {
+        line.truncate(cut);
+        line.push('…');
+    }
+    line
+}

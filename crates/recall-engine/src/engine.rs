@@ -1,0 +1,189 @@
+//! What orchestrates a run sees of models, tensors and devices.
+
+use std::path::{Path, PathBuf};
+
+use recall_eval::Embeddings;
+
+use crate::{
+    Device, EngineError, LoadedWeights, LossConfig, ModelConfig, OptimiserConfig, Pixels,
+    Standardisation,
+};
+
+/// A model on a device, with what trains it.
+///
+/// Everything that passes through is bytes, labels and numbers of the host. An implementation is free to
+/// spread a step over several devices, or to compute in another precision: whoever calls it sees no
+/// difference but time and rounding.
+pub trait Engine {
+    /// Where it computes.
+    fn device(&self) -> &dyn Device;
+
+    /// How many numbers the model has.
+    fn parameters(&self) -> usize;
+
+    /// Embeds images without a graph, by the weights that are judged: those of training, or their moving
+    /// average if one is kept. Row `i` belongs to image `i` and has unit length.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Embeddings`] if a number is not finite.
+    fn embed(&self, pixels: Pixels<'_>) -> Result<Embeddings, EngineError>;
+
+    /// Takes an optimisation step, or says what of it is not finite and leaves the weights as they are.
+    /// `chunk_done` hears how many chunks are embedded, and of how many.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Step`] if model or loss refuse the batch.
+    fn step(
+        &mut self,
+        request: &StepRequest<'_>,
+        chunk_done: &mut dyn FnMut(usize, usize),
+    ) -> Result<StepResult, EngineError>;
+
+    /// Takes a step whose gradient means nothing, over chunks of `chunk` images, leaves the weights as
+    /// they are, and says how long it took. [`forget_trials`](Self::forget_trials) is due before training.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    fn try_step(&mut self, pixels: Pixels<'_>, chunk: usize) -> Result<TrialSeconds, EngineError>;
+
+    /// Computes the loss and its gradient for random embeddings of these labels, `dim` numbers each, and
+    /// says how many seconds it took.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    fn try_loss(&self, labels: &[i64], dim: usize) -> Result<f64, EngineError>;
+
+    /// Takes the optimiser back to its beginning.
+    fn forget_trials(&mut self);
+
+    /// Loads weights to begin with, from a file in safetensors format or of PyTorch; the head keeps its
+    /// random values where the file has none.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Weights`] or [`EngineError::File`].
+    fn load_pretrained(&mut self, path: &Path) -> Result<LoadedWeights, EngineError>;
+
+    /// Writes the model and all that training it goes on with.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::File`].
+    fn save(&self, files: &ModelFiles) -> Result<(), EngineError>;
+
+    /// Takes over what [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Weights`] or [`EngineError::File`].
+    fn load(&mut self, files: &ModelFiles) -> Result<(), EngineError>;
+
+    /// Takes over the weights alone, to embed with them from now on: training does not go on after it.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    fn load_judged(&mut self, path: &Path) -> Result<(), EngineError>;
+}
+
+/// Everything that determines what an engine computes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EngineConfig {
+    /// Which model.
+    pub model: ModelConfig,
+    /// Height and width of the images that it is trained on.
+    pub image: [usize; 2],
+    /// How pixels are standardised.
+    pub standardise: Standardisation,
+    /// The loss.
+    pub loss: LossConfig,
+    /// The optimiser.
+    pub optimiser: OptimiserConfig,
+    /// What random weights are drawn from.
+    pub seed: u64,
+}
+
+/// The default configuration of the small network, for images of 32 × 32.
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            model: ModelConfig::default(),
+            image: [32, 32],
+            standardise: Standardisation {
+                mean: [0.5; 3],
+                std: [0.5; 3],
+            },
+            loss: LossConfig::default(),
+            optimiser: OptimiserConfig::default(),
+            seed: 0,
+        }
+    }
+}
+
+/// A batch and how to take a step on it.
+#[derive(Debug, Clone, Copy)]
+pub struct StepRequest<'a> {
+    /// The images.
+    pub pixels: Pixels<'a>,
+    /// The class of each.
+    pub labels: &'a [i64],
+    /// Images that have a graph at a time.
+    pub chunk: usize,
+    /// The learning rate, of which groups of parameters take their shares.
+    pub learning_rate: f64,
+    /// What the random layers of the model draw from.
+    pub model_seed: u64,
+    /// What the loss draws from, such as the weights of the mixup.
+    pub loss_seed: u64,
+}
+
+/// What a step came to. Numbers that are not finite are left out.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StepResult {
+    /// The loss.
+    pub loss: Option<f64>,
+    /// The mean recall of the batch that the loss is a surrogate of, where it knows that.
+    pub recall: Option<f64>,
+    /// The length of the gradient of all parameters together, before it is cut.
+    pub gradient_norm: Option<f64>,
+    /// The mean similarity of any two embeddings of the batch.
+    pub similarity: Option<f64>,
+    /// Why the step was not taken.
+    pub broken: Option<Broken>,
+}
+
+/// What of a step is not finite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Broken {
+    /// The embeddings of these rows of the batch; of none if it is their similarities that overflow.
+    Embeddings(Vec<usize>),
+    /// The loss.
+    Loss,
+    /// The gradients of the parameters with these names.
+    Gradients(Vec<String>),
+}
+
+/// Seconds of the parts of a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrialSeconds {
+    /// Of both passes.
+    pub passes: f64,
+    /// Of the update of the parameters.
+    pub update: f64,
+}
+
+/// Where a model and what trains it are on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelFiles {
+    /// The weights that are judged: those of training, or their moving average.
+    pub judged: PathBuf,
+    /// The weights of training, where the judged ones are their average; else not written, and
+    /// `judged` holds them.
+    pub trained: PathBuf,
+    /// The state of the optimiser.
+    pub optimiser: PathBuf,
+}

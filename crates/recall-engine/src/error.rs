@@ -1,0 +1,62 @@
+use std::path::PathBuf;
+
+use recall_eval::EvalError;
+use recall_loss::LossError;
+use recall_step::StepError;
+use thiserror::Error;
+
+use crate::LossFault;
+
+/// Why an engine cannot do what it was asked to. Each message is one sentence that names the thing at
+/// fault.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// A file of weights or of an optimiser's state does not fit the model or is damaged.
+    #[error("cannot load the weights {path}: {problem}")]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot {action} {path}: {source}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The settings of the loss make no sense.
+    #[error("loss: {0}")]
+    Loss(#[from] LossError),
+    /// A step could not be taken.
+    #[error(transparent)]
+    Step(#[from] StepError<LossFault>),
+    /// The embeddings are not finite.
+    #[error(transparent)]
+    Embeddings(#[from] EvalError),
+    /// The model is one of a program's own, and no configuration creates it.
+    #[error(
+        "the model is one of a program's own (model.backbone is `own`): create it there and give it to \
+         `OnDevice::new`, or choose another model.backbone"
+    )]
+    OwnModel,
+}
+
+impl EngineError {
+    pub(crate) fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File {
+            action,
+            path,
+            source,
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Models that turn images into embeddings: which ones there are.
+//!
+//! A model is a file of its own, an entry of [`ENTRIES`] and a variant of [`Network`].
+
+mod config;
+mod convnet;
+mod embedder;
+mod head;
+mod resnet;
+mod vit;
+
+use std::fmt;
+
+use burn::module::Module;
+use burn::tensor::{Tensor, backend::Backend};
+use serde::{Deserialize, Serialize};
+
+pub use config::{ModelConfig, Pooling};
+pub use convnet::{ConvNet, ConvNetConfig};
+pub use embedder::Embedder;
+pub use head::{EmbeddingHead, GeM};
+pub use resnet::ResNet50;
+pub use vit::{VisionTransformer, VisionTransformerConfig};
+
+/// The models there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backbone {
+    /// The small network for small images, see [`ConvNet`].
+    #[default]
+    Convnet,
+    /// torchvision's `resnet50`.
+    Resnet50,
+    /// timm's `vit_small_patch16_224`.
+    VitS16,
+    /// timm's `vit_base_patch32_224`.
+    VitB32,
+    /// timm's `vit_base_patch16_224`.
+    VitB16,
+    /// timm's `vit_small_patch14_dinov2`.
+    Dinov2S14,
+    /// timm's `vit_base_patch14_dinov2`.
+    Dinov2B14,
+    /// A model that a program gives to the trainer itself.
+    Own,
+}
+
+/// What there is to know of a model.
+struct Entry {
+    backbone: Backbone,
+    /// As it is written in a configuration.
+    name: &'static str,
+    /// The name that torchvision or timm gives it.
+    architecture: Option<&'static str>,
+    family: Family,
+}
+
+/// How a model is built.
+#[derive(Clone, Copy)]
+enum Family {
+    ConvNet,
+    ResNet50,
+    VisionTransformer {
+        patch: usize,
+        width: usize,
+        heads: usize,
+        layer_scale: bool,
+    },
+    Own,
+}
+
+/// A transformer of twelve blocks.
+const fn vit(patch: usize, width: usize, heads: usize, layer_scale: bool) -> Family {
+    Family::VisionTransformer {
+        patch,
+        width,
+        heads,
+        layer_scale,
+    }
+}
+
+const fn entry(
+    backbone: Backbone,
+    name: &'static str,
+    architecture: Option<&'static str>,
+    family: Family,
+) -> Entry {
+    Entry {
+        backbone,
+        name,
+        architecture,
+        family,
+    }
+}
+
+#[rustfmt::skip]
+const ENTRIES: [Entry; 8] = [
+    entry(Backbone::Convnet, "convnet", None, Family::ConvNet),
+    entry(Backbone::Resnet50, "resnet50", Some("resnet50"), Family::ResNet50),
+    entry(Backbone::VitS16, "vit-s16", Some("vit_small_patch16_224"), vit(16, 384, 6, false)),
+    entry(Backbone::VitB32, "vit-b32", Some("vit_base_patch32_224"), vit(32, 768, 12, false)),
+    entry(Backbone::VitB16, "vit-b16", Some("vit_base_patch16_224"), vit(16, 768, 12, false)),
+    entry(Backbone::Dinov2S14, "dinov2-s14", Some("vit_small_patch14_dinov2"), vit(14, 384, 6, true)),
+    entry(Backbone::Dinov2B14, "dinov2-b14", Some("vit_base_patch14_dinov2"), vit(14, 768, 12, true)),
+    entry(Backbone::Own, "own", None, Family::Own),
+];
+
+impl Backbone {
+    /// Every one of them that a configuration alone creates.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let all = ENTRIES.iter().map(|entry| entry.backbone);
+        all.filter(|backbone| *backbone != Self::Own)
+    }
+
+    fn entry(self) -> &'static Entry {
+        // A test sees to it that the entries stand in the order of the variants.
+        &ENTRIES[self as usize]
+    }
+
+    /// As it is written in a configuration.
+    pub fn name(self) -> &'static str {
+        self.entry().name
+    }
+
+    /// The name that torchvision or timm gives it.
+    pub fn architecture(self) -> Option<&'static str> {
+        self.entry().architecture
+    }
+
+    /// Pixels a side of a patch, of transformers.
+    pub fn patch(self) -> Option<usize> {
+        match self.family() {
+            Family::VisionTransformer { patch, .. } => Some(patch),
+            _ => None,
+        }
+    }
+
+    fn family(self) -> Family {
+        self.entry().family
+    }
+}
+
+impl fmt::Display for Backbone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Family {
+    /// The poolings that it can have, and the same in words.
+    fn poolings(self) -> (&'static [Pooling], &'static str) {
+        match self {
+            Self::ConvNet | Self::Own => (&[Pooling::AsPublished], "as-published alone"),
+            Self::ResNet50 => (
+                &[Pooling::AsPublished, Pooling::Gem, Pooling::Mean],
+                "as-published, gem or mean",
+            ),
+            Self::VisionTransformer { .. } => (
+                &[Pooling::AsPublished, Pooling::Cls, Pooling::Mean],
+                "as-published, cls or mean",
+            ),
+        }
+    }
+
+    fn init<B: Backend>(
+        self,
+        config: &ModelConfig,
+        image: [usize; 2],
+        device: &B::Device,
+    ) -> Option<Network<B>> {
+        Some(match self {
+            Self::ConvNet => Network::ConvNet(config.convnet().init(device)),
+            Self::ResNet50 => {
+                let gem = config.pooling() == Pooling::Gem;
+                Network::ResNet50(ResNet50::new(config.dim, gem, device))
+            }
+            Self::VisionTransformer {
+                patch,
+                width,
+                heads,
+                layer_scale,
+            } => {
+                let config = VisionTransformerConfig {
+                    patch,
+                    width,
+                    depth: 12,
+                    heads,
+                    layer_scale,
+                    image,
+                    dim: config.dim,
+                    mean: config.pooling() == Pooling::Mean,
+                    dropout: config.dropout,
+                    drop_path: config.drop_path,
+                };
+                Network::VisionTransformer(config.init(device))
+            }
+            Self::Own => return None,
+        })
+    }
+}
+
+/// One of the models.
+#[derive(Module, Debug)]
+// A run holds one of these, so its size does not matter.
+#[allow(clippy::large_enum_variant)]
+pub enum Network<B: Backend> {
+    /// The small network for small images.
+    ConvNet(ConvNet<B>),
+    /// ResNet-50.
+    ResNet50(ResNet50<B>),
+    /// A vision transformer.
+    VisionTransformer(VisionTransformer<B>),
+}
+
+impl<B: Backend> Embedder<B> for Network<B> {
+    fn embed(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
+        match self {
+            Self::ConvNet(model) => model.embed(images),
+            Self::ResNet50(model) => model.embed(images),
+            Self::VisionTransformer(model) => model.embed(images),
+        }
+    }
+
+    fn stage(&self, path: &[&str]) -> Option<usize> {
+        match self {
+            Self::ConvNet(model) => model.stage(path),
+            Self::ResNet50(model) => model.stage(path),
+            Self::VisionTransformer(model) => model.stage(path),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_stand_in_the_order_of_the_variants_and_have_their_names() {
+        for (at, entry) in ENTRIES.iter().enumerate() {
+            assert_eq!(entry.backbone as usize, at);
+            let written = format!("{:?}", entry.backbone).to_lowercase();
+            assert_eq!(entry.name.replace('-', ""), written);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! ResNet-50 in torchvision's layout, with frozen batch-norm statistics.
+
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
+use burn::nn::{Initializer, PaddingConfig2d};
+use burn::tensor::{Tensor, activation::relu, backend::Backend};
+use recall_step::{FrozenBatchNorm, FrozenBatchNormConfig};
+
+use super::Embedder;
+use super::head::{EmbeddingHead, GeM};
+
+/// Channels of the last feature map.
+const FEATURES: usize = 2048;
+
+/// ResNet-50 (He et al., CVPR 2016) as torchvision builds it, the stride in the 3 × 3 convolution,
+/// followed by pooling and the head of the paper.
+#[derive(Module, Debug)]
+pub struct ResNet50<B: Backend> {
+    conv1: Conv2d<B>,
+    bn1: FrozenBatchNorm<B>,
+    maxpool: MaxPool2d,
+    layer1: Vec<Bottleneck<B>>,
+    layer2: Vec<Bottleneck<B>>,
+    layer3: Vec<Bottleneck<B>>,
+    layer4: Vec<Bottleneck<B>>,
+    gem: Option<GeM<B>>,
+    embedding: EmbeddingHead<B>,
+}
+
+impl<B: Backend> ResNet50<B> {
+    /// A network with random weights that embeds in `dim` numbers; pooled by GeM, or by the mean.
+    pub fn new(dim: usize, gem: bool, device: &B::Device) -> Self {
+        let stage = |input: usize, width: usize, blocks: usize, stride: usize| {
+            (0..blocks)
+                .map(|block| match block {
+                    0 => Bottleneck::new(input, width, stride, device),
+                    _ => Bottleneck::new(4 * width, width, 1, device),
+                })
+                .collect()
+        };
+        Self {
+            conv1: convolution([3, 64], 7, 2, device),
+            bn1: FrozenBatchNormConfig::new(64).init(device),
+            maxpool: MaxPool2dConfig::new([3, 3])
+                .with_strides([2, 2])
+                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                .init(),
+            layer1: stage(64, 64, 3, 1),
+            layer2: stage(256, 128, 4, 2),
+            layer3: stage(512, 256, 6, 2),
+            layer4: stage(1024, 512, 3, 2),
+            gem: gem.then(|| GeM::new(device)),
+            embedding: EmbeddingHead::new(FEATURES, dim, device),
+        }
+    }
+
+    /// The last feature map.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[n, 3, height, width]`
+    /// - output: `[n, 2048, ⌈height / 32⌉, ⌈width / 32⌉]`
+    pub fn features(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
+        let stem = relu(self.bn1.forward(self.conv1.forward(images)));
+        [&self.layer1, &self.layer2, &self.layer3, &self.layer4]
+            .into_iter()
+            .flatten()
+            .fold(self.maxpool.forward(stem), |x, block| block.forward(x))
+    }
+}
+
+impl<B: Backend> Embedder<B> for ResNet50<B> {
+    fn embed(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
+        let map = self.features(images);
+        let pooled = match &self.gem {
+            Some(gem) => gem.forward(map),
+            None => map.flatten::<3>(2, 3).mean_dim(2).squeeze_dim(2),
+        };
+        self.embedding.forward(pooled)
+    }
+
+    fn stage(&self, path: &[&str]) -> Option<usize> {
+        match *path.first()? {
+            "conv1" | "bn1" => Some(0),
+            layer => layer.strip_prefix("layer")?.parse().ok(),
+        }
+    }
+}
+
+/// Three convolutions around which the input is added.
+#[derive(Module, Debug)]
+struct Bottleneck<B: Backend> {
+    conv1: Conv2d<B>,
+    bn1: FrozenBatchNorm<B>,
+    conv2: Conv2d<B>,
+    bn2: FrozenBatchNorm<B>,
+    conv3: Conv2d<B>,
+    bn3: FrozenBatchNorm<B>,
+    downsample: Option<Downsample<B>>,
+}
+
+/// Brings the input of a stage to the shape of its output.
+#[derive(Module, Debug)]
+struct Downsample<B: Backend> {
+    conv: Conv2d<B>,
+    bn: FrozenBatchNorm<B>,
+}
+
+impl<B: Backend> Bottleneck<B> {
+    fn new(input: usize, width: usize, stride: usize, device: &B::Device) -> Self {
+        let norm = |channels| FrozenBatchNormConfig::new(channels).init(device);
+        let output = 4 * width;
+        Self {
+            conv1: convolution([input, width], 1, 1, device),
+            bn1: norm(width),
+            conv2: convolution([width, width], 3, stride, device),
+            bn2: norm(width),
+            conv3: convolution([width, output], 1, 1, device),
+            bn3: norm(output),
+            downsample: (input != output || stride != 1).then(|| Downsample {
+                conv: convolution([input, output], 1, stride, device),
+                bn: norm(output),
+            }),
+        }
+    }
+
+    fn forward(&self, input: Tensor<B, 4>) -> Tensor<B, 4> {
+        let x = relu(self.bn1.forward(self.conv1.forward(input.clone())));
+        let x = relu(self.bn2.forward(self.conv2.forward(x)));
+        let x = self.bn3.forward(self.conv3.forward(x));
+        let shortcut = match &self.downsample {
+            Some(downsample) => downsample.bn.forward(downsample.conv.forward(input)),
+            None => input,
+        };
+        relu(x + shortcut)
+    }
+}
+
+fn convolution<B: Backend>(
+    channels: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    device: &B::Device,
+) -> Conv2d<B> {
+    let around = kernel / 2;
+    Conv2dConfig::new(channels, [kernel, kernel])
+        .with_stride([stride, stride])
+        .with_padding(PaddingConfig2d::Explicit(around, around, around, around))
+        .with_bias(false)
+        .with_initializer(Initializer::KaimingNormal {
+            gain: 2f64.sqrt(),
+            fan_out_only: true,
+        })
+        .init(device)
+}

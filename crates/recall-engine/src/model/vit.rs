@@ -1,0 +1,279 @@
+//! Vision transformers in timm's layout.
+
+use burn::module::{Module, Param};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{
+    Dropout, DropoutConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig,
+};
+use burn::tensor::activation::{gelu, softmax};
+use burn::tensor::{Distribution, Tensor, backend::Backend};
+
+use super::Embedder;
+use super::head::EmbeddingHead;
+
+/// Settings of [`VisionTransformer`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct VisionTransformerConfig {
+    /// Pixels a side of a patch.
+    pub patch: usize,
+    /// Length of a token.
+    pub width: usize,
+    /// Number of blocks.
+    pub depth: usize,
+    /// Attention heads of a block; they divide `width`.
+    pub heads: usize,
+    /// Whether the branches of a block are scaled by learned factors (LayerScale), as DINOv2 does.
+    pub layer_scale: bool,
+    /// Height and width of the images, multiples of `patch`.
+    pub image: [usize; 2],
+    /// Length of an embedding.
+    pub dim: usize,
+    /// Whether the patches' mean is embedded, and not the class token.
+    pub mean: bool,
+    /// Share of the numbers that are dropped after projections (timm's `proj_drop`).
+    pub dropout: f64,
+    /// Share of the images for which the last block's branches are skipped, growing linearly from 0
+    /// at the first block (stochastic depth).
+    pub drop_path: f64,
+}
+
+impl VisionTransformerConfig {
+    /// Creates the model with random weights.
+    pub fn init<B: Backend>(&self, device: &B::Device) -> VisionTransformer<B> {
+        let [rows, columns] = self.image.map(|side| side / self.patch);
+        let normal = Initializer::Normal {
+            mean: 0.0,
+            std: 0.02,
+        };
+        let last = (self.depth.max(2) - 1) as f64;
+        VisionTransformer {
+            patch_embed: PatchEmbed {
+                proj: Conv2dConfig::new([3, self.width], [self.patch, self.patch])
+                    .with_stride([self.patch, self.patch])
+                    .init(device),
+            },
+            cls_token: normal.init([1, 1, self.width], device),
+            pos_embed: normal.init([1, 1 + rows * columns, self.width], device),
+            blocks: (0..self.depth)
+                .map(|block| Block::new(self, self.drop_path * block as f64 / last, device))
+                .collect(),
+            norm: self.norm(device),
+            embedding: EmbeddingHead::new(self.width, self.dim, device),
+            mean: self.mean,
+        }
+    }
+
+    fn norm<B: Backend>(&self, device: &B::Device) -> LayerNorm<B> {
+        LayerNormConfig::new(self.width)
+            .with_epsilon(1e-6)
+            .init(device)
+    }
+}
+
+/// A vision transformer (Dosovitskiy et al., ICLR 2021) as timm builds it, followed by the head of
+/// the paper on its normalised class token or on the mean of its normalised patches.
+#[derive(Module, Debug)]
+pub struct VisionTransformer<B: Backend> {
+    patch_embed: PatchEmbed<B>,
+    cls_token: Param<Tensor<B, 3>>,
+    pos_embed: Param<Tensor<B, 3>>,
+    blocks: Vec<Block<B>>,
+    norm: LayerNorm<B>,
+    embedding: EmbeddingHead<B>,
+    mean: bool,
+}
+
+impl<B: Backend> VisionTransformer<B> {
+    /// The normalised tokens, the class token first.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[n, 3, height, width]`
+    /// - output: `[n, 1 + patches, width of a token]`
+    pub fn tokens(&self, images: Tensor<B, 4>) -> Tensor<B, 3> {
+        let patches: Tensor<B, 3> = self.patch_embed.proj.forward(images).flatten(2, 3);
+        let patches = patches.swap_dims(1, 2);
+        let [n, _, width] = patches.dims();
+        let class = self.cls_token.val().expand([n, 1, width]);
+        let tokens = Tensor::cat(vec![class, patches], 1) + self.pos_embed.val();
+        let tokens = self
+            .blocks
+            .iter()
+            .fold(tokens, |tokens, block| block.forward(tokens));
+        self.norm.forward(tokens)
+    }
+}
+
+impl<B: Backend> Embedder<B> for VisionTransformer<B> {
+    fn embed(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
+        let tokens = self.tokens(images);
+        let [_, count, _] = tokens.dims();
+        let pooled = match self.mean {
+            true => tokens.narrow(1, 1, count - 1).mean_dim(1),
+            false => tokens.narrow(1, 0, 1),
+        };
+        self.embedding.forward(pooled.squeeze_dim(1))
+    }
+
+    fn stage(&self, path: &[&str]) -> Option<usize> {
+        match path {
+            ["patch_embed" | "cls_token" | "pos_embed", ..] => Some(0),
+            ["blocks", number, ..] => Some(1 + number.parse::<usize>().ok()?),
+            // After every block.
+            ["norm", ..] => Some(usize::MAX - 1),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Module, Debug)]
+struct PatchEmbed<B: Backend> {
+    proj: Conv2d<B>,
+}
+
+#[derive(Module, Debug)]
+struct Block<B: Backend> {
+    norm1: LayerNorm<B>,
+    attn: Attention<B>,
+    ls1: Option<LayerScale<B>>,
+    norm2: LayerNorm<B>,
+    mlp: Mlp<B>,
+    ls2: Option<LayerScale<B>>,
+    drop_path: DropPath,
+}
+
+impl<B: Backend> Block<B> {
+    fn new(config: &VisionTransformerConfig, drop_path: f64, device: &B::Device) -> Self {
+        let scale = || {
+            config
+                .layer_scale
+                .then(|| LayerScale::new(config.width, device))
+        };
+        Self {
+            norm1: config.norm(device),
+            attn: Attention::new(config, device),
+            ls1: scale(),
+            norm2: config.norm(device),
+            mlp: Mlp::new(config, device),
+            ls2: scale(),
+            drop_path: DropPath { share: drop_path },
+        }
+    }
+
+    fn forward(&self, tokens: Tensor<B, 3>) -> Tensor<B, 3> {
+        let add = |tokens: Tensor<B, 3>, branch: Tensor<B, 3>, scale: &Option<LayerScale<B>>| {
+            let branch = match scale {
+                Some(scale) => branch * scale.gamma.val().reshape([1, 1, -1]),
+                None => branch,
+            };
+            tokens + self.drop_path.forward(branch)
+        };
+        let attended = self.attn.forward(self.norm1.forward(tokens.clone()));
+        let tokens = add(tokens, attended, &self.ls1);
+        let thought = self.mlp.forward(self.norm2.forward(tokens.clone()));
+        add(tokens, thought, &self.ls2)
+    }
+}
+
+/// Learned factors, one for each number of a token.
+#[derive(Module, Debug)]
+struct LayerScale<B: Backend> {
+    gamma: Param<Tensor<B, 1>>,
+}
+
+impl<B: Backend> LayerScale<B> {
+    fn new(width: usize, device: &B::Device) -> Self {
+        Self {
+            gamma: Param::from_tensor(Tensor::full([width], 1e-5, device)),
+        }
+    }
+}
+
+/// Stochastic depth (Huang et al., ECCV 2016): in training, the branch of a whole image is skipped.
+#[derive(Module, Clone, Debug)]
+struct DropPath {
+    share: f64,
+}
+
+impl DropPath {
+    fn forward<B: Backend>(&self, branch: Tensor<B, 3>) -> Tensor<B, 3> {
+        let device = branch.device();
+        if self.share == 0.0 || !B::ad_enabled(&device) {
+            return branch;
+        }
+        let keep = 1.0 - self.share;
+        let [n, _, _] = branch.dims();
+        let kept = Tensor::<B, 3>::random([n, 1, 1], Distribution::Bernoulli(keep), &device);
+        branch * kept.mul_scalar(1.0 / keep)
+    }
+}
+
+#[derive(Module, Debug)]
+struct Attention<B: Backend> {
+    qkv: Linear<B>,
+    proj: Linear<B>,
+    dropout: Dropout,
+    heads: usize,
+}
+
+impl<B: Backend> Attention<B> {
+    fn new(config: &VisionTransformerConfig, device: &B::Device) -> Self {
+        Self {
+            qkv: linear(config.width, 3 * config.width, device),
+            proj: linear(config.width, config.width, device),
+            dropout: DropoutConfig::new(config.dropout).init(),
+            heads: config.heads,
+        }
+    }
+
+    fn forward(&self, tokens: Tensor<B, 3>) -> Tensor<B, 3> {
+        let [n, count, width] = tokens.dims();
+        let each = width / self.heads;
+        // [n, count, 3, heads, each] in timm's layout; queries, keys and values are its third axis.
+        let qkv = self
+            .qkv
+            .forward(tokens)
+            .reshape([n, count, 3, self.heads, each])
+            .permute([2, 0, 3, 1, 4]);
+        let part =
+            |index: usize| -> Tensor<B, 4> { qkv.clone().narrow(0, index, 1).squeeze_dim(0) };
+        let queries = part(0).mul_scalar((each as f64).powf(-0.5));
+        let weights = softmax(queries.matmul(part(1).swap_dims(2, 3)), 3);
+        let mixed = weights
+            .matmul(part(2))
+            .swap_dims(1, 2)
+            .reshape([n, count, width]);
+        self.dropout.forward(self.proj.forward(mixed))
+    }
+}
+
+#[derive(Module, Debug)]
+struct Mlp<B: Backend> {
+    fc1: Linear<B>,
+    fc2: Linear<B>,
+    dropout: Dropout,
+}
+
+impl<B: Backend> Mlp<B> {
+    fn new(config: &VisionTransformerConfig, device: &B::Device) -> Self {
+        Self {
+            fc1: linear(config.width, 4 * config.width, device),
+            fc2: linear(4 * config.width, config.width, device),
+            dropout: DropoutConfig::new(config.dropout).init(),
+        }
+    }
+
+    fn forward(&self, tokens: Tensor<B, 3>) -> Tensor<B, 3> {
+        let hidden = self.dropout.forward(gelu(self.fc1.forward(tokens)));
+        self.dropout.forward(self.fc2.forward(hidden))
+    }
+}
+
+fn linear<B: Backend>(input: usize, output: usize, device: &B::Device) -> Linear<B> {
+    LinearConfig::new(input, output)
+        .with_initializer(Initializer::Normal {
+            mean: 0.0,
+            std: 0.02,
+        })
+        .init(device)
+}

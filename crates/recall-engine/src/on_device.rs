@@ -1,0 +1,268 @@
+//! The engine on one device of any backend.
+
+use std::cell::{Cell, RefCell};
+use std::path::Path;
+
+use burn::module::{AutodiffModule, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use recall_eval::Embeddings;
+use recall_loss::RecallBackend;
+use recall_step::{StepError, TwoPass};
+
+use crate::device::DeviceOf;
+use crate::health::{broken_rows, mean_similarity};
+use crate::optimiser::move_towards;
+use crate::trial::Trial;
+use crate::{
+    Broken, Device, Embedder, EmbeddingLoss, Engine, EngineConfig, EngineError, LoadedWeights,
+    LossFault, ModelFiles, Optimiser, OptimiserConfig, Pixels, Standardisation, StepRequest,
+    StepResult, TrialSeconds, load_weights, save_weights,
+};
+
+/// A model of any kind on a device of any backend, with what trains it.
+pub struct OnDevice<B, M>
+where
+    B: AutodiffBackend,
+    M: AutodiffModule<B>,
+{
+    device: DeviceOf<B>,
+    /// None only while a step replaces it.
+    model: M,
+    optimiser: Optimiser<B, M>,
+    /// The moving average of the weights, if one is wanted.
+    average: Option<M::InnerModule>,
+    loss: Box<dyn EmbeddingLoss<B::InnerBackend>>,
+    standardise: Standardisation,
+    settings: OptimiserConfig,
+    grid: Option<[usize; 2]>,
+}
+
+impl<B, M> OnDevice<B, M>
+where
+    B: AutodiffBackend<InnerBackend: RecallBackend>,
+    M: AutodiffModule<B, InnerModule: Embedder<B::InnerBackend>> + Embedder<B>,
+{
+    /// A model of your own on `device`, trained as `config` says; which model that names does not matter.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Loss`] if the loss refuses its settings.
+    pub fn new(model: M, config: &EngineConfig, device: &B::Device) -> Result<Self, EngineError> {
+        let device = DeviceOf {
+            device: device.clone(),
+            memory: crate::memory::of_process_or_untold::<B>,
+        };
+        Self::there(model, config, device)
+    }
+
+    /// The same with a loss of your own.
+    #[must_use]
+    pub fn with_loss(self, loss: impl EmbeddingLoss<B::InnerBackend> + 'static) -> Self {
+        Self {
+            loss: Box::new(loss),
+            ..self
+        }
+    }
+
+    pub(crate) fn there(
+        model: M,
+        config: &EngineConfig,
+        device: DeviceOf<B>,
+    ) -> Result<Self, EngineError> {
+        // Burn draws random weights when they are first looked at: now, in the order of the model.
+        model.visit(&mut Draw);
+        let loss = config.loss.init()?;
+        let settings = config.optimiser.clone();
+        let (model, optimiser) = settings.init(model);
+        let average = settings.average.map(|_| model.valid());
+        Ok(Self {
+            device,
+            model,
+            optimiser,
+            average,
+            loss,
+            standardise: config.standardise,
+            settings,
+            grid: config.model.patch_grid(config.image),
+        })
+    }
+
+    /// The weights that are judged.
+    fn judged(&self) -> M::InnerModule {
+        let average = self.average.clone();
+        average.unwrap_or_else(|| self.model.valid())
+    }
+
+    /// Goes on with `model`, whose weights are other ones.
+    fn begin_with(&mut self, model: M) {
+        (self.model, self.optimiser) = self.settings.init(model);
+        self.average = self.settings.average.map(|_| self.model.valid());
+    }
+}
+
+impl<B, M> Engine for OnDevice<B, M>
+where
+    B: AutodiffBackend<InnerBackend: RecallBackend>,
+    M: AutodiffModule<B, InnerModule: Embedder<B::InnerBackend>> + Embedder<B>,
+{
+    fn device(&self) -> &dyn Device {
+        &self.device
+    }
+
+    fn parameters(&self) -> usize {
+        self.model.num_params()
+    }
+
+    fn embed(&self, pixels: Pixels<'_>) -> Result<Embeddings, EngineError> {
+        let rows = 0..pixels.count();
+        let device = &self.device.device;
+        let images = (self.standardise).images::<B::InnerBackend>(pixels, rows, device);
+        let embeddings = self.judged().embed(images);
+        let dim = embeddings.dims()[1];
+        let values = embeddings.into_data().iter::<f32>().collect();
+        Ok(Embeddings::new(values, dim)?)
+    }
+
+    fn step(
+        &mut self,
+        request: &StepRequest<'_>,
+        chunk_done: &mut dyn FnMut(usize, usize),
+    ) -> Result<StepResult, EngineError> {
+        let two_pass = TwoPass {
+            chunk: request.chunk,
+            seed: request.model_seed,
+        };
+        let rows = request.pixels.count();
+        let chunks = rows.div_ceil(request.chunk);
+        let (chunk_done, done) = (RefCell::new(chunk_done), Cell::new(0));
+        let mut broken = None;
+        let output = two_pass.run(
+            &self.model,
+            rows,
+            |model, rows| {
+                done.set(done.get() + 1);
+                (chunk_done.borrow_mut())(done.get(), 2 * chunks - 1);
+                let device = &self.device.device;
+                let images = self.standardise.images::<B>(request.pixels, rows, device);
+                Embedder::embed(model, images)
+            },
+            |embeddings| {
+                let found = self.loss.value_and_grad(
+                    embeddings.clone(),
+                    request.labels,
+                    request.loss_seed,
+                );
+                if let Err(LossFault::NonFinite) = found {
+                    broken = Some(broken_rows(embeddings));
+                }
+                found.map(|found| (found.grad.clone(), found))
+            },
+        );
+        if let Some(rows) = broken {
+            return Ok(StepResult {
+                broken: Some(Broken::Embeddings(rows)),
+                ..StepResult::default()
+            });
+        }
+        let output = output?;
+
+        let finite = |value: f64| value.is_finite().then_some(value);
+        let loss = output.objective.loss.into_data();
+        let gradient_norm = self
+            .optimiser
+            .gradient_norm(&self.model, &output.gradients);
+        let mut result = StepResult {
+            loss: finite(loss.iter::<f64>().sum()),
+            recall: output.objective.recall.map(mean).and_then(finite),
+            similarity: finite(mean_similarity(output.embeddings)),
+            gradient_norm: finite(gradient_norm),
+            broken: None,
+        };
+        if result.loss.is_none() {
+            result.broken = Some(Broken::Loss);
+        } else if result.gradient_norm.is_none() {
+            let names = self.optimiser.not_finite(&self.model, &output.gradients);
+            result.broken = Some(Broken::Gradients(names));
+        } else {
+            self.model = self.optimiser.step(
+                request.learning_rate,
+                self.model.clone(),
+                output.gradients,
+                gradient_norm,
+            );
+            if let (Some(average), Some(keep)) = (self.average.take(), self.settings.average) {
+                self.average = Some(move_towards(average, &self.model.valid(), keep));
+            }
+        }
+        Ok(result)
+    }
+
+    fn try_step(&mut self, pixels: Pixels<'_>, chunk: usize) -> Result<TrialSeconds, EngineError> {
+        Trial {
+            model: &mut self.model,
+            optimiser: &mut self.optimiser,
+            standardise: self.standardise,
+            device: &self.device.device,
+        }
+        .step(pixels, chunk)
+    }
+
+    fn try_loss(&self, labels: &[i64], dim: usize) -> Result<f64, EngineError> {
+        let seconds = crate::trial::loss(&*self.loss, labels, dim, &self.device.device);
+        seconds.map_err(|fault| StepError::Objective(fault).into())
+    }
+
+    fn forget_trials(&mut self) {
+        self.optimiser = self.settings.optimiser(&self.model);
+    }
+
+    fn load_pretrained(&mut self, path: &Path) -> Result<LoadedWeights, EngineError> {
+        let (model, loaded) = load_weights(self.model.clone(), path, self.grid)?;
+        self.begin_with(model);
+        Ok(loaded)
+    }
+
+    fn save(&self, files: &ModelFiles) -> Result<(), EngineError> {
+        match &self.average {
+            Some(average) => {
+                save_weights(average, &files.judged)?;
+                save_weights(&self.model, &files.trained)?;
+            }
+            None => save_weights(&self.model, &files.judged)?,
+        }
+        self.optimiser.save(&self.model, &files.optimiser)
+    }
+
+    fn load(&mut self, files: &ModelFiles) -> Result<(), EngineError> {
+        let (model, _) = load_weights(self.model.clone(), &files.trained, self.grid)?;
+        self.begin_with(model);
+        self.optimiser.load(&self.model, &files.optimiser)?;
+        // Into a copy of the model: an average finds the weights it follows by their identity.
+        if let Some(average) = self.average.take() {
+            self.average = Some(load_weights(average, &files.judged, self.grid)?.0);
+        }
+        Ok(())
+    }
+
+    fn load_judged(&mut self, path: &Path) -> Result<(), EngineError> {
+        let (model, _) = load_weights(self.model.clone(), path, self.grid)?;
+        self.begin_with(model);
+        Ok(())
+    }
+}
+
+/// Looks at every parameter, which makes Burn draw it.
+struct Draw;
+
+impl<B: Backend> ModuleVisitor<B> for Draw {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        param.val();
+    }
+}
+
+fn mean<B: Backend>(values: Tensor<B, 1>) -> f64 {
+    let values = values.into_data();
+    let count = values.num_elements();
+    values.iter::<f64>().sum::<f64>() / count as f64
+}

@@ -1,0 +1,294 @@
+//! Which parameters are trained how.
+
+use std::collections::HashMap;
+
+use burn::module::{AutodiffModule, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{ElementConversion, Tensor};
+
+use crate::{Embedder, OptimiserConfig};
+
+/// What a group's parameters have in common.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Treatment {
+    /// What the learning rate is multiplied by.
+    pub rate: f64,
+    /// Whether weights decay.
+    pub decays: bool,
+}
+
+/// The parameters of a model, sorted by how they are treated.
+#[derive(Debug, Clone)]
+pub(super) struct Groups {
+    pub treatments: Vec<Treatment>,
+    of: HashMap<ParamId, usize>,
+}
+
+impl Groups {
+    pub fn new<B: Backend, M: Embedder<B>>(model: &M, config: &OptimiserConfig) -> Self {
+        let mut sort = Sort::<M> {
+            walk: Walk::new(model),
+            config,
+            groups: Self {
+                treatments: Vec::new(),
+                of: HashMap::new(),
+            },
+        };
+        model.visit(&mut sort);
+        sort.groups
+    }
+
+    /// The group of a parameter.
+    pub fn of(&self, id: ParamId) -> Option<usize> {
+        self.of.get(&id).copied()
+    }
+
+    /// The gradients of each group.
+    pub fn split<B: AutodiffBackend, M: AutodiffModule<B>>(
+        &self,
+        model: &M,
+        gradients: GradientsParams,
+    ) -> Vec<GradientsParams> {
+        // The ordinary case, in which nothing has to be sorted.
+        if self.treatments.len() == 1 {
+            return vec![gradients];
+        }
+        let mut split = Split {
+            groups: self,
+            gradients,
+            parts: self
+                .treatments
+                .iter()
+                .map(|_| GradientsParams::new())
+                .collect(),
+        };
+        model.visit(&mut split);
+        split.parts
+    }
+}
+
+/// Where in a model a visit is.
+struct Walk<'a, M> {
+    model: &'a M,
+    path: Vec<String>,
+}
+
+impl<'a, M> Walk<'a, M> {
+    fn new(model: &'a M) -> Self {
+        Self {
+            model,
+            path: Vec::new(),
+        }
+    }
+
+    /// The name of the variant is no part of a path.
+    fn enter(&mut self, name: &str, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.path.push(name.to_owned());
+        }
+    }
+
+    fn exit(&mut self, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.path.pop();
+        }
+    }
+
+    fn stage<B: Backend>(&self) -> Option<usize>
+    where
+        M: Embedder<B>,
+    {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        self.model.stage(&path)
+    }
+}
+
+struct Sort<'a, M> {
+    walk: Walk<'a, M>,
+    config: &'a OptimiserConfig,
+    groups: Groups,
+}
+
+impl<B: Backend, M: Embedder<B>> ModuleVisitor<B> for Sort<'_, M> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.walk.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.walk.exit(container);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let config = self.config;
+        let name = self.walk.path.last().map_or("", String::as_str);
+        // Vectors are the affine maps of normalisations, biases, layer scales and GeM's exponent.
+        let spared = D == 1 || ["cls_token", "pos_embed"].contains(&name);
+        let treatment = Treatment {
+            rate: match self.walk.stage() {
+                Some(_) => config.backbone_rate,
+                None => config.head_rate,
+            },
+            decays: config.decay_norms_and_biases || !spared,
+        };
+        let known = &mut self.groups.treatments;
+        let index = known
+            .iter()
+            .position(|other| *other == treatment)
+            .unwrap_or_else(|| {
+                known.push(treatment);
+                known.len() - 1
+            });
+        self.groups.of.insert(param.id, index);
+    }
+}
+
+struct Split<'a> {
+    groups: &'a Groups,
+    gradients: GradientsParams,
+    parts: Vec<GradientsParams>,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Split<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let gradient = self.gradients.remove::<B::InnerBackend, D>(param.id);
+        if let (Some(gradient), Some(group)) = (gradient, self.groups.of(param.id)) {
+            self.parts[group].register(param.id, gradient);
+        }
+    }
+}
+
+/// Takes the gradient off the first stages of a model, so that they are not trained and no graph is
+/// kept for them.
+pub(super) fn freeze<B: Backend, M: Embedder<B>>(model: M, stages: usize) -> M {
+    if stages == 0 {
+        return model;
+    }
+    // The names come from a copy: the model itself is taken apart while it is mapped.
+    let names = model.clone();
+    model.map(&mut Freeze {
+        walk: Walk::new(&names),
+        stages,
+    })
+}
+
+struct Freeze<'a, M> {
+    walk: Walk<'a, M>,
+    stages: usize,
+}
+
+impl<B: Backend, M: Embedder<B>> ModuleMapper<B> for Freeze<'_, M> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.walk.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.walk.exit(container);
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        match self.walk.stage() {
+            Some(stage) if stage < self.stages => param.set_require_grad(false),
+            _ => param,
+        }
+    }
+}
+
+/// The length of all gradients as one vector.
+pub(super) fn norm<B: AutodiffBackend, M: AutodiffModule<B>>(
+    model: &M,
+    gradients: &GradientsParams,
+) -> f64 {
+    let mut length = Length::<B> {
+        gradients,
+        squared: None,
+    };
+    model.visit(&mut length);
+    length.squared.map_or(0.0, |squared| {
+        f64::from(squared.into_scalar().elem::<f32>()).sqrt()
+    })
+}
+
+/// Scales gradients of length `norm` so that it is at most `limit`, as PyTorch's `clip_grad_norm_`
+/// does.
+pub(super) fn clip<B: AutodiffBackend, M: AutodiffModule<B>>(
+    model: &M,
+    gradients: &mut GradientsParams,
+    norm: f64,
+    limit: f64,
+) {
+    let factor = limit / (norm + 1e-6);
+    if factor < 1.0 {
+        model.visit(&mut Scale { gradients, factor });
+    }
+}
+
+/// The names of parameters whose gradient is not finite.
+pub(super) fn not_finite<B: AutodiffBackend, M: AutodiffModule<B>>(
+    model: &M,
+    gradients: &GradientsParams,
+) -> Vec<String> {
+    let mut search = NotFinite::<M> {
+        walk: Walk::new(model),
+        gradients,
+        names: Vec::new(),
+    };
+    model.visit(&mut search);
+    search.names
+}
+
+struct NotFinite<'a, M> {
+    walk: Walk<'a, M>,
+    gradients: &'a GradientsParams,
+    names: Vec<String>,
+}
+
+impl<B: AutodiffBackend, M> ModuleVisitor<B> for NotFinite<'_, M> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.walk.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.walk.exit(container);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if let Some(gradient) = self.gradients.get::<B::InnerBackend, D>(param.id)
+            && gradient.into_data().iter::<f32>().any(|x| !x.is_finite())
+        {
+            self.names.push(self.walk.path.join("."));
+        }
+    }
+}
+
+/// Summed on the device, so that it is read once.
+struct Length<'a, B: AutodiffBackend> {
+    gradients: &'a GradientsParams,
+    squared: Option<Tensor<B::InnerBackend, 1>>,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Length<'_, B> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if let Some(gradient) = self.gradients.get::<B::InnerBackend, D>(param.id) {
+            let squared = (gradient.clone() * gradient).sum();
+            self.squared = Some(match self.squared.take() {
+                Some(sum) => sum + squared,
+                None => squared,
+            });
+        }
+    }
+}
+
+struct Scale<'a> {
+    gradients: &'a mut GradientsParams,
+    factor: f64,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Scale<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(param.id) {
+            self.gradients
+                .register(param.id, gradient.mul_scalar(self.factor));
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! A model after training.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use recall_data::{Dataset, ImageSource, ItemId, Loader, names};
+use recall_engine::{Device, Engine, Pixels};
+use recall_eval::Embeddings;
+
+use crate::embed::{embed_each, embed_items};
+use crate::{BackendName, Checkpoint, Loading, RunError};
+
+/// The model of a checkpoint on a device, which embeds images as its run did.
+///
+/// ```no_run
+/// use recall_train::{BackendName, Index, TrainedModel};
+///
+/// # fn main() -> Result<(), recall_train::RunError> {
+/// let model = TrainedModel::open("runs/emoji-001", BackendName::AUTO)?;
+/// let queries = model.embed_files(&["shoe.jpg", "boot.jpg"])?;
+/// for found in Index::open("shop.npy")?.search(&queries, 5)? {
+///     println!("{} {:.3}", found[0].name, found[0].similarity);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct TrainedModel {
+    checkpoint: Checkpoint,
+    engine: Box<dyn Engine>,
+    loading: Loading,
+}
+
+impl TrainedModel {
+    /// Opens the model of a run, or of one of its checkpoints: of a run its best, or the last where no
+    /// images chose one.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::NoCheckpoint`], what is wrong with its files, or [`RunError::Backend`].
+    pub fn open(run: impl AsRef<Path>, backend: BackendName) -> Result<Self, RunError> {
+        let checkpoint = Checkpoint::open(run.as_ref())?;
+        Self::on(&*backend.open()?, checkpoint)
+    }
+
+    /// Loads the model of `checkpoint` on `device`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Checkpoint::load`].
+    pub fn on(device: &dyn Device, checkpoint: Checkpoint) -> Result<Self, RunError> {
+        Ok(Self {
+            engine: checkpoint.load(device)?,
+            checkpoint,
+            loading: Loading::default(),
+        })
+    }
+
+    /// The same, with images loaded as `loading` says. By default all cores load them, and one that cannot
+    /// be read is an error.
+    #[must_use]
+    pub fn loading(self, loading: Loading) -> Self {
+        Self { loading, ..self }
+    }
+
+    /// The checkpoint that the model is of.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// Embeds images that are decoded and cut already: `[n, 3, height, width]`, as
+    /// `config.image.eval` of the checkpoint sizes them. Row `i` has unit length.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Eval`] if an embedding is not finite.
+    pub fn embed(&self, pixels: Pixels<'_>) -> Result<Embeddings, RunError> {
+        Ok(self.engine.embed(pixels)?)
+    }
+
+    /// Embeds image files: row `i` belongs to `paths[i]`.
+    ///
+    /// # Errors
+    ///
+    /// The first file that cannot be read. Where [`loading`](Self::loading) skips such files, their rows
+    /// are missing: [`embed_items`](Self::embed_items) says which.
+    pub fn embed_files(&self, paths: &[impl AsRef<Path>]) -> Result<Embeddings, RunError> {
+        let images = self.files(paths)?;
+        let all: Vec<ItemId> = (0..paths.len()).collect();
+        let (embeddings, _) = self.embed_items(&images, &all, |_| Ok(()))?;
+        Ok(embeddings)
+    }
+
+    /// Image files as images without classes, read as the model's other images are.
+    ///
+    /// # Errors
+    ///
+    /// No file at all.
+    pub fn files(&self, paths: &[impl AsRef<Path>]) -> Result<Arc<Dataset>, RunError> {
+        let named = paths.iter().map(|path| {
+            let path = path.as_ref();
+            let name = names::escape_os(path.as_os_str());
+            (name, ImageSource::File(path.to_owned()))
+        });
+        let images = Dataset::unlabelled("images", named)?;
+        Ok(Arc::new(self.checkpoint.config.image.read_so(images)))
+    }
+
+    /// Embeds images of a data set: row `i` belongs to the `i`-th of the returned ids, which are those
+    /// asked for without images that were skipped. `progress` gets the number of images done, and ends it
+    /// by an error.
+    ///
+    /// # Errors
+    ///
+    /// An image that cannot be read, if it is not to be skipped; images of which not one can be read; the
+    /// error of `progress`.
+    pub fn embed_items(
+        &self,
+        dataset: &Arc<Dataset>,
+        ids: &[ItemId],
+        progress: impl FnMut(usize) -> Result<(), RunError>,
+    ) -> Result<(Embeddings, Vec<ItemId>), RunError> {
+        let loader = self.loader(dataset)?;
+        embed_items(&*self.engine, &loader, ids, self.chunk(), progress)
+    }
+
+    /// The same, handed over chunk by chunk: memory does not grow with the number of images.
+    ///
+    /// # Errors
+    ///
+    /// As [`embed_items`](Self::embed_items), and those of `take`.
+    pub fn embed_each(
+        &self,
+        dataset: &Arc<Dataset>,
+        ids: &[ItemId],
+        take: impl FnMut(&Embeddings, &[ItemId]) -> Result<(), RunError>,
+    ) -> Result<(), RunError> {
+        let loader = self.loader(dataset)?;
+        embed_each(&*self.engine, &loader, ids, self.chunk(), take)
+    }
+
+    fn chunk(&self) -> usize {
+        self.checkpoint.config.evaluation.chunk
+    }
+
+    fn loader(&self, dataset: &Arc<Dataset>) -> Result<Loader, RunError> {
+        let config = &self.checkpoint.config;
+        self.loading
+            .loader(dataset, &config.image, config.image.eval, config.seed)
+    }
+}
