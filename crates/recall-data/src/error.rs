@@ -5,6 +5,15 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
+    /// The data set is one that a program builds itself.
+    #[error(
+        "the data set `{name}` was built by the program that trained on it, which alone can open it; --data \
+         names another one"
+    )]
+    Own {
+        /// Its name.
+        name: String,
+    },
     /// A data set specification whose kind does not exist.
     #[error(
         "`{given}` is no data set: write `emoji`, `folder:DIR` (DIR/class/image), `csv:FILE` \

@@ -119,6 +119,8 @@ pub enum DataSpec {
     Csv(PathBuf),
     /// A benchmark and its folder.
     Benchmark(Benchmark, PathBuf),
+    /// A data set that a program builds itself, by its name: nothing else can open it.
+    Own(String),
 }
 
 impl DataSpec {
@@ -166,7 +168,7 @@ impl DataSpec {
     /// Its folder or file; none where it lies in the program.
     pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::Emoji => None,
+            Self::Emoji | Self::Own(_) => None,
             Self::Folder(path) | Self::Csv(path) | Self::Benchmark(_, path) => Some(path),
         }
     }
@@ -179,7 +181,7 @@ impl DataSpec {
     pub fn absolute(&self) -> io::Result<Self> {
         let mut spec = self.clone();
         match &mut spec {
-            Self::Emoji => {}
+            Self::Emoji | Self::Own(_) => {}
             Self::Folder(path) | Self::Csv(path) | Self::Benchmark(_, path) => {
                 *path = std::path::absolute(&*path)?;
             }
@@ -211,6 +213,7 @@ impl DataSpec {
             Self::Folder(dir) => readers::folder::read(dir),
             Self::Csv(file) => readers::csv::read(file, false),
             Self::Benchmark(benchmark, dir) => benchmark.index(dir),
+            Self::Own(name) => Err(DataError::Own { name: name.clone() }),
         }
     }
 }
@@ -239,6 +242,7 @@ impl FromStr for DataSpec {
             "emoji" => Ok(Self::Emoji),
             "folder" => Ok(Self::Folder(needs_path("folder", "DIR")?.into())),
             "csv" => Ok(Self::Csv(needs_path("file", "FILE")?.into())),
+            "own" => Ok(Self::Own(needs_path("name", "NAME")?.to_owned())),
             _ => match Benchmark::named(kind) {
                 Some(benchmark) => Ok(Self::Benchmark(
                     benchmark,
@@ -271,6 +275,7 @@ impl fmt::Display for DataSpec {
             Self::Folder(dir) => write!(f, "folder:{}", dir.display()),
             Self::Csv(file) => write!(f, "csv:{}", file.display()),
             Self::Benchmark(benchmark, dir) => write!(f, "{benchmark}:{}", dir.display()),
+            Self::Own(name) => write!(f, "own:{name}"),
         }
     }
 }
@@ -322,6 +327,7 @@ mod tests {
                 DataSpec::Emoji,
                 DataSpec::Folder(path.clone().into()),
                 DataSpec::Csv(path.clone().into()),
+                DataSpec::Own(path.clone()),
                 DataSpec::Benchmark(Benchmark::InShop, path.into()),
             ] {
                 prop_assert_eq!(spec.to_string().parse::<DataSpec>().unwrap(), spec);

@@ -79,8 +79,6 @@ impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Device for DeviceOf<B> {
     }
 
     fn engine(&self, config: &EngineConfig) -> Result<Box<dyn Engine>, EngineError> {
-        B::seed(&self.device, config.seed);
-        let model = config.model.init::<B>(config.image, &self.device)?;
-        Ok(Box::new(OnDevice::<B, _>::there(model, config, self.clone())?))
+        Ok(Box::new(OnDevice::standard(config, self.clone())?))
     }
 }

@@ -5,7 +5,7 @@ use recall_loss::LossError;
 use recall_step::StepError;
 use thiserror::Error;
 
-use crate::LossFault;
+use crate::{Backbone, LossFault};
 
 /// Why an engine cannot do what it was asked to. Each message is one sentence that names the thing at
 /// fault.
@@ -45,6 +45,11 @@ pub enum EngineError {
          `OnDevice::new`, or choose another model.backbone"
     )]
     OwnModel,
+    /// A program brings its own model, and the configuration names another one.
+    #[error(
+        "the model is the program's own and model.backbone is `{0}`: set model.backbone to `own`"
+    )]
+    NotOwn(Backbone),
 }
 
 impl EngineError {

@@ -1,5 +1,6 @@
 //! Losses that an engine trains with.
 
+mod autodiff;
 mod recall_at_k;
 
 use std::error::Error;
@@ -9,8 +10,11 @@ use burn::tensor::{Tensor, backend::Backend};
 use recall_loss::{LossError, RecallAtKLossConfig, RecallBackend};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use autodiff::AutodiffLoss;
+
 /// A loss over the embeddings of a whole batch. It brings its gradient along, so that it need not be
-/// one that Burn can differentiate; one that is takes two lines (`examples/own_loss.rs`).
+/// one that Burn can differentiate; for one that is, see
+/// [`OnDevice::with_autodiff_loss`](crate::OnDevice::with_autodiff_loss).
 pub trait EmbeddingLoss<B: Backend> {
     /// The loss of embeddings `[n, d]` and its gradient with respect to them. `labels` are the classes of
     /// the rows; whatever is random is drawn from `seed`.

@@ -12,12 +12,13 @@ use recall_step::{StepError, TwoPass};
 
 use crate::device::DeviceOf;
 use crate::health::{broken_rows, mean_similarity};
+use crate::loss::AutodiffLoss;
 use crate::optimiser::move_towards;
 use crate::trial::Trial;
 use crate::{
-    Broken, Device, Embedder, EmbeddingLoss, Engine, EngineConfig, EngineError, LoadedWeights,
-    LossFault, ModelFiles, Optimiser, OptimiserConfig, Pixels, Standardisation, StepRequest,
-    StepResult, TrialSeconds, load_weights, save_weights,
+    Backbone, Broken, Device, Embedder, EmbeddingLoss, Engine, EngineConfig, EngineError,
+    LoadedWeights, LossFault, ModelFiles, Network, Optimiser, OptimiserConfig, Pixels,
+    Standardisation, StepRequest, StepResult, TrialSeconds, load_weights, save_weights,
 };
 
 /// A model of any kind on a device of any backend, with what trains it.
@@ -27,7 +28,6 @@ where
     M: AutodiffModule<B>,
 {
     device: DeviceOf<B>,
-    /// None only while a step replaces it.
     model: M,
     optimiser: Optimiser<B, M>,
     /// The moving average of the weights, if one is wanted.
@@ -43,17 +43,27 @@ where
     B: AutodiffBackend<InnerBackend: RecallBackend>,
     M: AutodiffModule<B, InnerModule: Embedder<B::InnerBackend>> + Embedder<B>,
 {
-    /// A model of your own on `device`, trained as `config` says; which model that names does not matter.
+    /// A model of your own, which `init` creates on `device`, trained as `config` says. What `init` draws
+    /// follows from the seed of `config`, whose backbone has to be `own`.
     ///
     /// # Errors
     ///
+    /// [`EngineError::NotOwn`] if it is another one: who opened the run later would look for that model.
     /// [`EngineError::Loss`] if the loss refuses its settings.
-    pub fn new(model: M, config: &EngineConfig, device: &B::Device) -> Result<Self, EngineError> {
-        let device = DeviceOf {
+    pub fn new(
+        config: &EngineConfig,
+        device: &B::Device,
+        init: impl FnOnce(&B::Device) -> M,
+    ) -> Result<Self, EngineError> {
+        if config.model.backbone != Backbone::Own {
+            return Err(EngineError::NotOwn(config.model.backbone));
+        }
+        B::seed(device, config.seed);
+        let there = DeviceOf {
             device: device.clone(),
             memory: crate::memory::of_process_or_untold::<B>,
         };
-        Self::there(model, config, device)
+        Self::there(init(device), config, there)
     }
 
     /// The same with a loss of your own.
@@ -63,6 +73,19 @@ where
             loss: Box::new(loss),
             ..self
         }
+    }
+
+    /// The same with a loss of your own that Burn differentiates: a function of all embeddings `[n, d]`
+    /// of a batch and their labels, whose value is `[1]`.
+    #[must_use]
+    pub fn with_autodiff_loss(
+        self,
+        loss: impl Fn(Tensor<B, 2>, &[i64]) -> Tensor<B, 1> + 'static,
+    ) -> Self
+    where
+        B: 'static,
+    {
+        self.with_loss(AutodiffLoss::<B, _>::new(loss))
     }
 
     pub(crate) fn there(
@@ -98,6 +121,36 @@ where
     fn begin_with(&mut self, model: M) {
         (self.model, self.optimiser) = self.settings.init(model);
         self.average = self.settings.average.map(|_| self.model.valid());
+    }
+}
+
+impl<B> OnDevice<B, Network<B>>
+where
+    B: AutodiffBackend<InnerBackend: RecallBackend>,
+{
+    /// The model that `config` names on `device`, with random weights: what
+    /// [`Device::engine`] creates, open to a loss of your own.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::OwnModel`] or [`EngineError::Loss`].
+    pub fn of_config(config: &EngineConfig, device: &B::Device) -> Result<Self, EngineError> {
+        Self::standard(
+            config,
+            DeviceOf {
+                device: device.clone(),
+                memory: crate::memory::of_process_or_untold::<B>,
+            },
+        )
+    }
+
+    pub(crate) fn standard(
+        config: &EngineConfig,
+        device: DeviceOf<B>,
+    ) -> Result<Self, EngineError> {
+        B::seed(&device.device, config.seed);
+        let model = config.model.init::<B>(config.image, &device.device)?;
+        Self::there(model, config, device)
     }
 }
 
@@ -148,11 +201,9 @@ where
                 Embedder::embed(model, images)
             },
             |embeddings| {
-                let found = self.loss.value_and_grad(
-                    embeddings.clone(),
-                    request.labels,
-                    request.loss_seed,
-                );
+                let found =
+                    self.loss
+                        .value_and_grad(embeddings.clone(), request.labels, request.loss_seed);
                 if let Err(LossFault::NonFinite) = found {
                     broken = Some(broken_rows(embeddings));
                 }
@@ -169,9 +220,7 @@ where
 
         let finite = |value: f64| value.is_finite().then_some(value);
         let loss = output.objective.loss.into_data();
-        let gradient_norm = self
-            .optimiser
-            .gradient_norm(&self.model, &output.gradients);
+        let gradient_norm = self.optimiser.gradient_norm(&self.model, &output.gradients);
         let mut result = StepResult {
             loss: finite(loss.iter::<f64>().sum()),
             recall: output.objective.recall.map(mean).and_then(finite),

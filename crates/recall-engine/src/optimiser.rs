@@ -275,7 +275,9 @@ mod tests {
     }
 
     /// A small network, the optimiser of `config` and gradients of something.
-    fn prepared(config: &OptimiserConfig) -> (Network<B>, Optimiser<B, Network<B>>, GradientsParams) {
+    fn prepared(
+        config: &OptimiserConfig,
+    ) -> (Network<B>, Optimiser<B, Network<B>>, GradientsParams) {
         let device = Default::default();
         let model = ModelConfig {
             widths: vec![3, 4],
@@ -471,7 +473,8 @@ mod tests {
         let model = stepped(&mut optimiser, model, gradients);
         optimiser.save(&model, &path).unwrap();
         let refusal = |shape: ModelConfig| {
-            let (model, mut optimiser) = config.init(shape.init::<B>([8, 8], &Default::default()).unwrap());
+            let (model, mut optimiser) =
+                config.init(shape.init::<B>([8, 8], &Default::default()).unwrap());
             optimiser.load(&model, &path).unwrap_err().to_string()
         };
         let small = ModelConfig {

@@ -56,11 +56,7 @@ pub(crate) fn loss<B: Backend>(
     dim: usize,
     device: &B::Device,
 ) -> Result<f64, LossFault> {
-    let drawn = Tensor::<B, 2>::random(
-        [labels.len(), dim],
-        Distribution::Normal(0.0, 1.0),
-        device,
-    );
+    let drawn = Tensor::<B, 2>::random([labels.len(), dim], Distribution::Normal(0.0, 1.0), device);
     let lengths = (drawn.clone() * drawn.clone()).sum_dim(1).sqrt();
     let embeddings = drawn / lengths;
     let mut seconds = 0.0;

@@ -1,7 +1,6 @@
 //! The backbones equal those of torchvision and timm: the same weights and pixels, both made by a
 //! formula, give the same embeddings and gradients. `xtask/peers/backbones.py` made what is expected.
 
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +10,9 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Tensor, TensorData};
 use burn_flex::Flex;
 use burn_ndarray::NdArray;
-use recall_engine::{Backbone, Embedder, ModelConfig, Network, Pooling, load_weights, save_weights};
+use recall_engine::{
+    Backbone, Embedder, ModelConfig, Network, Pooling, load_weights, save_weights,
+};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 const DIM: usize = 32;
@@ -220,7 +221,9 @@ fn equals_the_original(backbone: Backbone, pooling: Pooling, size: usize) {
     let folder = tempfile::tempdir().unwrap();
     let weights = folder.path().join("weights.safetensors");
     write_weights(
-        &config.init::<Flex>([size, size], &Default::default()).unwrap(),
+        &config
+            .init::<Flex>([size, size], &Default::default())
+            .unwrap(),
         &weights,
     );
     compare::<Flex>(&config, size, &weights);

@@ -1,14 +1,14 @@
 //! Files of weights: the forms PyTorch users have them in, and what is wrong with a file by name.
 //! `xtask/peers/backbones.py` made the fixtures.
 
-
 use std::path::{Path, PathBuf};
 
 use burn::backend::Autodiff;
 use burn::tensor::{Tensor, TensorData};
 use burn_flex::Flex;
 use recall_engine::{
-    Backbone, Embedder, LoadedWeights, ModelConfig, Network, EngineError, load_weights, save_weights,
+    Backbone, Embedder, EngineError, LoadedWeights, ModelConfig, Network, load_weights,
+    save_weights,
 };
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 

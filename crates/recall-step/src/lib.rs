@@ -51,7 +51,9 @@
 mod frozen_batch_norm;
 mod normalise;
 mod two_pass;
+mod value_and_grad;
 
 pub use frozen_batch_norm::{FrozenBatchNorm, FrozenBatchNormConfig};
 pub use normalise::l2_normalise;
 pub use two_pass::{StepError, StepOutput, TwoPass};
+pub use value_and_grad::value_and_grad;

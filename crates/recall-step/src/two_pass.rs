@@ -20,6 +20,8 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Tensor, backend::AutodiffBackend};
 use thiserror::Error;
 
+use crate::value_and_grad;
+
 /// Why a step could not be taken; `E` is how the objective fails.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]
@@ -189,20 +191,8 @@ impl TwoPass {
         M: AutodiffModule<B>,
     {
         self.run(model, rows, embed, |embeddings| {
-            let leaf = Tensor::<B, 2>::from_inner(embeddings.clone()).require_grad();
-            let value = loss(leaf.clone());
-            // Burn's backward pass panics for a tensor that is in no graph. This one is in it, and is 0
-            // whatever the embeddings are.
-            let first = leaf.clone().slice([0..1, 0..1]);
-            let all = first
-                .clone()
-                .equal(first.clone())
-                .bool_or(first.clone().is_nan());
-            let tie = first.mask_fill(all, 0.0).reshape([1]);
-            let mut gradients = (value.clone() + tie).backward();
-            let gradient = leaf.grad_remove(&mut gradients);
-            let gradient = gradient.unwrap_or_else(|| embeddings.zeros_like());
-            Ok((gradient, value.inner()))
+            let (value, gradient) = value_and_grad::<B>(embeddings, loss);
+            Ok((gradient, value))
         })
     }
 

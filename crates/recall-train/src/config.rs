@@ -23,8 +23,8 @@ use recall_data::{
     DataSpec, Dataset, EvalTransform, ItemId, RandomResizedCrop, SmallClasses, TrainTransform,
     TransformConfig,
 };
-use recall_eval::Metric;
 use recall_engine::{EngineConfig, LossConfig, ModelConfig, OptimiserConfig, Standardisation};
+use recall_eval::Metric;
 use serde::{Deserialize, Serialize};
 
 use crate::run::SeedFor;

@@ -1,8 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use recall_data::{DataError, Split};
-use recall_eval::EvalError;
 use recall_engine::{EngineError, LossFault};
+use recall_eval::EvalError;
 use recall_step::StepError;
 use thiserror::Error;
 

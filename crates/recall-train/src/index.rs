@@ -111,8 +111,7 @@ impl Index {
     pub fn search(&self, queries: &Embeddings, k: usize) -> Result<Vec<Vec<Found<'_>>>, RunError> {
         // Nothing says what is right, and to find what is near it need not.
         let unknown = vec![Vec::new(); queries.rows()];
-        let retrieval =
-            Retrieval::query_against_gallery_with(queries, &self.embeddings, unknown)?;
+        let retrieval = Retrieval::query_against_gallery_with(queries, &self.embeddings, unknown)?;
         let all: Vec<usize> = (0..queries.rows()).collect();
         let found = nearest(&retrieval, &all, k)?;
         let with_name = |found: recall_eval::Neighbour| Found {

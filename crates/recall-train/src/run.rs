@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use rand::RngExt;
 use recall_data::random::{Key, Purpose};
-use recall_data::{CorruptPolicy, Dataset, ImageCache, Loader, LoaderConfig, Transform};
+use recall_data::{CorruptPolicy, DataSpec, Dataset, ImageCache, Loader, LoaderConfig, Transform};
 use recall_engine::{Device, Engine, EngineConfig, EngineError};
 
 use crate::{BatchSize, ChunkSize, ImageConfig, RunConfig, RunError, plan};
@@ -119,6 +119,16 @@ impl Loading {
 }
 
 impl TrainingRun {
+    /// A new run in the next free folder of `runs`.
+    pub fn new(config: RunConfig) -> Self {
+        Self {
+            config,
+            place: Place::New(None),
+            loading: Loading::default(),
+            command_line: String::new(),
+        }
+    }
+
     /// A run that was begun, with the configuration it was begun with. `path` is its folder, or that of
     /// one of its checkpoints.
     ///
@@ -163,9 +173,10 @@ impl TrainingRun {
         self.train_with(|config| device.engine(config), None, progress)
     }
 
-    /// Trains what a program brings itself: the model that `create` puts on a device, where the
-    /// configuration has `model.backbone = "own"`, on the images of `dataset`, where it has
-    /// `data = "own:NAME"`. Checkpoints, resume and report are as with any other run.
+    /// Trains what a program brings itself: the model that `create` puts on a device
+    /// ([`OnDevice::new`](crate::OnDevice::new), with `model.backbone = "own"`), or the images of `dataset`
+    /// instead of those that `data` names. Checkpoints, resume and report are as with any other run; to
+    /// resume it, bring the same.
     ///
     /// # Errors
     ///
@@ -177,6 +188,9 @@ impl TrainingRun {
         progress: &mut dyn Progress,
     ) -> Result<Finished, RunError> {
         let mut run = self.clone();
+        if let Some(own) = &dataset {
+            run.config.data = DataSpec::Own(own.name().to_owned());
+        }
         run.config = run.config.with_absolute_paths()?;
         run.config.check()?;
         // First of all: a folder that is taken, what cannot be resumed, or a file of weights that does

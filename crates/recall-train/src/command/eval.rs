@@ -8,9 +8,7 @@ use std::path::PathBuf;
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use recall_data::{DataSpec, Dataset, Protocol};
-use recall_eval::{
-    Bootstrap, EmptyQueries, EvalError, Metric, Policy, RandomGallery, Ties,
-};
+use recall_eval::{Bootstrap, EmptyQueries, EvalError, Metric, Policy, RandomGallery, Ties};
 use serde::Serialize;
 
 use super::print::print;

@@ -217,7 +217,10 @@ impl GalleryArgs {
         terminal: &mut Terminal,
     ) -> anyhow::Result<Searched> {
         self.check_model(index, checkpoint, terminal)?;
-        let (of_index, of_model) = (index.searched.embeddings().dim(), checkpoint.config.model.dim);
+        let (of_index, of_model) = (
+            index.searched.embeddings().dim(),
+            checkpoint.config.model.dim,
+        );
         ensure!(
             of_index == of_model,
             "the embeddings in {} have {of_index} numbers and those of the model in {} {of_model}: \
@@ -305,7 +308,8 @@ impl GalleryArgs {
             first_hit_rank: rank,
         };
         if let Some(labels) = index.labels.as_ref().filter(|labels| has_pairs(labels)) {
-            let gallery = Gallery::from_parts((index.searched.embeddings().clone(), labels.clone()), None);
+            let gallery =
+                Gallery::from_parts((index.searched.embeddings().clone(), labels.clone()), None);
             let ranks = gallery.retrieval()?.ranks()?;
             let hits = gallery.sample(&ranks, self.count, self.neighbours)?;
             let rows = hits.iter().map(|hit| {
@@ -395,7 +399,10 @@ fn neighbours(
     judged: bool,
 ) -> Vec<Neighbour> {
     let neighbour = |found: &Ranked| Neighbour {
-        picture: pictures.of(found.id as usize, &index.searched.names()[found.id as usize]),
+        picture: pictures.of(
+            found.id as usize,
+            &index.searched.names()[found.id as usize],
+        ),
         similarity: found.similarity,
         relevant: judged.then_some(found.relevant),
     };

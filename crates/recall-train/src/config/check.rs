@@ -242,58 +242,57 @@ mod tests {
     }
 
     /// What the check says of the sizes of images, and what a forward and a backward pass say.
-    #[cfg(feature = "flex")]
     mod sizes {
         use std::panic::{AssertUnwindSafe, catch_unwind};
 
-        use burn::backend::Autodiff;
-        use burn::tensor::Tensor;
-        use burn_flex::Flex;
+        use recall_engine::{Pixels, StepRequest};
 
         use super::super::*;
-        use crate::{Embedder, ModelConfig, Network};
-
-        type B = Autodiff<Flex>;
+        use crate::ModelConfig;
 
         fn with_sides(model: &ModelConfig, [height, width]: [usize; 2], crop: usize) -> RunConfig {
             let mut config = RunConfig {
                 model: model.clone(),
                 ..RunConfig::default()
             };
+            config.loss.ks = vec![1];
             config.image.train.size = [height, width];
             config.image.eval = recall_data::EvalTransform { resize: crop, crop };
             config
         }
 
-        /// Whether the model embeds an image of this size and has gradients, all finite.
-        fn works(network: &Network<B>, [height, width]: [usize; 2]) -> bool {
-            let pass = || {
-                let device = Default::default();
-                let pixels = (0..3 * height * width).map(|at| (at * 29 % 31) as f32 / 31.0);
-                let pixels: Vec<f32> = pixels.collect();
-                let image = Tensor::<B, 1>::from_floats(&pixels[..], &device);
-                let image = image.reshape([1, 3, height, width]).require_grad();
-                let rows = network.embed(image.clone());
-                let gradients = rows.clone().slice([0..1, 0..1]).sum().backward();
-                let slopes = image.grad(&gradients).unwrap().into_data();
-                let mut values = rows
-                    .into_data()
-                    .iter::<f32>()
-                    .chain(slopes.iter::<f32>())
-                    .collect::<Vec<_>>()
-                    .into_iter();
-                values.all(f32::is_finite)
+        /// Whether the model takes a step on images of its size, and all that comes of it is finite.
+        fn works(config: &RunConfig) -> bool {
+            let [height, width] = config.image.train.size;
+            let pixels = (0..2 * 3 * height * width).map(|at| (at * 29 % 251) as u8);
+            let bytes: Vec<u8> = pixels.collect();
+            let step = || {
+                let device = (recall_flex::BACKEND.open)();
+                let mut engine = device.engine(&config.engine()).unwrap();
+                let request = StepRequest {
+                    pixels: Pixels {
+                        bytes: &bytes,
+                        shape: [2, 3, height, width],
+                    },
+                    labels: &[0, 0],
+                    chunk: 2,
+                    learning_rate: 0.0,
+                    model_seed: 0,
+                    loss_seed: 0,
+                };
+                let result = engine.step(&request, &mut |_, _| ()).unwrap();
+                result.broken.is_none()
             };
-            catch_unwind(AssertUnwindSafe(pass)).unwrap_or(false)
+            catch_unwind(AssertUnwindSafe(step)).unwrap_or(false)
         }
 
         fn agree(model: &ModelConfig, sizes: &[[usize; 2]]) {
             for &size in sizes {
-                let network = model.init::<B>(size, &Default::default());
-                let checked = with_sides(model, size, 64).check();
+                let config = with_sides(model, size, 64);
+                let checked = config.check();
                 assert_eq!(
                     checked.is_ok(),
-                    works(&network, size),
+                    works(&config),
                     "{model:?} {size:?} {checked:?}"
                 );
             }
@@ -341,11 +340,12 @@ mod tests {
                 ([16, 32], 16, Some("image.eval.crop: ")),
                 ([32, 32], 16, Some("image.eval.crop: ")),
             ] {
-                let checked = with_sides(&vit, size, crop).check();
+                let config = with_sides(&vit, size, crop);
+                let checked = config.check();
                 match key {
                     None => {
                         checked.unwrap();
-                        assert!(works(&vit.init::<B>(size, &Default::default()), size));
+                        assert!(works(&config));
                     }
                     Some(key) => {
                         let message = checked.unwrap_err().to_string();

@@ -456,24 +456,16 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "flex")]
     #[test]
-    fn every_model_can_be_made_and_trained() {
-        use burn::backend::Autodiff;
-        use burn::module::Module;
-        use burn_flex::Flex;
-
-        let device = Default::default();
+    fn every_model_can_be_created() {
+        let device = (recall_flex::BACKEND.open)();
         let mut made = Vec::new();
         for preset in Preset::all() {
             let config = preset.config();
             if made.contains(&config.model) {
                 continue;
             }
-            let model = config.init_model::<Autodiff<Flex>>(&device);
-            let parameters = model.num_params();
-            let (model, _) = config.optimiser.init(model);
-            assert_eq!(model.num_params(), parameters);
+            let parameters = device.engine(&config.engine()).unwrap().parameters();
             let millions = match config.model.backbone {
                 Backbone::Convnet => 0..2,
                 Backbone::Resnet50 => 24..26,

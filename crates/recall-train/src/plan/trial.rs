@@ -172,7 +172,10 @@ impl Trial<'_> {
     /// A step over two chunks: seconds of both passes and of the update.
     pub(super) fn step(&mut self, chunk: usize) -> Result<(f64, f64), RunError> {
         let images = Blank::new(2 * chunk, self.config.image.train.size);
-        let taken = self.engine.try_step(images.pixels(), chunk).map_err(at_once)?;
+        let taken = self
+            .engine
+            .try_step(images.pixels(), chunk)
+            .map_err(at_once)?;
         Ok((taken.passes, taken.update))
     }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use recall_data::{Dataset, ItemId, Role};
 
-use super::records::Judged;
 use super::images::Items;
+use super::records::Judged;
 use crate::RunError;
 
 /// Refuses images among which no query has anything to find: the run would end without a result.

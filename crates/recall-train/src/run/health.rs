@@ -35,9 +35,7 @@ impl Collapse {
 /// The images at these rows of a batch, whose embeddings are not finite, in words.
 pub(super) fn broken_images(rows: &[usize], batch: &Batch, dataset: &Dataset) -> String {
     let ids = rows.iter().filter_map(|&row| batch.ids.get(row));
-    let broken: Vec<&str> = ids
-        .map(|&id| dataset.items()[id].name.as_str())
-        .collect();
+    let broken: Vec<&str> = ids.map(|&id| dataset.items()[id].name.as_str()).collect();
     match broken.len() {
         0 => "similarities overflow".to_owned(),
         count if count == batch.ids.len() => {

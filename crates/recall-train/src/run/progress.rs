@@ -36,3 +36,12 @@ pub trait Progress {
         false
     }
 }
+
+/// Shows nothing.
+impl Progress for () {
+    fn begin(&mut self, _epochs: u64, _steps_per_epoch: u64, _done: u64) {}
+    fn step(&mut self, _record: &StepRecord) {}
+    fn evaluated(&mut self, _record: &EvaluationRecord) {}
+    fn note(&mut self, _note: &str) {}
+    fn end(&mut self) {}
+}

@@ -1,0 +1,34 @@
+//! A loss of your own through the whole run, any that Burn differentiates:
+//! `cargo run --release -p recall-examples --example own_loss`
+
+use burn::{backend::Autodiff, tensor::Tensor};
+use burn_flex::{Flex, FlexDevice};
+use recall_train::{OnDevice, RunConfig, TrainingRun};
+
+type Train = Autodiff<Flex>;
+
+/// Contrastive: images of a class should have a similarity of 1, others one of at most a half.
+fn contrastive(embeddings: Tensor<Train, 2>, labels: &[i64]) -> Tensor<Train, 1> {
+    let count = labels.len();
+    let labels: Vec<f32> = labels.iter().map(|&label| label as f32).collect();
+    let rows = Tensor::<Train, 1>::from_floats(&labels[..], &FlexDevice).reshape([count, 1]);
+    let same = (rows.clone() - rows.transpose()).equal_elem(0.0).float();
+    let similarity = embeddings.clone().matmul(embeddings.transpose());
+    let missed = same.clone() * (-similarity.clone() + 1.0);
+    let close = (-same + 1.0) * (similarity - 0.5).clamp_min(0.0);
+    (missed + close).sum() / count as f64
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let run = TrainingRun::new(RunConfig::read(None, &["epochs=2".to_owned()])?);
+    let finished = run.train_with(
+        |config| {
+            let engine = OnDevice::<Train, _>::of_config(config, &FlexDevice)?;
+            Ok(Box::new(engine.with_autodiff_loss(contrastive)))
+        },
+        None,
+        &mut (),
+    )?;
+    println!("report: {}", finished.report.display());
+    Ok(())
+}
