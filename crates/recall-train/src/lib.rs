@@ -17,7 +17,6 @@ pub mod embed;
 pub mod judge;
 pub mod memory;
 pub mod plan;
-pub mod report;
 
 mod backend;
 mod config;

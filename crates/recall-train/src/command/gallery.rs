@@ -13,6 +13,7 @@ use clap::Args;
 use recall_data::{CorruptPolicy, DataSpec, Dataset, ItemId, Split};
 use recall_eval::{Embeddings, Neighbour as Found, Retrieval, nearest};
 use recall_loss::RecallBackend;
+use recall_report::{NEIGHBOURS, Neighbour, Picture, QueryRow, Report};
 use serde::Deserialize;
 
 use super::open_checkpoint;
@@ -23,8 +24,7 @@ use super::terminal::Terminal;
 use crate::backend::OnBackend;
 use crate::config::{Boxes, Orientation};
 use crate::embed::{embed_each, items_of};
-use crate::judge::Gallery;
-use crate::report::{GALLERY_FACT, GalleryRow, NEIGHBOURS, Neighbour, Picture, Report};
+use crate::judge::LabelledSet;
 use crate::run::{Checkpoint, choice, missing, sentence};
 use crate::{BackendName, Loading, RunError};
 use index::Index;
@@ -81,7 +81,7 @@ const MOST_PICTURES: usize = 20_000;
 
 /// Queries with what they found in the index, and a sentence about which queries these are.
 struct Searched {
-    rows: Vec<GalleryRow>,
+    rows: Vec<QueryRow>,
     about: String,
 }
 
@@ -261,9 +261,9 @@ impl GalleryArgs {
             Retrieval::query_against_gallery_with(&queries, &index.embeddings, nothing)?;
         let all: Vec<usize> = (0..kept.len()).collect();
         let found = nearest(&retrieval, &all, self.neighbours)?;
-        let row = |(&id, found): (&ItemId, &Vec<Found>)| -> anyhow::Result<GalleryRow> {
+        let row = |(&id, found): (&ItemId, &Vec<Found>)| -> anyhow::Result<QueryRow> {
             let name = dataset.item(id)?.name.clone();
-            Ok(GalleryRow {
+            Ok(QueryRow {
                 query: Picture::of(dataset.pixels(id)?, name),
                 neighbours: neighbours(pictures, index, found, false),
                 first_hit_rank: None,
@@ -305,15 +305,15 @@ impl GalleryArgs {
 
     fn search_index(&self, index: &Index, pictures: &Pictures) -> anyhow::Result<Searched> {
         self.check_size(index.names.len(), index)?;
-        let row = |query: usize, found: &[Found], rank, judged| GalleryRow {
+        let row = |query: usize, found: &[Found], rank, judged| QueryRow {
             query: pictures.of(query, &index.names[query]),
             neighbours: neighbours(pictures, index, found, judged),
             first_hit_rank: rank,
         };
         if let Some(labels) = index.labels.as_ref().filter(|labels| has_pairs(labels)) {
-            let gallery = Gallery::from_parts((index.embeddings.clone(), labels.clone()), None);
-            let ranks = gallery.retrieval()?.ranks()?;
-            let hits = gallery.sample(&ranks, self.count, self.neighbours)?;
+            let set = LabelledSet::from_parts((index.embeddings.clone(), labels.clone()), None);
+            let ranks = set.retrieval()?.ranks()?;
+            let hits = set.sample(&ranks, self.count, self.neighbours)?;
             let rows = hits.iter().map(|hit| {
                 let found: Vec<Found> = hit.neighbours.iter().map(|(_, found)| *found).collect();
                 row(hit.query, &found, hit.first_hit_rank, true)
@@ -370,13 +370,6 @@ impl GalleryArgs {
             facts.push(("checkpoint", checkpoint.path().display().to_string()));
         }
         facts.push(("version", env!("CARGO_PKG_VERSION").to_owned()));
-        facts.push((
-            GALLERY_FACT,
-            match missing {
-                Some(missing) => format!("{} {missing}.", searched.about),
-                None => searched.about,
-            },
-        ));
         Report {
             title: match &self.images[..] {
                 [] => format!("Neighbours in {}", name(&self.index)),
@@ -387,7 +380,11 @@ impl GalleryArgs {
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect(),
-            gallery: searched.rows,
+            queries: searched.rows,
+            about_queries: match missing {
+                Some(missing) => format!("{} {missing}.", searched.about),
+                None => searched.about,
+            },
             ..Report::default()
         }
     }

@@ -4,7 +4,7 @@ use recall_eval::Metric;
 
 use super::text::lines;
 use super::{FinishedRun, JudgedSplit, RunComparison, RunGroup};
-use crate::report::{ComparisonPage, ComparisonRow, Curve, Series};
+use recall_report::{ComparisonPage, ComparisonRow, Curve, Series};
 
 impl RunComparison {
     /// The page with the table, and with a metric and the loss of each of its rows over time, from the

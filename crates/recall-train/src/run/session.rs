@@ -11,14 +11,15 @@ use recall_data::random::{Key, Purpose};
 use recall_data::{Batch, BatchSampler, Dataset, ItemId, Loader, Split};
 use recall_eval::{Bootstrap, Policy, PositiveRanks, Scores, Units};
 use recall_loss::{LossAndGrad, LossError, Mixup, RecallAtKLoss, RecallBackend};
+use recall_report::NEIGHBOURS;
 use recall_step::{StepOutput, TwoPass};
 
 use super::checkpoint::{Checkpoint, CheckpointState, Checkpoints, Contents};
-use super::gallery::{self, Outcome};
 use super::health::{Collapse, broken_gradients, broken_images, mean_similarity};
 use super::left_out;
 use super::peers::Groups;
 use super::records::Records;
+use super::report::{self, Outcome};
 use super::selection::{Remark, Selection};
 use super::trainee::Trainee;
 use super::{
@@ -26,10 +27,9 @@ use super::{
     TrainingRun,
 };
 use crate::embed::embed_items;
-use crate::judge::{Gallery, Hit, QueryScores, metrics};
+use crate::judge::{Hit, LabelledSet, QueryScores, metrics};
 use crate::memory::Memory;
 use crate::optimiser::move_towards;
-use crate::report::NEIGHBOURS;
 use crate::{Embedder, Network, NonFinite, RunConfig, RunError};
 
 /// The metrics of each image that was judged at the end, in the folder of a run that is done.
@@ -86,7 +86,7 @@ struct Taken<B: AutodiffBackend> {
 
 /// What an evaluation found.
 struct JudgedModel {
-    gallery: Gallery,
+    gallery: LabelledSet,
     ranks: PositiveRanks,
     scores: Scores,
     /// Files that could not be read.
@@ -350,7 +350,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
     /// test images if that is asked for.
     fn evaluate_epoch(&mut self, trainee: &Trainee<B>) -> Result<(), RunError> {
         let epoch = self.parts.state.epoch;
-        let model = result(trainee);
+        let model = judged_network(trainee);
         if self.config().evaluation.test_during_training && !self.parts.items.test.is_empty() {
             let scores = self.evaluate(&model, Judged::Test, epoch)?.scores;
             self.parts.state.judged(&scores.evaluation());
@@ -378,7 +378,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         }
         let start = Instant::now();
         let evaluation = self
-            .judge(&result(trainee), Judged::Test)?
+            .judge(&judged_network(trainee), Judged::Test)?
             .scores
             .evaluation();
         if let Some((metric, value)) = evaluation.values.first() {
@@ -434,7 +434,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         &self,
         model: &Network<B::InnerBackend>,
         split: Judged,
-    ) -> Result<(Gallery, Vec<String>), RunError> {
+    ) -> Result<(LabelledSet, Vec<String>), RunError> {
         let config = self.config();
         let ids = match split {
             Judged::Validation => &self.parts.items.validation,
@@ -459,9 +459,9 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         let unread = left_out::missing(dataset, ids, &kept);
         let gallery = match split {
             Judged::Validation if are_held_out => {
-                Gallery::each_against_rest(dataset, embeddings, kept)
+                LabelledSet::each_against_rest(dataset, embeddings, kept)
             }
-            Judged::Validation | Judged::Test => Gallery::new(dataset, embeddings, kept)?,
+            Judged::Validation | Judged::Test => LabelledSet::new(dataset, embeddings, kept)?,
         };
         Ok((gallery, unread))
     }
@@ -515,7 +515,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
                 let best_model = Checkpoint::open(&chosen)?.load(&self.parts.device)?;
                 (best_model, best.epoch)
             }
-            None => (result(&trainee), epoch),
+            None => (judged_network(&trainee), epoch),
         };
         drop(trainee);
         let judged = match (&self.parts.items.test[..], &self.parts.items.validation[..]) {
@@ -557,7 +557,7 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
             }
             _ => None,
         };
-        let report = gallery::report(&Outcome {
+        let report = report::fill(&Outcome {
             run: parts.run,
             dataset,
             epoch,
@@ -629,7 +629,7 @@ impl JudgedModel {
 }
 
 /// What is judged and written: the weights, or their moving average.
-fn result<B: AutodiffBackend>(trainee: &Trainee<B>) -> Network<B::InnerBackend> {
+fn judged_network<B: AutodiffBackend>(trainee: &Trainee<B>) -> Network<B::InnerBackend> {
     let average = trainee.average.clone();
     average.unwrap_or_else(|| trainee.model.valid())
 }
