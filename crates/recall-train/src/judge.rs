@@ -18,6 +18,7 @@ use recall_eval::{
 
 pub use labelled::{Hit, LabelledSet, Similarities};
 pub use problem::{ListedProblem, Problem, ProblemKind};
+pub(crate) use queries::QUERIES;
 pub use queries::QueryScores;
 
 /// Which metrics to take, and how.

@@ -24,6 +24,7 @@ mod error;
 mod model;
 mod optimiser;
 mod pixels;
+mod records;
 mod run;
 mod weights;
 
@@ -39,8 +40,9 @@ pub use pixels::Standardisation;
 pub use recall_step::{
     FrozenBatchNorm, FrozenBatchNormConfig, StepError, StepOutput, TwoPass, l2_normalise,
 };
+pub use records::{EvaluationRecord, Judged, StepRecord};
 pub use run::{
-    Best, Checkpoint, CheckpointState, DataRecord, EvaluationRecord, Finished, Judged, Loading,
-    Place, Progress, RunFolder, SeenClasses, StepRecord, TrainingRun,
+    Best, Checkpoint, CheckpointState, DataRecord, Finished, Loading, Place, Progress, RunFolder,
+    SeenClasses, TrainingRun,
 };
 pub use weights::{LoadedWeights, load_weights, save_weights};

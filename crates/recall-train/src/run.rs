@@ -23,7 +23,6 @@ use folder::Attempt;
 pub use folder::RunFolder;
 pub(crate) use left_out::{missing, sentence};
 pub use progress::Progress;
-pub use records::{BaselineRecord, EvaluationRecord, Judged, StepRecord};
 pub(crate) use report::{choice, duration};
 
 use std::fs;
@@ -41,6 +40,7 @@ use recall_loss::RecallBackend;
 
 use crate::embed::{items_of, need_labels};
 use crate::memory::memory_of;
+use crate::records::{BaselineRecord, EvaluationRecord, Judged, StepRecord};
 use crate::{BatchSize, ChunkSize, ImageConfig, RunConfig, RunError, plan};
 use checkpoint::Checkpoints;
 use data::DATA;
@@ -50,7 +50,7 @@ use session::{Items, Loaders, Session};
 use trainee::Trainee;
 
 /// The configuration of a run, in its folder and in that of each checkpoint.
-const CONFIG: &str = "config.toml";
+pub(crate) const CONFIG: &str = "config.toml";
 
 /// What to train, on what, and where to leave the result.
 #[derive(Debug, Clone)]

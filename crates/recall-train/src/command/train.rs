@@ -12,7 +12,8 @@ use super::terminal::Terminal;
 use super::{CommonArgs, interrupt};
 use crate::backend::OnBackend;
 use crate::compare::{CompareConfig, FinishedRun};
-use crate::run::{EvaluationRecord, Finished, Judged, Place, TrainingRun, duration};
+use crate::records::{EvaluationRecord, Judged};
+use crate::run::{Finished, Place, TrainingRun, duration};
 use crate::{Bytes, Checkpoint, RunConfig, RunError};
 
 /// Options of training.

@@ -7,10 +7,11 @@ use recall_report::{
 };
 
 use super::peers::Groups;
-use super::records::{EvaluationRecord, Judged, Records};
+use super::records::Records;
 use super::selection::Selection;
 use super::{Best, TrainingRun, left_out};
 use crate::judge::{Hit, Similarities};
+use crate::records::{EvaluationRecord, Judged};
 use crate::{Bytes, RunConfig, RunError};
 
 /// What a run came to.

@@ -27,13 +27,10 @@ use super::{
     TrainingRun,
 };
 use crate::embed::embed_items;
-use crate::judge::{Hit, LabelledSet, QueryScores, metrics};
+use crate::judge::{Hit, LabelledSet, QUERIES, QueryScores, metrics};
 use crate::memory::Memory;
 use crate::optimiser::move_towards;
 use crate::{Embedder, Network, NonFinite, RunConfig, RunError};
-
-/// The metrics of each image that was judged at the end, in the folder of a run that is done.
-const QUERIES: &str = "queries.csv";
 
 /// Steps in a row that may be left out because they are not finite.
 const MOST_LEFT_OUT: u32 = 10;
