@@ -60,51 +60,59 @@ pub(super) fn fill(outcome: &Outcome<'_>) -> Result<Report, RunError> {
     })
 }
 
+/// What identifies the run, in the order of the page.
 fn facts(outcome: &Outcome<'_>, config: &RunConfig, time: &str) -> Vec<(String, String)> {
     let records = outcome.records;
     let images: usize = records.steps.iter().map(|step| step.images).sum();
-    let mut facts = vec![
-        ("data set", config.data.to_string()),
-        ("backend", outcome.backend.clone()),
-        ("parameters", outcome.parameters.to_string()),
+    let facts = [
+        ("data set", Some(config.data.to_string())),
+        ("backend", Some(outcome.backend.clone())),
+        ("parameters", Some(outcome.parameters.to_string())),
         (
             "batch",
-            format!(
+            Some(format!(
                 "{} images in chunks of {}",
                 config.batch.size, config.batch.chunk
-            ),
+            )),
         ),
         (
             "training",
-            format!("{} steps, {images} images, {time}", records.steps.len()),
+            Some(format!(
+                "{} steps, {images} images, {time}",
+                records.steps.len()
+            )),
         ),
-        ("judged by", judged_by(outcome.result)),
+        ("skipped", skipped(records)),
+        (
+            "peak memory",
+            outcome.peak_memory.map(|peak| Bytes(peak).rounded()),
+        ),
+        ("judged by", Some(judged_by(outcome.result))),
         (
             "started from",
-            match &config.model.weights {
+            Some(match &config.model.weights {
                 Some(weights) => weights.display().to_string(),
                 None => "random weights".to_owned(),
-            },
+            }),
         ),
-        ("seed", config.seed.to_string()),
-        ("command", outcome.run.command_line.clone()),
-        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("seed", Some(config.seed.to_string())),
+        ("command", Some(outcome.run.command_line.clone())),
+        ("version", Some(env!("CARGO_PKG_VERSION").to_owned())),
     ];
-    if let Some(peak) = outcome.peak_memory {
-        facts.insert(5, ("peak memory", Bytes(peak).rounded()));
-    }
-    if let Some((count, named)) = left_out::count(records.unread()) {
-        let images = match count {
-            1 => "1 image".to_owned(),
-            many => format!("{many} images"),
-        };
-        let told = format!("{images} that could not be read: {named}");
-        facts.insert(5, ("skipped", told));
-    }
     facts
         .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
         .collect()
+}
+
+/// Which images could not be read, if there are any.
+fn skipped(records: &Records) -> Option<String> {
+    let (count, named) = left_out::count(records.unread())?;
+    let images = match count {
+        1 => "1 image".to_owned(),
+        many => format!("{many} images"),
+    };
+    Some(format!("{images} that could not be read: {named}"))
 }
 
 fn judged_by(result: Option<&EvaluationRecord>) -> String {
