@@ -96,21 +96,9 @@ impl FinishedRun {
 
     /// Whether losses and metrics are the same, bit for bit.
     pub(super) fn has_numbers_of(&self, other: &Self) -> bool {
-        let losses = |run: &Self| -> Vec<(u64, Option<u64>)> {
-            let steps = run.steps.iter();
-            steps
-                .map(|step| (step.step, step.loss.map(f64::to_bits)))
-                .collect()
-        };
-        let metrics = |run: &Self| -> Vec<(Judged, u64, Vec<(Metric, f64)>)> {
-            let judged = run.evaluations.iter();
-            judged
-                .map(|at| (at.split, at.epoch, at.evaluation.values.clone()))
-                .collect()
-        };
         self.queries == other.queries
-            && losses(self) == losses(other)
-            && metrics(self) == metrics(other)
+            && (self.steps.iter().map(loss)).eq(other.steps.iter().map(loss))
+            && (self.evaluations.iter().map(metrics)).eq(other.evaluations.iter().map(metrics))
     }
 
     /// Whether the settings are the same, whatever the seeds.
@@ -122,4 +110,14 @@ impl FinishedRun {
         };
         self.config == other
     }
+}
+
+/// What two runs agree in, of a step, where they are one computation.
+fn loss(step: &StepRecord) -> (u64, Option<u64>) {
+    (step.step, step.loss.map(f64::to_bits))
+}
+
+/// The same of an evaluation.
+fn metrics(judged: &EvaluationRecord) -> (Judged, u64, &[(Metric, f64)]) {
+    (judged.split, judged.epoch, &judged.evaluation.values)
 }
