@@ -61,9 +61,13 @@ fn a_table_and_a_page() {
         .lines()
         .map(|line| line.split_whitespace().collect())
         .collect();
-    assert_eq!(lines[0], ["runs", "recall@1"]);
-    assert_eq!(lines[1], ["mixup=false", "2", "0.5833", "±", "0.1179"]);
-    assert_eq!(lines[2], ["mixup=true", "1", "0.9500"]);
+    // What stands between these is not looked at: a further column is no concern of this test.
+    let row = |line: &[&str], begins: &[&str], ends: &[&str]| {
+        assert!(line.starts_with(begins) && line.ends_with(ends), "{line:?}");
+    };
+    row(&lines[0], &["runs"], &["recall@1"]);
+    row(&lines[1], &["mixup=false", "2"], &["0.5833", "±", "0.1179"]);
+    row(&lines[2], &["mixup=true", "1"], &["0.9500"]);
     assert_eq!(lines[3][..2], ["+0.3667", "p"]);
     assert!(stdout.ends_with("wrote  compare.html\n"), "{stdout}");
 

@@ -38,8 +38,8 @@ fn resume(dir: &Path, from: &str) -> assert_cmd::Command {
     command(dir, &["--backend", "flex", "--quiet", "--resume", from])
 }
 
-/// The records of a run, and every file of its last and best checkpoint that is no clock.
-fn result(run: &Path) -> (Vec<Value>, Vec<Vec<u8>>) {
+/// What a run left: its records, and every file of its last and best checkpoint that is no clock.
+fn left_by(run: &Path) -> (Vec<Value>, Vec<Vec<u8>>) {
     let files = ["model", "trained", "optimiser"];
     let files = ["last", "best"].into_iter().flat_map(|which| {
         files.map(|file| {
@@ -51,7 +51,7 @@ fn result(run: &Path) -> (Vec<Value>, Vec<Vec<u8>>) {
 }
 
 fn assert_same(run: &Path, straight: &Path) {
-    let ((records, files), (expected, expected_files)) = (result(run), result(straight));
+    let ((records, files), (expected, expected_files)) = (left_by(run), left_by(straight));
     assert_eq!(records, expected);
     assert!(files == expected_files, "the weights differ");
 }
@@ -163,7 +163,7 @@ fn a_run_goes_on_from_the_checkpoint_it_is_told() {
     let dir = tempdir().unwrap();
     let out = dir.path().join("run");
     succeed(&mut run(dir.path(), "run", &[]));
-    let (records, files) = result(&out);
+    let (records, files) = left_by(&out);
     let names = checkpoints(&out);
     assert_eq!(names.len(), 3);
     // From the first one, and once more from the end, where only the judgement is left.
@@ -173,7 +173,7 @@ fn a_run_goes_on_from_the_checkpoint_it_is_told() {
         "run/checkpoints/last".to_owned(),
     ] {
         succeed(&mut resume(dir.path(), &from));
-        let again = result(&out);
+        let again = left_by(&out);
         assert_eq!(again.0, records, "{from}");
         assert!(again.1 == files, "{from}");
     }
@@ -184,7 +184,7 @@ fn damage_is_named_and_the_one_before_is_offered() {
     let dir = tempdir().unwrap();
     let out = dir.path().join("run");
     succeed(&mut run(dir.path(), "run", &[]));
-    let (records, files) = result(&out);
+    let (records, files) = left_by(&out);
     let last = checkpoint(&out, "last");
     let names = checkpoints(&out);
     let intact: Vec<(String, Vec<u8>)> = fs::read_dir(&last)
@@ -227,7 +227,7 @@ fn damage_is_named_and_the_one_before_is_offered() {
         dir.path(),
         &format!("run/checkpoints/{}", names[1]),
     ));
-    let again = result(&out);
+    let again = left_by(&out);
     assert_eq!(again.0, records);
     assert!(again.1 == files);
 }

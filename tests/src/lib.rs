@@ -21,6 +21,11 @@ mod recall_loss {}
 #[doc = include_str!("../../crates/recall-step/README.md")]
 mod recall_step {}
 
+/// The page of `recall-report`.
+#[cfg(doctest)]
+#[doc = include_str!("../../crates/recall-report/README.md")]
+mod recall_report {}
+
 /// The page of `recall-data`.
 #[cfg(doctest)]
 #[doc = include_str!("../../crates/recall-data/README.md")]

@@ -22,6 +22,7 @@ mod json;
 mod label;
 mod page;
 mod run;
+mod table;
 mod text;
 
 use std::collections::HashMap;
@@ -29,8 +30,10 @@ use std::path::PathBuf;
 
 use recall_eval::{Bootstrap, Comparison, Metric, Scores, Units};
 
+use crate::RunConfig;
+
 pub use error::CompareError;
-pub use run::{FinishedRun, JudgedSplit, RunEvaluation};
+pub use run::FinishedRun;
 
 /// How runs are compared.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -62,6 +65,8 @@ pub struct RunGroup {
     pub label: String,
     /// The folders of its runs, of identical ones the first.
     pub runs: Vec<PathBuf>,
+    /// The settings of these runs, but for the seed, which is that of the first.
+    pub config: RunConfig,
     /// Its figures, one for each metric.
     pub results: Vec<GroupResult>,
 }
@@ -137,6 +142,7 @@ impl CompareConfig {
             results.push(RunGroup {
                 label: label.clone(),
                 runs: group.iter().map(|run| run.folder.clone()).collect(),
+                config: group[0].config.clone(),
                 results: (means.iter().enumerate())
                     .map(|(column, &(mean, deviation))| GroupResult {
                         mean,

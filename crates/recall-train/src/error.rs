@@ -209,7 +209,7 @@ pub enum RunError {
     Backend(#[from] BackendError),
     /// The report could not be drawn.
     #[error("cannot draw the report: {0}")]
-    Report(#[from] crate::report::ReportError),
+    Report(#[from] recall_report::ReportError),
 }
 
 impl RunError {

@@ -5,8 +5,8 @@
 //! how, and gives a [`Judgement`] to print or to write as JSON, or the [`Contrast`] of two sets of
 //! embeddings.
 
-mod gallery;
 mod json;
+mod labelled;
 mod problem;
 mod queries;
 mod text;
@@ -16,8 +16,9 @@ use recall_eval::{
     RandomGallery, Retrieval, Scores, Units,
 };
 
-pub use gallery::{Gallery, Hit};
+pub use labelled::{Hit, LabelledSet, Similarities};
 pub use problem::{ListedProblem, Problem, ProblemKind};
+pub(crate) use queries::QUERIES;
 pub use queries::QueryScores;
 
 /// Which metrics to take, and how.
@@ -208,10 +209,10 @@ impl JudgeConfig {
         let scores = |ranks| Scores::new(&ranks, &self.metrics, self.policy);
         for Problem { name, kind } in problems {
             match kind {
-                ProblemKind::Classes(gallery) => {
+                ProblemKind::Classes(set) => {
                     let scored = Scored::Rankings {
-                        scores: scores(ranking(&gallery.retrieval()?)?)?,
-                        labels: Some(gallery.query_labels().to_vec()),
+                        scores: scores(ranking(&set.retrieval()?)?)?,
+                        labels: Some(set.query_labels().to_vec()),
                     };
                     parts.push((name.clone(), scored));
                 }

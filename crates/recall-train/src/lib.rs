@@ -16,12 +16,12 @@ pub mod compare;
 pub mod embed;
 pub mod judge;
 pub mod plan;
-pub mod report;
 
 mod backend;
 mod config;
 mod error;
 mod index;
+mod records;
 mod run;
 mod trained;
 
@@ -36,8 +36,9 @@ pub use recall_engine::*;
 pub use recall_step::{
     FrozenBatchNorm, FrozenBatchNormConfig, StepError, StepOutput, TwoPass, l2_normalise,
 };
+pub use records::{EvaluationRecord, Judged, StepRecord};
 pub use run::{
-    Best, Checkpoint, CheckpointState, DataRecord, EvaluationRecord, Finished, Judged, Loading,
-    Place, Progress, RunFolder, SeenClasses, StepRecord, TrainingRun,
+    Best, Checkpoint, CheckpointState, DataRecord, Finished, Loading, Place, Progress, RunFolder,
+    SeenClasses, TrainingRun,
 };
 pub use trained::TrainedModel;

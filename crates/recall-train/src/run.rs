@@ -4,13 +4,13 @@ mod answerable;
 mod checkpoint;
 mod data;
 mod folder;
-mod gallery;
 mod health;
 mod images;
 mod left_out;
 mod peers;
 mod progress;
 mod records;
+mod report;
 mod resume;
 mod selection;
 mod session;
@@ -21,10 +21,9 @@ pub use checkpoint::{Best, Checkpoint, CheckpointState};
 pub use data::{DataRecord, SeenClasses};
 pub(crate) use data::{PartRecord, reopen};
 pub use folder::RunFolder;
-pub(crate) use gallery::{choice, duration};
 pub(crate) use left_out::{missing, sentence};
 pub use progress::Progress;
-pub use records::{BaselineRecord, EvaluationRecord, Judged, StepRecord};
+pub(crate) use report::{choice, duration};
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,6 +34,7 @@ use recall_data::random::{Key, Purpose};
 use recall_data::{CorruptPolicy, DataSpec, Dataset, ImageCache, Loader, LoaderConfig, Transform};
 use recall_engine::{Device, Engine, EngineConfig, EngineError};
 
+use crate::records::{BaselineRecord, EvaluationRecord, Judged, StepRecord};
 use crate::{BatchSize, ChunkSize, ImageConfig, RunConfig, RunError, plan};
 use images::{Images, Items};
 use resume::folder_of;
@@ -42,7 +42,7 @@ use session::{Loaders, Session};
 use start::Start;
 
 /// The configuration of a run, in its folder and in that of each checkpoint.
-const CONFIG: &str = "config.toml";
+pub(crate) const CONFIG: &str = "config.toml";
 
 /// What to train, on what, and where to leave the result.
 #[derive(Debug, Clone)]

@@ -62,7 +62,7 @@ fn tree(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// What a run left: its records, and the weights of the last and the best checkpoint.
-fn result(run: &Path) -> (Vec<Value>, [Vec<u8>; 2]) {
+fn left_by(run: &Path) -> (Vec<Value>, [Vec<u8>; 2]) {
     let weights = ["last", "best"].map(|which| {
         let file = checkpoint(run, which).join("model.safetensors");
         fs::read(file).unwrap()
@@ -93,7 +93,7 @@ fn a_run_copied_with_or_without_its_links_goes_on_and_is_judged() {
     let dir = tempdir().unwrap();
     succeed(&mut run(dir.path(), "run"));
     let original = dir.path().join("run");
-    let expected = result(&original);
+    let expected = left_by(&original);
     let judged = succeed(&mut eval(dir.path(), "run")).0;
     let names = ["last", "best"].map(|which| checkpoint(&original, which));
 
@@ -131,7 +131,7 @@ fn a_run_copied_with_or_without_its_links_goes_on_and_is_judged() {
         let lost = !name.starts_with("folders");
         assert_eq!(stderr.contains("leads to no checkpoint"), lost, "{stderr}");
         succeed(&mut resume(dir.path(), name));
-        assert_eq!(result(&copied), expected, "{name}");
+        assert_eq!(left_by(&copied), expected, "{name}");
         let files = |run: &Path| tree(&run.join("checkpoints")).len();
         assert_eq!(files(&copied), files(&original), "{name}");
     }
@@ -143,7 +143,7 @@ fn links_of_an_earlier_version_are_read_and_become_files() {
     let dir = tempdir().unwrap();
     succeed(&mut run(dir.path(), "run"));
     let original = dir.path().join("run");
-    let expected = result(&original);
+    let expected = left_by(&original);
     let judged = succeed(&mut eval(dir.path(), "run")).0;
     for absolute in [false, true] {
         for which in ["last", "best"] {
@@ -169,10 +169,10 @@ fn links_of_an_earlier_version_are_read_and_become_files() {
                 "{stderr}"
             );
             succeed(&mut resume(dir.path(), "moved/checkpoints/last"));
-            assert_eq!(result(&dir.path().join("moved")), expected);
+            assert_eq!(left_by(&dir.path().join("moved")), expected);
         } else {
             succeed(&mut resume(dir.path(), "run"));
-            assert_eq!(result(&original), expected);
+            assert_eq!(left_by(&original), expected);
             assert!(!original.join("checkpoints/last").is_symlink());
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use image::{Rgb, RgbImage, imageops};
 use recall_eval::Embeddings;
-use recall_train::report::Picture;
+use recall_report::Picture;
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 

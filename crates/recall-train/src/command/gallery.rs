@@ -10,6 +10,7 @@ use anyhow::{bail, ensure};
 use clap::Args;
 use recall_data::{CorruptPolicy, DataSpec, ItemId};
 use recall_eval::{Neighbour as Ranked, Retrieval, nearest};
+use recall_report::{NEIGHBOURS, Neighbour, Picture, QueryRow, Report};
 use serde::Deserialize;
 
 use super::open_checkpoint;
@@ -18,8 +19,7 @@ use super::output::{self, ForceArg, Inputs};
 use super::print::print;
 use super::terminal::Terminal;
 use crate::config::{Boxes, Orientation};
-use crate::judge::Gallery;
-use crate::report::{GALLERY_FACT, GalleryRow, NEIGHBOURS, Neighbour, Picture, Report};
+use crate::judge::LabelledSet;
 use crate::run::{Checkpoint, choice, missing, sentence};
 use crate::{BackendName, Found, Loading, TrainedModel};
 use index::Index;
@@ -76,7 +76,7 @@ const MOST_PICTURES: usize = 20_000;
 
 /// Queries with what they found in the index, and a sentence about which queries these are.
 struct Searched {
-    rows: Vec<GalleryRow>,
+    rows: Vec<QueryRow>,
     about: String,
 }
 
@@ -252,9 +252,9 @@ impl GalleryArgs {
             terminal.warn(&unread);
         }
         let found = index.searched.search(&queries, self.neighbours)?;
-        let row = |(&id, found): (&ItemId, &Vec<Found<'_>>)| -> anyhow::Result<GalleryRow> {
+        let row = |(&id, found): (&ItemId, &Vec<Found<'_>>)| -> anyhow::Result<QueryRow> {
             let name = images.item(id)?.name.clone();
-            Ok(GalleryRow {
+            Ok(QueryRow {
                 query: Picture::of(images.pixels(id)?, name),
                 neighbours: (found.iter())
                     .map(|found| Neighbour {
@@ -302,16 +302,16 @@ impl GalleryArgs {
 
     fn search_index(&self, index: &Index, pictures: &Pictures) -> anyhow::Result<Searched> {
         self.check_size(index.searched.names().len(), index)?;
-        let row = |query: usize, found: &[Ranked], rank, judged| GalleryRow {
+        let row = |query: usize, found: &[Ranked], rank, judged| QueryRow {
             query: pictures.of(query, &index.searched.names()[query]),
             neighbours: neighbours(pictures, index, found, judged),
             first_hit_rank: rank,
         };
         if let Some(labels) = index.labels.as_ref().filter(|labels| has_pairs(labels)) {
-            let gallery =
-                Gallery::from_parts((index.searched.embeddings().clone(), labels.clone()), None);
-            let ranks = gallery.retrieval()?.ranks()?;
-            let hits = gallery.sample(&ranks, self.count, self.neighbours)?;
+            let rows = (index.searched.embeddings().clone(), labels.clone());
+            let set = LabelledSet::from_parts(rows, None);
+            let ranks = set.retrieval()?.ranks()?;
+            let hits = set.sample(&ranks, self.count, self.neighbours)?;
             let rows = hits.iter().map(|hit| {
                 let found: Vec<Ranked> = hit.neighbours.iter().map(|(_, found)| *found).collect();
                 row(hit.query, &found, hit.first_hit_rank, true)
@@ -368,13 +368,6 @@ impl GalleryArgs {
             facts.push(("checkpoint", checkpoint.path().display().to_string()));
         }
         facts.push(("version", env!("CARGO_PKG_VERSION").to_owned()));
-        facts.push((
-            GALLERY_FACT,
-            match missing {
-                Some(missing) => format!("{} {missing}.", searched.about),
-                None => searched.about,
-            },
-        ));
         Report {
             title: match &self.images[..] {
                 [] => format!("Neighbours in {}", name(&self.index)),
@@ -385,7 +378,11 @@ impl GalleryArgs {
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect(),
-            gallery: searched.rows,
+            queries: searched.rows,
+            about_queries: match missing {
+                Some(missing) => format!("{} {missing}.", searched.about),
+                None => searched.about,
+            },
             ..Report::default()
         }
     }

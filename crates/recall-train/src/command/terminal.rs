@@ -6,7 +6,8 @@ use recall_data::names;
 
 use super::interrupt;
 use super::print::say;
-use crate::run::{EvaluationRecord, Judged, Progress, StepRecord};
+use crate::records::{EvaluationRecord, Judged, StepRecord};
+use crate::run::Progress;
 
 /// How long plain output stays silent at least, so that a log does not fill with steps.
 const PLAIN_PAUSE: Duration = Duration::from_secs(5);

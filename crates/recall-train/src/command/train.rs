@@ -9,7 +9,8 @@ use super::settings::{Document, SettingsArgs};
 use super::terminal::Terminal;
 use super::{CommonArgs, interrupt};
 use crate::compare::{CompareConfig, FinishedRun};
-use crate::run::{EvaluationRecord, Finished, Judged, Place, TrainingRun, duration};
+use crate::records::{EvaluationRecord, Judged};
+use crate::run::{Finished, Place, TrainingRun, duration};
 use crate::{Bytes, Checkpoint, RunConfig, RunError};
 
 /// Options of training.

@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
 use recall_eval::EvalError;
+use recall_report::ReportError;
 use thiserror::Error;
 
 use crate::ConfigError;
-use crate::report::ReportError;
 
 /// Why runs cannot be compared. Each message is one sentence that names the thing at fault.
 #[derive(Debug, Error)]

@@ -2,9 +2,9 @@
 
 use recall_eval::Metric;
 
-use super::text::lines;
-use super::{FinishedRun, JudgedSplit, RunComparison, RunGroup};
-use crate::report::{ComparisonPage, ComparisonRow, Curve, Series};
+use super::{FinishedRun, RunComparison, RunGroup};
+use crate::Judged;
+use recall_report::{ComparisonPage, ComparisonRow, Curve, Series};
 
 impl RunComparison {
     /// The page with the table, and with a metric and the loss of each of its rows over time, from the
@@ -21,9 +21,7 @@ impl RunComparison {
             rows: (self.groups.iter())
                 .map(|group| ComparisonRow {
                     name: group.label.clone(),
-                    cells: std::iter::once(vec![group.runs.len().to_string()])
-                        .chain(group.results.iter().map(lines))
-                        .collect(),
+                    cells: group.cells(),
                 })
                 .collect(),
             notes: self.sentences(),
@@ -40,11 +38,10 @@ impl RunComparison {
             true => selecting,
             false => self.metrics[0],
         };
-        let validated =
-            |run: &FinishedRun| !points(run, JudgedSplit::Validation, metric).is_empty();
+        let validated = |run: &FinishedRun| !points(run, Judged::Validation, metric).is_empty();
         let (split, images) = match runs.iter().all(validated) {
-            true => (JudgedSplit::Validation, "validation"),
-            false => (JudgedSplit::Test, "test"),
+            true => (Judged::Validation, "validation"),
+            false => (Judged::Test, "test"),
         };
         let curve =
             |title: String, x: &str, shares, points: &dyn Fn(&FinishedRun) -> Points| Curve {
@@ -68,8 +65,10 @@ impl RunComparison {
                 "step",
                 false,
                 &|run| {
-                    let losses = run.losses.iter();
-                    losses.map(|&(step, loss)| (step as f64, loss)).collect()
+                    let steps = run.steps.iter();
+                    steps
+                        .map(|at| (at.step as f64, at.loss.unwrap_or(f64::NAN)))
+                        .collect()
                 },
             ),
         ]
@@ -105,12 +104,9 @@ fn mean(lines: &[Points]) -> Points {
 }
 
 /// Epoch and value of a metric.
-fn points(run: &FinishedRun, split: JudgedSplit, metric: Metric) -> Points {
+fn points(run: &FinishedRun, split: Judged, metric: Metric) -> Points {
     let judged = run.evaluations.iter().filter(|at| at.split == split);
     judged
-        .filter_map(|at| {
-            let (_, value) = at.values.iter().find(|(of, _)| *of == metric)?;
-            Some((at.epoch as f64, *value))
-        })
+        .filter_map(|at| Some((at.epoch as f64, at.evaluation.get(metric)?)))
         .collect()
 }

@@ -1,37 +1,137 @@
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
+use image::{Rgb, RgbImage};
+use recall_data::DataSpec;
 use recall_eval::Metric;
+use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
 use super::*;
-use crate::RunConfig;
+use crate::judge::QueryScores;
+use crate::records::METRICS;
+use crate::{EvaluationRecord, Finished, Loading, Place, TrainingRun};
+
+/// Settings under which a run takes a moment.
+const TINY: [&str; 9] = [
+    "epochs=2",
+    "batch.size=8",
+    "batch.samples_per_class=2",
+    "model.widths=[4,8]",
+    "model.grid=2",
+    "model.dim=8",
+    "loss.ks=[1,2]",
+    "evaluation.ks=[1]",
+    "evaluation.every=1",
+];
+
+/// What a run left that went to its end.
+struct Made {
+    config: String,
+    records: String,
+    queries: QueryScores,
+    result: EvaluationRecord,
+}
+
+/// A run of two epochs, trained once for all tests: they alter copies of what it left, so that they read
+/// what runs write. It has 4 training, 2 validation and 10 test classes of 4 images each.
+fn made() -> &'static Made {
+    static MADE: OnceLock<Made> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let dir = tempdir().unwrap();
+        for (split, classes) in [("train", 0..4), ("validation", 4..6), ("test", 6..16)] {
+            for class in classes {
+                let folder = dir.path().join(format!("images/{split}/{class}"));
+                fs::create_dir_all(&folder).unwrap();
+                for number in 0..4 {
+                    let colour = |x: u32| Rgb([16 * class, 60 * number, 7 * x as u8]);
+                    let image = RgbImage::from_fn(32, 32, |x, _| colour(x));
+                    image.save(folder.join(format!("{number}.png"))).unwrap();
+                }
+            }
+        }
+        let mut config = RunConfig::read(None, &TINY.map(str::to_owned)).unwrap();
+        config.data = DataSpec::Folder(dir.path().join("images"));
+        let folder = dir.path().join("run");
+        let finished = train(&TrainingRun {
+            config,
+            place: Place::New(Some(folder.clone())),
+            loading: Loading::default(),
+            command_line: String::new(),
+        });
+        let read = |name| fs::read_to_string(folder.join(name)).unwrap();
+        Made {
+            config: read("config.toml"),
+            records: read(METRICS),
+            queries: QueryScores::read(&folder.join("queries.csv")).unwrap(),
+            result: finished.result.unwrap(),
+        }
+    })
+}
+
+fn train(run: &TrainingRun) -> Finished {
+    let device = (recall_flex::BACKEND.open)();
+    run.train(&*device, &mut ()).unwrap()
+}
+
+/// Epoch and recall@1 of what was judged while the run was made: on these images, or on all.
+fn judged(split: Option<&str>) -> Vec<(f64, f64)> {
+    let records = made().records.lines();
+    records
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|record| record["kind"] == "evaluation")
+        .filter(|record| split.is_none_or(|split| record["split"] == split))
+        .map(|record| {
+            let number = |key: &str| record[key].as_f64().unwrap();
+            (number("epoch"), number("recall@1"))
+        })
+        .collect()
+}
+
+/// Gives a step of a run another loss.
+fn alter_loss(dir: &TempDir, name: &str, step: u64, change: impl Fn(f64) -> Value) {
+    let path = dir.path().join(name).join(METRICS);
+    let records = fs::read_to_string(&path).unwrap();
+    let line = |line: &str| {
+        let mut record: Value = serde_json::from_str(line).unwrap();
+        match record["kind"] == "step" && record["step"] == step {
+            true => {
+                record["loss"] = change(record["loss"].as_f64().unwrap());
+                record.to_string() + "\n"
+            }
+            false => line.to_owned() + "\n",
+        }
+    };
+    let records: String = records.lines().map(line).collect();
+    fs::write(&path, records).unwrap();
+}
 
 /// The values of 40 queries; every `miss`-th is 0.
 fn values(miss: usize) -> Vec<f64> {
     (0..40).map(|query| f64::from(query % miss != 0)).collect()
 }
 
-/// A folder of a run with these settings and values of recall@1.
+/// A folder of the run with these settings instead, and these values of recall@1.
 fn write(dir: &Path, name: &str, settings: &[&str], values: &[f64]) {
     let folder = dir.join(name);
     fs::create_dir_all(&folder).unwrap();
+    let Made {
+        config,
+        records,
+        queries,
+        ..
+    } = made();
     let settings: Vec<String> = settings.iter().map(|&setting| setting.into()).collect();
-    let config = RunConfig::read(None, &settings).unwrap();
+    let config = RunConfig::read(Some(("settings", config)), &settings).unwrap();
     fs::write(folder.join("config.toml"), config.to_toml()).unwrap();
-    let records = r#"{"kind":"evaluation","split":"validation","epoch":0,"step":0,"recall@1":0.25,"queries":9,"seconds":1}
-{"kind":"step","epoch":0,"step":0,"loss":0.75,"learning_rate":0.1,"images":8,"skipped":0,"seconds":1}
-{"kind":"note","text":"something else"}
-{"kind":"step","epoch":0,"step":1,"loss":null,"images":8}
-{"kind":"evaluation","split":"validation","epoch":1,"step":2,"recall@1":0.5,"queries":9,"seconds":1}
-{"kind":"evaluation","split":"test","epoch":1,"step":2,"recall@1":0.5,"queries":40,"seconds":1}
-"#;
-    fs::write(folder.join("metrics.jsonl"), records).unwrap();
-    let mut table = "image,class,recall@1\n".to_owned();
-    for (query, value) in values.iter().enumerate() {
-        table += &format!("{query}.png,{},{value}\n", query / 4);
-    }
-    fs::write(folder.join("queries.csv"), table).unwrap();
+    fs::write(folder.join(METRICS), records).unwrap();
+    let queries = QueryScores {
+        images: queries.images[..values.len()].to_vec(),
+        classes: queries.classes[..values.len()].to_vec(),
+        scores: Scores::from_values(&[Metric::RecallAt(1)], values.to_vec()).unwrap(),
+    };
+    queries.write(&folder.join("queries.csv")).unwrap();
 }
 
 fn compare(dir: &TempDir, names: &[&str]) -> Result<RunComparison, CompareError> {
@@ -54,6 +154,34 @@ fn three_runs() -> TempDir {
         &values(40),
     );
     dir
+}
+
+#[test]
+fn a_run_is_read_as_it_was_made() {
+    let Made {
+        config,
+        records,
+        queries,
+        result,
+    } = made();
+    let dir = tempdir().unwrap();
+    fs::write(dir.path().join("config.toml"), config).unwrap();
+    fs::write(dir.path().join(METRICS), records).unwrap();
+    queries.write(&dir.path().join("queries.csv")).unwrap();
+    let run = FinishedRun::open(dir.path()).unwrap();
+    assert_eq!(run.config.to_toml(), *config);
+    let steps: Vec<u64> = run.steps.iter().map(|step| step.step).collect();
+    assert_eq!(steps, [0, 1, 2, 3]);
+    assert!(run.steps.iter().all(|step| step.images == 8));
+    // Validation before, in the middle and at the end, and the result.
+    assert_eq!(run.evaluations.len(), 4);
+    assert_eq!(run.evaluations.last(), Some(result));
+    assert_eq!(run.queries, *queries);
+    assert_eq!(run.queries.images.len(), 40);
+    let evaluation = run.queries.scores.evaluation();
+    assert_eq!(evaluation.values, result.evaluation.values);
+    let comparison = CompareConfig::default().compare(&[run]).unwrap();
+    assert_eq!(comparison.metrics, [Metric::RecallAt(1), Metric::MapAtR]);
 }
 
 #[test]
@@ -133,7 +261,7 @@ fn parts_that_are_on_or_off_tell_groups_apart() {
     write(
         dir.path(),
         "sizes",
-        &["batch.size=64", "image.train.size=[8, 8]"],
+        &["batch.size=16", "image.train.size=[8, 8]"],
         &values(2),
     );
     let labels = |names: &[&str]| -> Vec<String> {
@@ -147,8 +275,8 @@ fn parts_that_are_on_or_off_tell_groups_apart() {
     assert_eq!(
         labels(&["on", "sizes"]),
         [
-            "batch.size=256, image.train.size=[32, 32]",
-            "batch.size=64, image.train.size=[8, 8]"
+            "batch.size=8, image.train.size=[32, 32]",
+            "batch.size=16, image.train.size=[8, 8]"
         ]
     );
 }
@@ -163,7 +291,7 @@ fn without_the_same_queries_there_is_no_test() {
     assert_eq!(result.difference, Some(0.0));
     assert_eq!(
         comparison.notes,
-        ["epochs=3 judges other queries than epochs=40: no test"]
+        ["epochs=3 judges other queries than epochs=2: no test"]
     );
     // Of one recipe, too.
     write(dir.path(), "other", &["seed=7"], &values(2)[..20]);
@@ -175,19 +303,21 @@ fn without_the_same_queries_there_is_no_test() {
 #[test]
 fn only_common_metrics_are_compared() {
     let dir = three_runs();
-    let queries = dir.path().join("c/queries.csv");
-    let lines = (0..40).map(|query| format!("{query}.png,{},0.5,1\n", query / 4));
-    let table: String = ["image,class,map@r,recall@1\n".to_owned()]
-        .into_iter()
-        .chain(lines)
-        .collect();
-    fs::write(&queries, &table).unwrap();
+    let with = |metrics: &[Metric], values: &[f64]| {
+        let scores = Scores::from_values(metrics, values.repeat(40)).unwrap();
+        let queries = QueryScores {
+            scores,
+            ..made().queries.clone()
+        };
+        queries.write(&dir.path().join("c/queries.csv")).unwrap();
+    };
+    with(&[Metric::MapAtR, Metric::RecallAt(1)], &[0.5, 1.0]);
     let comparison = compare(&dir, &["a", "c"]).unwrap();
     assert_eq!(comparison.metrics, [Metric::RecallAt(1)]);
     assert_eq!(comparison.notes[0], "not all runs have map@r: left out");
     assert_eq!(comparison.groups[1].results[0].mean, 1.0);
 
-    fs::write(&queries, table.replace("recall@1", "mrr")).unwrap();
+    with(&[Metric::Mrr], &[0.5]);
     let message = compare(&dir, &["a", "c"]).unwrap_err().to_string();
     assert!(message.contains("no metric in common"), "{message}");
 }
@@ -201,9 +331,10 @@ fn folders_that_are_refused() {
     assert!(refused(&["a", "b", "./a"]).contains("/./a is named twice"));
     fs::remove_file(dir.path().join("c/queries.csv")).unwrap();
     assert!(refused(&["a", "c"]).contains("c holds no finished run, it has no queries.csv"));
+    let records = made().records.lines().next().unwrap();
     fs::write(
-        dir.path().join("b/metrics.jsonl"),
-        "{\"kind\":\"other\"}\nnonsense\n",
+        dir.path().join("b").join(METRICS),
+        format!("{records}\nnonsense\n"),
     )
     .unwrap();
     let message = refused(&["b"]);
@@ -261,6 +392,9 @@ fn programs_read_the_same() {
 #[test]
 fn the_page_draws_each_row_of_the_table() {
     let dir = three_runs();
+    for name in ["a", "b"] {
+        alter_loss(&dir, name, 1, |_| Value::Null);
+    }
     let open = |name: &str| FinishedRun::open(dir.path().join(name)).unwrap();
     let runs = ["a", "b", "c"].map(open);
     let page = CompareConfig::default().compare(&runs).unwrap().page(&runs);
@@ -284,44 +418,44 @@ fn the_page_draws_each_row_of_the_table() {
     );
     assert_eq!(metric.series[0].parts.len(), 2);
     assert!(metric.series[1].parts.is_empty() && metric.shares && !loss.shares);
-    assert_eq!(metric.series[1].points, [(0.0, 0.25), (1.0, 0.5)]);
-    assert_eq!(loss.series[0].points[0], (0.0, 0.75));
+    assert_eq!(metric.series[1].points, judged(Some("validation")));
+    let of_c: Vec<(f64, f64)> = (runs[2].steps.iter())
+        .map(|step| (step.step as f64, step.loss.unwrap()))
+        .collect();
+    assert_eq!(loss.series[1].points, of_c);
+    assert_eq!(loss.series[0].points[0], of_c[0]);
     assert!(loss.series[0].points[1].1.is_nan());
     let page = page.render().unwrap();
     assert!(page.contains("0.6250 ± 0.1768") && page.matches("<svg viewBox").count() == 2);
 
     // Without a validation set everywhere it is the test images.
-    let records = fs::read_to_string(dir.path().join("c/metrics.jsonl")).unwrap();
-    let records = records.replace("\"split\":\"validation\",", "");
-    fs::write(dir.path().join("c/metrics.jsonl"), records).unwrap();
+    let records = made().records.replace("\"split\":\"validation\",", "");
+    fs::write(dir.path().join("c").join(METRICS), records).unwrap();
     let runs = ["a", "c"].map(open);
     let page = CompareConfig::default().compare(&runs).unwrap().page(&runs);
     assert_eq!(page.curves[0].title, "recall@1 on the test images");
-    assert_eq!(
-        page.curves[0].series[1].points,
-        [(0.0, 0.25), (1.0, 0.5), (1.0, 0.5)]
-    );
+    assert_eq!(page.curves[0].series[1].points, judged(None));
 }
 
-/// Another run with the settings and numbers of `of`, but for its seed and what is replaced in its records.
-fn repeat(dir: &TempDir, of: &str, name: &str, seed: u64, replace: (&str, &str)) {
+/// Another run with the settings and numbers of `of`, but for its seed.
+fn repeat(dir: &TempDir, of: &str, name: &str, seed: u64) {
     let [from, to] = [of, name].map(|name| dir.path().join(name));
     fs::create_dir_all(&to).unwrap();
-    for file in ["config.toml", "metrics.jsonl", "queries.csv"] {
-        let text = fs::read_to_string(from.join(file)).unwrap();
-        let text = match file {
-            "config.toml" => text.replace("seed = 1", &format!("seed = {seed}")),
-            _ => text.replace(replace.0, replace.1),
-        };
-        fs::write(to.join(file), text).unwrap();
+    for file in [METRICS, "queries.csv"] {
+        fs::copy(from.join(file), to.join(file)).unwrap();
     }
+    let config = RunConfig {
+        seed,
+        ..FinishedRun::open(from).unwrap().config
+    };
+    fs::write(to.join("config.toml"), config.to_toml()).unwrap();
 }
 
 #[test]
 fn runs_that_are_identical_count_once_and_are_named() {
     let dir = three_runs();
     let once = compare(&dir, &["a", "b", "c"]).unwrap();
-    repeat(&dir, "a", "again", 1, ("", ""));
+    repeat(&dir, "a", "again", 1);
     let twice = compare(&dir, &["a", "b", "again", "c"]).unwrap();
     assert_eq!(twice.groups, once.groups);
     let [note] = &twice.notes[..] else {
@@ -345,7 +479,7 @@ fn runs_that_are_identical_count_once_and_are_named() {
     assert!(page.curves[0].series.len() == 1 && page.curves[0].series[0].parts.is_empty());
 
     // A seed that changes nothing is no seed.
-    repeat(&dir, "a", "other seed", 9, ("", ""));
+    repeat(&dir, "a", "other seed", 9);
     let seeds = compare(&dir, &["a", "other seed"]).unwrap();
     assert_eq!(seeds.groups[0].runs.len(), 1);
 }
@@ -353,7 +487,8 @@ fn runs_that_are_identical_count_once_and_are_named() {
 #[test]
 fn one_seed_with_other_numbers_and_other_settings_with_the_same_are_said() {
     let dir = three_runs();
-    repeat(&dir, "a", "elsewhere", 1, ("0.75", "0.7500000000000001"));
+    repeat(&dir, "a", "elsewhere", 1);
+    alter_loss(&dir, "elsewhere", 0, |loss| (loss + 1e-9).into());
     let comparison = compare(&dir, &["a", "elsewhere"]).unwrap();
     assert_eq!(comparison.groups[0].runs.len(), 2);
     assert!(comparison.notes[0].contains("have one seed and different numbers"));

@@ -6,7 +6,7 @@ use recall_data::{Dataset, ItemId, Protocol, Role};
 use recall_eval::revisited::{QueryTruth, Setup};
 use recall_eval::{Embeddings, EvalError, GroundTruth, Retrieval};
 
-use super::Gallery;
+use super::LabelledSet;
 
 /// Embeddings, and what is to be found among them.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Problem {
 #[derive(Debug)]
 pub enum ProblemKind {
     /// Items of the query's class.
-    Classes(Gallery),
+    Classes(LabelledSet),
     /// The one item of its class in a gallery that is drawn at random.
     RandomGallery {
         /// Of all items.
@@ -155,10 +155,10 @@ impl ProblemKind {
                 embeddings,
             },
             Protocol::EachAgainstRest => {
-                Self::Classes(Gallery::each_against_rest(dataset, embeddings, ids))
+                Self::Classes(LabelledSet::each_against_rest(dataset, embeddings, ids))
             }
             Protocol::QueryGallery | Protocol::Lists => {
-                Self::Classes(Gallery::new(dataset, embeddings, ids)?)
+                Self::Classes(LabelledSet::new(dataset, embeddings, ids)?)
             }
         })
     }

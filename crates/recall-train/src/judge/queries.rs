@@ -18,6 +18,9 @@ pub struct QueryScores {
     pub scores: Scores,
 }
 
+/// The name of the file in the folder of a run that went to its end.
+pub(crate) const QUERIES: &str = "queries.csv";
+
 /// The columns before the metrics.
 const COLUMNS: [&str; 2] = ["image", "class"];
 

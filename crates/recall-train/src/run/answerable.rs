@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use recall_data::{Dataset, ItemId, Role};
 
 use super::images::Items;
-use super::records::Judged;
 use crate::RunError;
+use crate::records::Judged;
 
 /// Refuses images among which no query has anything to find: the run would end without a result.
 pub(super) fn answerable(dataset: &Dataset, items: &Items) -> Result<(), RunError> {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use tempfile::Builder;
 
 use super::CONFIG;
-use super::records::METRICS;
 use crate::RunError;
+use crate::records::{METRICS, has_step};
 
 /// The folder that holds everything a run leaves behind. As long as this value lives, no other process
 /// gets one for the same folder.
@@ -165,7 +165,7 @@ impl Attempt {
 
     fn has_begun(&self) -> bool {
         let records = fs::read_to_string(self.path.join(METRICS)).unwrap_or_default();
-        records.contains(r#""kind":"step""#) || self.path.join("checkpoints").exists()
+        has_step(&records) || self.path.join("checkpoints").exists()
     }
 }
 

@@ -7,7 +7,7 @@ use recall_data::{Dataset, ItemId};
 use recall_eval::{EvalError, Evaluation, Metric, Policy, Scores};
 use sha2::{Digest, Sha256};
 
-use crate::judge::Gallery;
+use crate::judge::LabelledSet;
 
 /// The test classes dealt into groups of about as many as validation has.
 pub(super) struct Groups {
@@ -52,10 +52,10 @@ impl Groups {
     ///
     /// # Errors
     ///
-    /// Those of [`Gallery::ranks_within`] and [`Scores::new`].
-    pub fn evaluate(&self, gallery: &Gallery, metrics: &[Metric]) -> Result<Evaluation, EvalError> {
+    /// Those of [`LabelledSet::ranks_within`] and [`Scores::new`].
+    pub fn evaluate(&self, set: &LabelledSet, metrics: &[Metric]) -> Result<Evaluation, EvalError> {
         let group_of = |label: i64| self.of_class.get(&label).copied().unwrap_or(0);
-        let ranks = gallery.ranks_within(self.count, group_of)?;
+        let ranks = set.ranks_within(self.count, group_of)?;
         Ok(Scores::new(&ranks, metrics, Policy::default())?.evaluation())
     }
 }
@@ -114,11 +114,11 @@ mod tests {
         let values: Vec<f32> = values.flat_map(|at| [at.cos(), at.sin()]).collect();
         let test = ids[8..].to_vec();
         let embeddings = Embeddings::new(values[16..].to_vec(), 2).unwrap();
-        let gallery = Gallery::each_against_rest(&dataset, embeddings, test.clone());
+        let set = LabelledSet::each_against_rest(&dataset, embeddings, test.clone());
         let groups = Groups::deal(&dataset, &test, &ids[..8]).unwrap();
         let metrics = [Metric::RecallAt(1), Metric::RecallAt(4)];
-        let all = gallery.evaluate(&metrics).unwrap();
-        let within = groups.evaluate(&gallery, &metrics).unwrap();
+        let all = set.evaluate(&metrics).unwrap();
+        let within = groups.evaluate(&set, &metrics).unwrap();
         assert_eq!(within.queries, all.queries);
         for metric in metrics {
             assert!(

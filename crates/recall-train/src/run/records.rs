@@ -1,115 +1,24 @@
-use std::fmt;
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+//! The records of a run that goes on: in its folder, for TensorBoard, and in memory for the report.
 
-use recall_eval::Evaluation;
-use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::PathBuf;
 
 use super::RunFolder;
 use super::tensorboard::EventWriter;
 use crate::RunError;
+use crate::records::{
+    BaselineRecord, EvaluationRecord, Judged, METRICS, Record, RecordFile, StepRecord, read,
+};
 
-/// What is known of a training step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StepRecord {
-    /// The epoch, from 0.
-    pub epoch: u64,
-    /// The step of the run, from 0.
-    pub step: u64,
-    /// The loss before the step; none if it is not finite.
-    pub loss: Option<f64>,
-    /// The mean soft recall of the real images of the batch, over all k of the loss: what the loss
-    /// makes great, without virtual items.
-    pub recall: Option<f64>,
-    /// The length of the gradient, all parameters together, before it is cut.
-    pub gradient_norm: Option<f64>,
-    /// The mean similarity of any two images of the batch, each with itself included: 1 if the model
-    /// tells none from another.
-    pub similarity: Option<f64>,
-    /// The learning rate of the step; 0 if it was left out because it was not finite.
-    pub learning_rate: f64,
-    /// Images in the batch; 0 if the step was left out because too few of them could be read.
-    pub images: usize,
-    /// Images of the batch that could not be read and were skipped.
-    pub skipped: usize,
-    /// The files of these.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unread: Vec<String>,
-    /// Wall-clock time since the step before, waiting for images included.
-    pub seconds: f64,
-}
-
-/// What is known of an evaluation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EvaluationRecord {
-    /// What was judged.
-    pub split: Judged,
-    /// Epochs trained until then.
-    pub epoch: u64,
-    /// Steps taken until then.
-    pub step: u64,
-    /// The metrics.
-    #[serde(flatten)]
-    pub evaluation: Evaluation,
-    /// The files of the images that could not be read and were skipped.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unread: Vec<String>,
-    /// Wall-clock time of the evaluation.
-    pub seconds: f64,
-}
-
-/// What the model that training starts with makes of the test images: what training adds is judged by
-/// it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BaselineRecord {
-    /// The metrics.
-    #[serde(flatten)]
-    pub evaluation: Evaluation,
-    /// Wall-clock time of the evaluation.
-    pub seconds: f64,
-}
-
-/// The images that an evaluation judges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Judged {
-    /// The data set's own validation images, or those of the classes held out of training.
-    Validation,
-    /// The test split.
-    Test,
-}
-
-impl fmt::Display for Judged {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Validation => "validation",
-            Self::Test => "test",
-        })
-    }
-}
-
-/// `metrics.jsonl`, a line a record; the same for TensorBoard, and in memory for the report.
+/// What is known of the run so far. What is added goes to `metrics.jsonl` and to TensorBoard's events at once.
 pub(crate) struct Records {
     path: PathBuf,
-    file: File,
+    file: RecordFile,
     events: EventWriter,
-    lines: usize,
     pub(crate) steps: Vec<StepRecord>,
     pub(crate) evaluations: Vec<EvaluationRecord>,
     pub(crate) baseline: Option<BaselineRecord>,
 }
-
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-enum Record {
-    Step(StepRecord),
-    Evaluation(EvaluationRecord),
-    Baseline(BaselineRecord),
-}
-
-/// The name of the file in the folder of a run.
-pub(crate) const METRICS: &str = "metrics.jsonl";
 
 impl Records {
     /// Begins with nothing. What an attempt left that came to no checkpoint is dropped, since it is done
@@ -117,12 +26,11 @@ impl Records {
     pub(crate) fn create(folder: &RunFolder) -> Result<Self, RunError> {
         let path = folder.path().join(METRICS);
         let again = path.exists();
-        let file = File::create(&path).map_err(RunError::file("create", &path))?;
+        let file = RecordFile::create(&path).map_err(RunError::file("create", &path))?;
         Ok(Self {
             path,
             file,
             events: EventWriter::create(folder.path(), again.then_some(0))?,
-            lines: 0,
             steps: Vec::new(),
             evaluations: Vec::new(),
             baseline: None,
@@ -152,24 +60,23 @@ impl Records {
                 problem,
             });
         }
-        folder.write(METRICS, kept.concat().as_bytes())?;
+        let kept = kept.concat();
+        folder.write(METRICS, kept.as_bytes())?;
         let (mut steps, mut evaluations, mut baseline) = (Vec::new(), Vec::new(), None);
-        for record in parse(&path, &kept)? {
+        let known = read(&kept);
+        for record in known.map_err(|error| RunError::file("read", &path)(error.source.into()))? {
             match record {
                 Record::Step(step) => steps.push(step),
                 Record::Evaluation(evaluation) => evaluations.push(evaluation),
                 Record::Baseline(judged) => baseline = Some(judged),
+                Record::Other => {}
             }
         }
-        let file = File::options()
-            .append(true)
-            .open(&path)
-            .map_err(RunError::file("write", &path))?;
+        let file = RecordFile::append(&path, lines).map_err(RunError::file("write", &path))?;
         Ok(Self {
             path,
             file,
             events: EventWriter::create(folder.path(), Some(first_step))?,
-            lines,
             steps,
             evaluations,
             baseline,
@@ -191,11 +98,11 @@ impl Records {
 
     /// Lines written.
     pub(crate) fn lines(&self) -> usize {
-        self.lines
+        self.file.lines()
     }
 
     pub(crate) fn step(&mut self, record: StepRecord) -> Result<(), RunError> {
-        self.line(&Record::Step(record.clone()))?;
+        self.write(Record::Step(record.clone()))?;
         let values = [
             ("train/loss", record.loss),
             ("train/recall", record.recall),
@@ -215,11 +122,8 @@ impl Records {
     }
 
     pub(crate) fn evaluation(&mut self, record: EvaluationRecord) -> Result<(), RunError> {
-        self.line(&Record::Evaluation(record.clone()))?;
-        let split = match record.split {
-            Judged::Validation => "validation",
-            Judged::Test => "test",
-        };
+        self.write(Record::Evaluation(record.clone()))?;
+        let split = record.split;
         let values = record.evaluation.values.iter();
         let values: Vec<(String, f64)> = values
             .map(|(metric, value)| (format!("{split}/{metric}"), *value))
@@ -234,7 +138,7 @@ impl Records {
     }
 
     pub(crate) fn baseline(&mut self, record: BaselineRecord) -> Result<(), RunError> {
-        self.line(&Record::Baseline(record.clone()))?;
+        self.write(Record::Baseline(record.clone()))?;
         self.baseline = Some(record);
         Ok(())
     }
@@ -242,33 +146,23 @@ impl Records {
     /// Sees to it that all lines are on the disk.
     pub(crate) fn sync(&self) -> Result<(), RunError> {
         self.file
-            .sync_data()
+            .sync()
             .map_err(RunError::file("write", &self.path))
     }
 
-    /// A line at once: a run that is killed leaves whole lines, and `tail -f` shows them.
-    fn line(&mut self, record: &Record) -> Result<(), RunError> {
-        let mut line = serde_json::to_vec(record)
-            .map_err(|error| RunError::file("write", &self.path)(error.into()))?;
-        line.push(b'\n');
+    fn write(&mut self, record: Record) -> Result<(), RunError> {
         self.file
-            .write_all(&line)
-            .map_err(RunError::file("write", &self.path))?;
-        self.lines += 1;
-        Ok(())
+            .write(&record)
+            .map_err(RunError::file("write", &self.path))
     }
-}
-
-/// The records of some lines of the file `path`.
-fn parse(path: &Path, lines: &[&str]) -> Result<Vec<Record>, RunError> {
-    let record = |line: &&str| {
-        serde_json::from_str(line).map_err(|error| RunError::file("read", path)(error.into()))
-    };
-    lines.iter().map(record).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use recall_eval::Evaluation;
+
     use super::*;
 
     fn step(step: u64) -> StepRecord {
@@ -321,7 +215,11 @@ mod tests {
         records.step(step(2)).unwrap();
         let straight = fs::read(&records.path).unwrap();
         // A line that was being written when the power went.
-        records.file.write_all(b"{\"kind\":\"st").unwrap();
+        let mut file = fs::File::options()
+            .append(true)
+            .open(&records.path)
+            .unwrap();
+        file.write_all(b"{\"kind\":\"st").unwrap();
         drop(records);
 
         let mut records = Records::resume(&folder, lines, 2).unwrap();

@@ -3,8 +3,9 @@
 use recall_eval::{Evaluation, Metric};
 
 use super::checkpoint::Best;
-use super::records::{Judged, Records};
+use super::records::Records;
 use crate::EvaluationConfig;
+use crate::records::Judged;
 
 /// The metrics that choose, on the validation classes: the first one and, where it is equal, map@r,
 /// which looks at the ranks of all positives and so tells models apart that recall does not. Where both

@@ -7,26 +7,23 @@ use recall_data::random::{Key, Purpose};
 use recall_data::{Batch, BatchSampler, Dataset, ItemId, Loader, Split};
 use recall_engine::{Broken, Engine, EngineError, Memory, StepRequest, StepResult};
 use recall_eval::{Bootstrap, Policy, PositiveRanks, Scores, Units};
+use recall_report::NEIGHBOURS;
 
 use super::checkpoint::{Checkpoint, CheckpointState, Checkpoints, Contents};
-use super::gallery::{self, Outcome};
 use super::health::{Collapse, broken_gradients, broken_images};
 use super::images::Items;
 use super::left_out;
 use super::peers::Groups;
 use super::records::Records;
+use super::report::{self, Outcome};
 use super::selection::{Remark, Selection};
 use super::{
     BaselineRecord, EvaluationRecord, Finished, Judged, Progress, RunFolder, SeedFor, StepRecord,
     TrainingRun,
 };
 use crate::embed::{embed_items, pixels};
-use crate::judge::{Gallery, Hit, QueryScores, metrics};
-use crate::report::NEIGHBOURS;
+use crate::judge::{Hit, LabelledSet, QUERIES, QueryScores, metrics};
 use crate::{NonFinite, RunConfig, RunError};
-
-/// The metrics of each image that was judged at the end, in the folder of a run that is done.
-const QUERIES: &str = "queries.csv";
 
 /// Steps in a row that may be left out because they are not finite.
 const MOST_LEFT_OUT: u32 = 10;
@@ -76,7 +73,7 @@ pub(super) struct Session<'a> {
 
 /// What an evaluation found.
 struct JudgedModel {
-    gallery: Gallery,
+    gallery: LabelledSet,
     ranks: PositiveRanks,
     scores: Scores,
     /// Files that could not be read.
@@ -358,7 +355,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    fn gallery(&self, split: Judged) -> Result<(Gallery, Vec<String>), RunError> {
+    fn gallery(&self, split: Judged) -> Result<(LabelledSet, Vec<String>), RunError> {
         let config = self.config();
         let ids = match split {
             Judged::Validation => &self.parts.items.validation,
@@ -381,9 +378,9 @@ impl<'a> Session<'a> {
         let unread = left_out::missing(dataset, ids, &kept);
         let gallery = match split {
             Judged::Validation if are_held_out => {
-                Gallery::each_against_rest(dataset, embeddings, kept)
+                LabelledSet::each_against_rest(dataset, embeddings, kept)
             }
-            Judged::Validation | Judged::Test => Gallery::new(dataset, embeddings, kept)?,
+            Judged::Validation | Judged::Test => LabelledSet::new(dataset, embeddings, kept)?,
         };
         Ok((gallery, unread))
     }
@@ -476,7 +473,7 @@ impl<'a> Session<'a> {
             }
             _ => None,
         };
-        let report = gallery::report(&Outcome {
+        let report = report::fill(&Outcome {
             run: parts.run,
             dataset,
             epoch,

@@ -12,7 +12,7 @@ use super::super::classes::Classes;
 use super::super::holds_labels;
 use super::super::origin::Origin;
 use super::{BackendName, JudgeArgs, ProtocolName, Terminal, of_lists};
-use crate::judge::{Gallery, ListedProblem, Problem, ProblemKind};
+use crate::judge::{LabelledSet, ListedProblem, Problem, ProblemKind};
 
 /// What to judge, made by whatever program.
 #[derive(Debug, Args)]
@@ -248,16 +248,16 @@ impl FileArgs {
                 queries,
             ) => {
                 let rows = (rows, of_rows.clone());
-                let gallery = match queries {
-                    None => Gallery::from_parts(rows, None),
+                let set = match queries {
+                    None => LabelledSet::from_parts(rows, None),
                     Some(queries) => {
                         let labels = of_queries.clone().unwrap_or_default();
-                        Gallery::from_parts((queries, labels), Some(rows))
+                        LabelledSet::from_parts((queries, labels), Some(rows))
                     }
                 };
                 ProblemKind::Classes(match groups {
-                    None => gallery,
-                    Some((of_queries, of_rows)) => gallery.ignoring(
+                    None => set,
+                    Some((of_queries, of_rows)) => set.ignoring(
                         of_queries.clone(),
                         of_rows.clone(),
                         match self.ignore {

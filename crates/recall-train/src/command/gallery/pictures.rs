@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
 use recall_data::{Dataset, ItemId, Split, decode_upright, names};
-
-use crate::report::Picture;
+use recall_report::Picture;
 
 /// Where the pictures of an index are.
 pub(super) struct Pictures {

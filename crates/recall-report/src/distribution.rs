@@ -4,10 +4,30 @@
 use std::fmt::Write;
 
 use minijinja::{Value, context};
+use serde::Serialize;
 
 use super::axis::Axis;
 use super::chart::{BOTTOM, CHARACTER, HEIGHT, TOP, WIDTH, pixels, tick};
-use super::{Distribution, number};
+use super::number;
+
+/// How the similarities of two kinds of pairs are distributed, as two histograms over the same bins of
+/// equal width.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Distribution {
+    /// Where the first bin begins.
+    pub low: f64,
+    /// Where the last bin ends.
+    pub high: f64,
+    /// Of pairs within a class: the density in each bin. Densities times the width of a bin add up to
+    /// 1.
+    pub positive: Vec<f64>,
+    /// The same of pairs from different classes, as many bins.
+    pub negative: Vec<f64>,
+    /// Mean similarity within a class.
+    pub positive_mean: f64,
+    /// Mean similarity across classes.
+    pub negative_mean: f64,
+}
 
 impl Distribution {
     /// The share of each histogram that lies under the other one, from 0 (one threshold tells pairs of

@@ -1,10 +1,37 @@
-//! The gallery: what its template is given, in words.
+//! Queries and their nearest neighbours: what the template of them is given, in words.
 
 use minijinja::{Value, context};
+use serde::Serialize;
 
 use super::shorten::shorten;
 use super::thumbnail::SMALL;
-use super::{GALLERY_FACT, GalleryRow, NEIGHBOURS, Neighbour, Picture, Report, number};
+use super::{Picture, Report, number};
+
+/// Neighbours that a page shows of each query where nobody asks for another number: a row of it.
+pub const NEIGHBOURS: usize = 10;
+
+/// A query and the items ranked nearest to it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct QueryRow {
+    /// What was searched with.
+    pub query: Picture,
+    /// What was found, nearest first.
+    pub neighbours: Vec<Neighbour>,
+    /// Rank of the first relevant item, counted from 1, be it among `neighbours` or beyond them;
+    /// `None` where none is known.
+    pub first_hit_rank: Option<usize>,
+}
+
+/// An item of a ranking.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Neighbour {
+    /// The item.
+    pub picture: Picture,
+    /// Its similarity to the query.
+    pub similarity: f32,
+    /// Whether it is a right answer; `None` where that is not known.
+    pub relevant: Option<bool>,
+}
 
 /// Letters that there is room for below the picture of a neighbour.
 const CAPTION: usize = 36;
@@ -17,7 +44,7 @@ const MAP: usize = 200;
 
 /// What the page needs to show queries and their neighbours.
 pub(super) fn lay_out(report: &Report) -> Value {
-    let rows = &report.gallery;
+    let rows = &report.queries;
     let depth = rows
         .iter()
         .map(|row| row.neighbours.len())
@@ -33,9 +60,8 @@ pub(super) fn lay_out(report: &Report) -> Value {
         std::iter::once(&row.query).chain(row.neighbours.iter().map(|n| &n.picture))
     });
     let shown: Vec<&Picture> = pictures.filter(|of| of.mime().is_some()).collect();
-    let about = report.facts.iter().find(|(name, _)| name == GALLERY_FACT);
     context! {
-        about => about.map(|(_, sentence)| sentence),
+        about => report.about_queries.as_str(),
         heading => heading(rows.len(), depth),
         count => rows.len(),
         depth,
@@ -78,7 +104,7 @@ fn is_small(picture: &Picture) -> bool {
 }
 
 /// The rank as given, or as the neighbours shown tell it.
-fn first_hit(row: &GalleryRow) -> Option<usize> {
+fn first_hit(row: &QueryRow) -> Option<usize> {
     let shown = row
         .neighbours
         .iter()
@@ -87,11 +113,11 @@ fn first_hit(row: &GalleryRow) -> Option<usize> {
 }
 
 /// Whether it is known what is right.
-fn is_judged(row: &GalleryRow) -> bool {
+fn is_judged(row: &QueryRow) -> bool {
     row.first_hit_rank.is_some() || row.neighbours.iter().any(|n| n.relevant.is_some())
 }
 
-fn row(row: &GalleryRow) -> Value {
+fn row(row: &QueryRow) -> Value {
     let rank = first_hit(row);
     context! {
         query => picture(&row.query, QUERY_CAPTION),
@@ -135,9 +161,9 @@ fn picture(picture: &Picture, room: usize) -> Value {
     }
 }
 
-/// The gallery at a glance: a column a query, a cell a rank.
-fn map(rows: &[GalleryRow], depth: usize) -> Value {
-    let column = |(at, row): (usize, &GalleryRow)| {
+/// All rows at a glance: a column a query, a cell a rank.
+fn map(rows: &[QueryRow], depth: usize) -> Value {
+    let column = |(at, row): (usize, &QueryRow)| {
         let cells: Vec<Option<bool>> = row.neighbours.iter().map(|n| n.relevant).collect();
         let right = cells.iter().filter(|&&right| right == Some(true)).count();
         context! {

@@ -6,7 +6,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-use super::Picture;
+/// An image file with a line about it. Serialises as its caption and a `data:` URI.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Picture {
+    /// The encoded file (PNG, JPEG, WebP or GIF). It goes into the page as it is: [`Picture::of`] makes
+    /// a light one of what a network saw. Instead of anything else the caption is shown.
+    pub bytes: Vec<u8>,
+    /// What it shows: a class, a file name.
+    pub caption: String,
+}
 
 impl Picture {
     /// The media type, from the first bytes; `None` for a file that is no picture a browser shows.

@@ -5,8 +5,26 @@ use std::collections::HashMap;
 use recall_data::ItemId;
 use recall_eval::{EvalError, IgnoreGroup};
 
-use super::{Gallery, Ignored, Side};
-use crate::report::Distribution;
+use super::{Ignored, LabelledSet, Side};
+
+/// How the similarities of pairs within a class and of pairs across classes are distributed: two histograms
+/// over the same bins of equal width.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Similarities {
+    /// Where the first bin begins.
+    pub low: f64,
+    /// Where the last bin ends.
+    pub high: f64,
+    /// Of pairs within a class: the density in each bin. Densities times the width of a bin add up to
+    /// 1.
+    pub positive: Vec<f64>,
+    /// The same of pairs from different classes, as many bins.
+    pub negative: Vec<f64>,
+    /// Mean similarity within a class.
+    pub positive_mean: f64,
+    /// Mean similarity across classes.
+    pub negative_mean: f64,
+}
 
 /// Queries that are looked at, at most.
 const QUERIES: usize = 2_000;
@@ -17,7 +35,7 @@ const NEGATIVES: usize = 200;
 /// Bins from −1 to 1.
 const BINS: usize = 60;
 
-impl Gallery {
+impl LabelledSet {
     /// Histograms of the similarities of pairs within a class and across classes: of at most 2,000
     /// queries, spread evenly, with all of their positives and with at most 200 other items each,
     /// spread evenly too. Nothing is drawn at random. There are 60 bins from −1 to 1, less those at
@@ -27,7 +45,7 @@ impl Gallery {
     /// # Errors
     ///
     /// Those of [`retrieval`](Self::retrieval).
-    pub fn similarities(&self) -> Result<Option<Distribution>, EvalError> {
+    pub fn similarities(&self) -> Result<Option<Similarities>, EvalError> {
         // Says whether the parts fit together.
         self.retrieval()?;
         let items = self.gallery.as_ref().unwrap_or(&self.queries);
@@ -123,7 +141,7 @@ impl Histogram {
         self.counts.iter().sum()
     }
 
-    fn beside(&self, other: &Self) -> Option<Distribution> {
+    fn beside(&self, other: &Self) -> Option<Similarities> {
         if self.pairs() == 0 || other.pairs() == 0 {
             return None;
         }
@@ -136,7 +154,7 @@ impl Histogram {
             let counts = of.counts[first..=last].iter();
             counts.map(|&count| count as f64 * scale).collect()
         };
-        Some(Distribution {
+        Some(Similarities {
             low: edge(first),
             high: edge(last + 1),
             positive: densities(self),
@@ -165,7 +183,7 @@ mod tests {
 
     #[test]
     fn by_hand() {
-        let found = Gallery::from_parts(four(), None)
+        let found = LabelledSet::from_parts(four(), None)
             .similarities()
             .unwrap()
             .unwrap();
@@ -185,21 +203,23 @@ mod tests {
         for densities in [&found.positive, &found.negative] {
             assert!((densities.iter().sum::<f64>() / 30.0 - 1.0).abs() < 1e-12);
         }
-        assert!((found.overlap() - 0.25).abs() < 1e-12);
+        let shared = found.positive.iter().zip(&found.negative);
+        let shared: f64 = shared.map(|(a, b)| a.min(*b)).sum();
+        assert!((shared / 30.0 - 0.25).abs() < 1e-12);
     }
 
     #[test]
     fn a_gallery_and_groups() {
         let queries = of(vec![1.0, 0.0], &[2]);
-        let gallery = Gallery::from_parts(queries, Some(four()));
-        let found = gallery.similarities().unwrap().unwrap();
+        let set = LabelledSet::from_parts(queries, Some(four()));
+        let found = set.similarities().unwrap().unwrap();
         // 0 and −1 are of the query's class, 1 and 0.8 of the other.
         assert!((found.positive_mean + 0.5).abs() < 1e-7);
         assert!((found.negative_mean - 0.9).abs() < 1e-7);
         let grouped = |which| {
             let queries = of(vec![1.0, 0.0], &[2]);
-            let gallery = Gallery::from_parts(queries, Some(four()));
-            gallery.ignoring(vec![7], vec![7, 8, 7, 8], which)
+            let set = LabelledSet::from_parts(queries, Some(four()));
+            set.ignoring(vec![7], vec![7, 8, 7, 8], which)
         };
         let same_class = grouped(IgnoreGroup::SameClass).similarities();
         let same_class = same_class.unwrap().unwrap();
@@ -213,18 +233,18 @@ mod tests {
     fn one_kind_of_pairs_is_no_comparison() {
         for labels in [[1, 1, 1, 1], [1, 2, 3, 4]] {
             let (embeddings, _) = four();
-            let gallery = Gallery::from_parts((embeddings, labels.to_vec()), None);
-            assert_eq!(gallery.similarities().unwrap(), None);
+            let set = LabelledSet::from_parts((embeddings, labels.to_vec()), None);
+            assert_eq!(set.similarities().unwrap(), None);
         }
-        let gallery = Gallery::from_parts((four().0, vec![1]), None);
-        assert!(gallery.similarities().is_err());
+        let set = LabelledSet::from_parts((four().0, vec![1]), None);
+        assert!(set.similarities().is_err());
     }
 
     #[test]
     fn what_lies_beyond_counts_in_the_outermost_bins() {
         let values = vec![3.0, 0.0, 3.0, 0.0, -3.0, 0.0];
-        let gallery = Gallery::from_parts(of(values, &[1, 1, 2]), None);
-        let found = gallery.similarities().unwrap().unwrap();
+        let set = LabelledSet::from_parts(of(values, &[1, 1, 2]), None);
+        let found = set.similarities().unwrap().unwrap();
         assert_eq!((found.low, found.high), (-1.0, 1.0));
         assert!((found.positive[59] - 30.0).abs() < 1e-9);
         assert!((found.negative[0] - 30.0).abs() < 1e-9);

@@ -3,7 +3,10 @@
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, UndefinedBehavior, Value, context};
 
-use super::{GALLERY_FACT, Metric, Report, chart, distribution, gallery, number};
+use super::{Column, Metric, MetricTable, Report, chart, distribution, number, queries};
+
+/// Stands for what is not known.
+const DASH: &str = "–";
 
 /// A fact with a longer value takes a line of its own.
 const LONG_FACT: usize = 44;
@@ -23,7 +26,7 @@ pub(super) fn render(report: &Report) -> Result<String, Error> {
     environment.add_template("page.html", include_str!("page.html"))?;
     environment.add_template("chart.html", include_str!("chart.html"))?;
     environment.add_template("distribution.html", include_str!("distribution.html"))?;
-    environment.add_template("gallery.html", include_str!("gallery.html"))?;
+    environment.add_template("queries.html", include_str!("queries.html"))?;
     environment.get_template("page.html")?.render(context! {
         style => Value::from_safe_string(include_str!("page.css").to_owned()),
         script => Value::from_safe_string(include_str!("page.js").to_owned()),
@@ -32,16 +35,14 @@ pub(super) fn render(report: &Report) -> Result<String, Error> {
         metrics => report.metrics.iter().map(metric).collect::<Vec<_>>(),
         compared => report.metrics.iter().any(|metric| before(metric).is_some()),
         with_intervals => report.metrics.iter().any(|metric| interval(metric).is_some()),
-        // Beside the test among as many classes, if there is such a figure, else beside the test.
-        validated => report.metrics.iter().any(|metric| metric.validation.is_some()),
-        with_peers => report.metrics.iter().any(|metric| metric.peers.is_some()),
+        columns => columns(&report.columns, report.metrics.len()),
         judged => &report.judged,
-        peers => report.peers.as_str(),
+        other_table => report.other_table.as_ref().map(|table| other_table(table, report.metrics.len())),
         charts => report.curves.iter().map(chart::lay_out).collect::<Vec<_>>(),
         similarities,
         // Three in a line, unless that would leave one or two holes.
         in_pairs => matches!(charts, 1 | 2 | 4),
-        gallery => (!report.gallery.is_empty()).then(|| gallery::lay_out(report)),
+        queries => (!report.queries.is_empty()).then(|| queries::lay_out(report)),
         config => config(&report.config),
     })
 }
@@ -56,11 +57,42 @@ fn config(toml: &str) -> Vec<String> {
 }
 
 fn facts(report: &Report) -> Vec<Value> {
-    let shown = report.facts.iter().filter(|(name, _)| name != GALLERY_FACT);
     let fact = |(name, value): &(String, String)| {
         context! { name, value, long => value.chars().count() > LONG_FACT }
     };
-    shown.map(fact).collect()
+    report.facts.iter().map(fact).collect()
+}
+
+fn other_table(table: &MetricTable, metrics: usize) -> Value {
+    context! {
+        title => table.title.as_str(),
+        columns => columns(&table.columns, metrics),
+        about => table.about.as_str(),
+    }
+}
+
+/// The columns with anything in them, a cell for each of the metrics.
+fn columns(columns: &[Column], metrics: usize) -> Vec<Value> {
+    let has_any = |column: &&Column| column.shares.iter().take(metrics).any(Option::is_some);
+    let column = |column: &Column| {
+        let share = |at: usize| column.shares.get(at).copied().flatten();
+        let shown = |share: Option<f64>| share.map_or_else(|| DASH.to_owned(), number::percent);
+        context! {
+            name => column.name.as_str(),
+            class => class(&column.name),
+            shares => (0..metrics).map(|at| shown(share(at))).collect::<Vec<_>>(),
+        }
+    };
+    columns.iter().filter(has_any).map(column).collect()
+}
+
+/// A name as a class of the style sheet.
+fn class(name: &str) -> String {
+    let letter = |letter: char| match letter.is_ascii_alphanumeric() {
+        true => letter.to_ascii_lowercase(),
+        false => '-',
+    };
+    name.chars().map(letter).collect()
 }
 
 fn before(metric: &Metric) -> Option<f64> {
@@ -80,8 +112,6 @@ fn metric(metric: &Metric) -> Value {
         name => metric.name.as_str(),
         value => number::percent(metric.value),
         interval => interval(metric),
-        validation => metric.validation.map(number::percent),
-        peers => metric.peers.map(number::percent),
         bar => finite.then(|| share(metric.value)),
         before => before.map(number::percent),
         tick => before.map(share),
@@ -96,7 +126,7 @@ fn metric(metric: &Metric) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Curve, Distribution, GalleryRow, Neighbour, Picture, Series};
+    use super::super::{Curve, Distribution, Neighbour, Picture, QueryRow, Series};
     use super::*;
 
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x20\0\0\0\x20";
@@ -116,8 +146,8 @@ mod tests {
         }
     }
 
-    fn queries() -> Vec<GalleryRow> {
-        let row = |neighbours, first_hit_rank| GalleryRow {
+    fn queries() -> Vec<QueryRow> {
+        let row = |neighbours, first_hit_rank| QueryRow {
             query: shown("cup"),
             neighbours,
             first_hit_rank,
@@ -130,21 +160,31 @@ mod tests {
         ]
     }
 
+    fn column(name: &str, share: f64) -> Column {
+        Column {
+            name: name.into(),
+            shares: vec![Some(share)],
+        }
+    }
+
     fn page(change: impl FnOnce(&mut Report)) -> String {
         let points = vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 0.5)];
         let mut report = Report {
             title: "a run".into(),
             facts: vec![("seed".into(), "7".into())],
             judged: vec!["It was the best.".into()],
-            peers: "In groups of 8 classes.".into(),
             metrics: vec![Metric {
                 name: "recall@1".into(),
                 value: 0.642,
                 interval: Some((0.6204, 0.6618)),
-                validation: Some(0.703),
-                peers: Some(0.688),
                 before: Some(0.451),
             }],
+            columns: vec![column("validation", 0.703)],
+            other_table: Some(MetricTable {
+                title: "Among as many classes".into(),
+                columns: vec![column("validation", 0.703), column("test", 0.688)],
+                about: "In groups of 8 classes.".into(),
+            }),
             curves: vec![Curve {
                 title: "Loss".into(),
                 x: "step".into(),
@@ -164,7 +204,8 @@ mod tests {
                 positive_mean: 0.61,
                 negative_mean: 0.21,
             }),
-            gallery: queries(),
+            queries: queries(),
+            about_queries: String::new(),
             config: "[data]\nspec = \"emoji\"\n".into(),
         };
         change(&mut report);
@@ -189,6 +230,11 @@ mod tests {
         let evil = "\"><script>alert('x')</script>";
         let page = page(|report| {
             report.title = evil.into();
+            report.columns[0].name = evil.into();
+            let table = report.other_table.as_mut().unwrap();
+            (table.title, table.about) = (evil.into(), evil.into());
+            table.columns[0].name = evil.into();
+            report.about_queries = evil.into();
             report.facts.push((evil.into(), evil.into()));
             report.metrics[0].name = evil.into();
             report.curves[0].title = evil.into();
@@ -197,8 +243,8 @@ mod tests {
             report.curves[0].series[0].name = evil.into();
             let again = report.curves[0].series[0].clone();
             report.curves[0].series.push(again);
-            report.gallery[0].query.caption = evil.into();
-            report.gallery[0].neighbours[0].picture.caption = evil.into();
+            report.queries[0].query.caption = evil.into();
+            report.queries[0].neighbours[0].picture.caption = evil.into();
             report.config = evil.into();
         });
         assert_eq!(page.matches("<script>").count(), 1, "the page's own");
@@ -228,9 +274,9 @@ mod tests {
     }
 
     #[test]
-    fn what_the_gallery_shows_is_said_above_it() {
+    fn what_the_queries_are_is_said_above_them() {
         let sentence = "Queries from classes never seen in training.";
-        let page = page(|report| report.facts.push((GALLERY_FACT.into(), sentence.into())));
+        let page = page(|report| report.about_queries = sentence.into());
         assert_eq!(page.matches(sentence).count(), 1);
         assert!(page.contains(&format!(
             "<p class=\"about\">{sentence} Of those shown, 1 of 4"
@@ -249,9 +295,9 @@ mod tests {
             report.metrics[0].value = f64::NAN;
             report.metrics[0].before = Some(f64::INFINITY);
             report.metrics[0].interval = Some((f64::NAN, f64::NAN));
-            report.metrics[0].validation = Some(f64::NAN);
-            report.metrics[0].peers = Some(f64::NAN);
-            report.gallery[0].neighbours[0].similarity = f32::NAN;
+            report.columns = vec![column("validation", f64::NAN)];
+            report.other_table.as_mut().unwrap().columns[1] = column("test", f64::NAN);
+            report.queries[0].neighbours[0].similarity = f32::NAN;
         });
         assert!(!page.contains("NaN") && !page.contains("inf"));
         assert!(page.contains("<td class=\"value\">–</td>"));
@@ -260,9 +306,9 @@ mod tests {
     #[test]
     fn odd_galleries() {
         let page = page(|report| {
-            report.gallery.truncate(1);
-            report.gallery[0].neighbours.clear();
-            report.gallery[0].query.bytes = b"no picture".to_vec();
+            report.queries.truncate(1);
+            report.queries[0].neighbours.clear();
+            report.queries[0].query.bytes = b"no picture".to_vec();
         });
         assert!(page.contains("One query with its 0 nearest neighbours"));
         assert!(page.contains("<span class=\"blank\">cup</span>"));
@@ -282,16 +328,19 @@ mod tests {
             assert!(all.contains(words), "{words}");
         }
         let cells = |page: &str| page.matches("</td>").count();
-        // Validation stands beside the test among as many classes, in a table of their own.
-        assert_eq!(all.matches(">validation</th>").count(), 1);
+        assert_eq!(all.matches(">validation</th>").count(), 2);
         assert!(all.find("groups of 8") > all.find(">95"));
-        let alone = page(|report| report.metrics[0].peers = None);
+        let alone = page(|report| report.other_table = None);
         assert_eq!(alone.matches(">validation</th>").count(), 1);
-        assert_eq!(cells(&all), cells(&alone) + 2);
+        assert!(alone.contains("<td class=\"validation\">70.3"));
+        // The corner, and the two columns.
+        assert_eq!(cells(&all), cells(&alone) + 3);
         let bare = page(|report| {
             report.metrics[0].interval = None;
-            report.metrics[0].validation = None;
-            report.metrics[0].peers = None;
+            // Nothing in it, or nothing of these metrics.
+            report.columns = vec![Column::default(), column("validation", 0.5)];
+            report.columns[1].shares.insert(0, None);
+            report.other_table = None;
         });
         assert!(!bare.contains("interval</th>") && !bare.contains(">validation</th>"));
         assert_eq!(cells(&alone), cells(&bare) + 2);
@@ -316,8 +365,8 @@ mod tests {
     #[test]
     fn where_nothing_is_known_to_be_right_nothing_is_marked() {
         let page = page(|report| {
-            report.gallery.truncate(2);
-            for row in &mut report.gallery {
+            report.queries.truncate(2);
+            for row in &mut report.queries {
                 row.first_hit_rank = None;
                 for neighbour in &mut row.neighbours {
                     neighbour.relevant = None;
@@ -344,8 +393,8 @@ mod tests {
         let mut large = PNG.to_vec();
         large[18] = 1;
         let page = page(|report| {
-            report.gallery.truncate(1);
-            report.gallery[0].query.bytes = large;
+            report.queries.truncate(1);
+            report.queries[0].query.bytes = large;
         });
         assert_eq!(page.matches("class=\"crisp\"").count(), 2);
     }

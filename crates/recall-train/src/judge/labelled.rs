@@ -12,9 +12,12 @@ use recall_eval::{
     Retrieval, evaluate, nearest,
 };
 
-/// Embeddings of a split together with what makes them a retrieval problem.
+pub use similarities::Similarities;
+
+/// Embeddings with classes, which make them a retrieval problem: each query should find the items of its
+/// class. What is searched is a gallery, or the other queries.
 #[derive(Debug)]
-pub struct Gallery {
+pub struct LabelledSet {
     queries: Side,
     /// None if every item is a query against all the others.
     gallery: Option<Side>,
@@ -36,7 +39,7 @@ struct Side {
     ids: Vec<ItemId>,
 }
 
-impl Gallery {
+impl LabelledSet {
     /// Splits embedded items into queries and gallery as the data set says. A data set that gives no
     /// item a role has each item retrieve all the others.
     ///
@@ -265,15 +268,15 @@ mod tests {
             1.0, 0.0, 0.96, 0.28, 0.0, 1.0, 0.352, 0.936, 0.8, 0.6, -1.0, 0.0,
         ];
         let embeddings = Embeddings::new(embeddings, 2).unwrap();
-        let gallery = Gallery::from_parts((embeddings, vec![1, 1, 2, 2, 2, 3]), None);
-        let ranks = gallery.retrieval().unwrap().ranks().unwrap();
-        let hits = gallery.sample(&ranks, 2, 3).unwrap();
+        let set = LabelledSet::from_parts((embeddings, vec![1, 1, 2, 2, 2, 3]), None);
+        let ranks = set.retrieval().unwrap().ranks().unwrap();
+        let hits = set.sample(&ranks, 2, 3).unwrap();
         let queries: Vec<ItemId> = hits.iter().map(|hit| hit.query).collect();
         assert_eq!(queries, [4, 0]);
         assert_eq!(hits[0].first_hit_rank, Some(2));
         let found = hits[0].neighbours.iter();
         let found: Vec<_> = found.map(|(id, n)| (*id, n.relevant)).collect();
         assert_eq!(found, [(1, false), (3, true), (0, false)]);
-        assert_eq!(gallery.sample(&ranks, 99, 1).unwrap().len(), 5);
+        assert_eq!(set.sample(&ranks, 99, 1).unwrap().len(), 5);
     }
 }

@@ -2,15 +2,16 @@
 
 use recall_data::{Dataset, ItemId, Split};
 use recall_eval::{Evaluation, Interval};
+use recall_report::{
+    Column, Curve, Distribution, Metric, MetricTable, Neighbour, Picture, QueryRow, Report, Series,
+};
 
 use super::peers::Groups;
-use super::records::{EvaluationRecord, Judged, Records};
+use super::records::Records;
 use super::selection::Selection;
 use super::{Best, TrainingRun, left_out};
-use crate::judge::Hit;
-use crate::report::{
-    Curve, Distribution, GALLERY_FACT, GalleryRow, Metric, Neighbour, Picture, Report, Series,
-};
+use crate::judge::{Hit, Similarities};
+use crate::records::{EvaluationRecord, Judged};
 use crate::{Bytes, RunConfig, RunError};
 
 /// What a run came to.
@@ -36,85 +37,82 @@ pub(super) struct Outcome<'a> {
     /// The test images among as many classes as validation has.
     pub peers: Option<(Groups, Evaluation)>,
     /// Of the test images.
-    pub similarities: Option<Distribution>,
+    pub similarities: Option<Similarities>,
     pub hits: Vec<Hit>,
 }
 
-pub(super) fn report(outcome: &Outcome<'_>) -> Result<Report, RunError> {
+pub(super) fn fill(outcome: &Outcome<'_>) -> Result<Report, RunError> {
     let time = duration(outcome.training_seconds);
     let config = &outcome.run.config;
     Ok(Report {
         title: format!("{} · {} · {time}", outcome.dataset.name(), outcome.backend),
         facts: facts(outcome, config, &time),
         metrics: metrics(outcome),
+        columns: columns(outcome),
         judged: judged(outcome),
-        peers: (outcome.peers.as_ref())
-            .map(|(groups, _)| peers(groups))
-            .unwrap_or_default(),
+        other_table: (outcome.peers.as_ref())
+            .map(|(groups, among_as_many)| peers(outcome, groups, among_as_many)),
         curves: curves(outcome.records),
-        similarities: outcome.similarities.clone(),
-        gallery: rows(outcome.dataset, &outcome.hits)?,
+        similarities: outcome.similarities.clone().map(distribution),
+        queries: rows(outcome.dataset, &outcome.hits)?,
+        about_queries: about_queries(outcome),
         config: config.to_toml(),
     })
 }
 
+/// What identifies the run, in the order of the page.
 fn facts(outcome: &Outcome<'_>, config: &RunConfig, time: &str) -> Vec<(String, String)> {
     let records = outcome.records;
     let images: usize = records.steps.iter().map(|step| step.images).sum();
-    let mut facts = vec![
-        ("data set", config.data.to_string()),
-        ("backend", outcome.backend.clone()),
-        ("parameters", outcome.parameters.to_string()),
+    let facts = [
+        ("data set", Some(config.data.to_string())),
+        ("backend", Some(outcome.backend.clone())),
+        ("parameters", Some(outcome.parameters.to_string())),
         (
             "batch",
-            format!(
+            Some(format!(
                 "{} images in chunks of {}",
                 config.batch.size, config.batch.chunk
-            ),
+            )),
         ),
         (
             "training",
-            format!("{} steps, {images} images, {time}", records.steps.len()),
+            Some(format!(
+                "{} steps, {images} images, {time}",
+                records.steps.len()
+            )),
         ),
-        ("judged by", judged_by(outcome.result)),
+        ("skipped", skipped(records)),
+        (
+            "peak memory",
+            outcome.peak_memory.map(|peak| Bytes(peak).rounded()),
+        ),
+        ("judged by", Some(judged_by(outcome.result))),
         (
             "started from",
-            match &config.model.weights {
+            Some(match &config.model.weights {
                 Some(weights) => weights.display().to_string(),
                 None => "random weights".to_owned(),
-            },
+            }),
         ),
-        ("seed", config.seed.to_string()),
-        ("command", outcome.run.command_line.clone()),
-        ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        (
-            GALLERY_FACT,
-            format!(
-                "Queries {}: {}.",
-                match outcome.result.map(|result| result.split) {
-                    Some(Judged::Validation) => "from the validation images",
-                    _ if has_seen_classes(outcome.dataset) => "from the test images",
-                    _ => "from classes never seen in training",
-                },
-                choice(outcome.hits.len()),
-            ),
-        ),
+        ("seed", Some(config.seed.to_string())),
+        ("command", Some(outcome.run.command_line.clone())),
+        ("version", Some(env!("CARGO_PKG_VERSION").to_owned())),
     ];
-    if let Some(peak) = outcome.peak_memory {
-        facts.insert(5, ("peak memory", Bytes(peak).rounded()));
-    }
-    if let Some((count, named)) = left_out::count(records.unread()) {
-        let images = match count {
-            1 => "1 image".to_owned(),
-            many => format!("{many} images"),
-        };
-        let told = format!("{images} that could not be read: {named}");
-        facts.insert(5, ("skipped", told));
-    }
     facts
         .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
         .collect()
+}
+
+/// Which images could not be read, if there are any.
+fn skipped(records: &Records) -> Option<String> {
+    let (count, named) = left_out::count(records.unread())?;
+    let images = match count {
+        1 => "1 image".to_owned(),
+        many => format!("{many} images"),
+    };
+    Some(format!("{images} that could not be read: {named}"))
 }
 
 fn judged_by(result: Option<&EvaluationRecord>) -> String {
@@ -130,7 +128,19 @@ fn judged_by(result: Option<&EvaluationRecord>) -> String {
     }
 }
 
-/// How [`Gallery::sample`](crate::judge::Gallery::sample) came to so many queries.
+fn about_queries(outcome: &Outcome<'_>) -> String {
+    format!(
+        "Queries {}: {}.",
+        match outcome.result.map(|result| result.split) {
+            Some(Judged::Validation) => "from the validation images",
+            _ if has_seen_classes(outcome.dataset) => "from the test images",
+            _ => "from classes never seen in training",
+        },
+        choice(outcome.hits.len()),
+    )
+}
+
+/// How [`LabelledSet::sample`](crate::judge::LabelledSet::sample) came to so many queries.
 pub(crate) fn choice(queries: usize) -> String {
     let worst = match queries.div_ceil(2) {
         1 => "the one whose first right answer comes last".to_owned(),
@@ -177,20 +187,28 @@ fn judged(outcome: &Outcome<'_>) -> Vec<String> {
     }]
 }
 
-/// How test and validation come to be judged among as many classes.
-fn peers(groups: &Groups) -> String {
+/// Test and validation among as many classes, and how they come to be judged so.
+fn peers(outcome: &Outcome<'_>, groups: &Groups, among_as_many: &Evaluation) -> MetricTable {
     let Groups {
         validation,
         test,
         count,
         ..
     } = groups;
-    format!(
-        "The more classes, the more there is to confuse an image with: validation has {validation} and the \
-         test {test}. Here the test classes are dealt into {count} groups by a hash of their names, about {} \
-         to a group, and each test image searches its own group alone.",
-        (test + count / 2) / count
-    )
+    let of_validation = outcome.validation.into_iter();
+    MetricTable {
+        title: "Validation and test among as many classes".to_owned(),
+        columns: of_validation
+            .map(|of| column("validation", outcome, of))
+            .chain([column("test", outcome, among_as_many)])
+            .collect(),
+        about: format!(
+            "The more classes, the more there is to confuse an image with: validation has {validation} and \
+             the test {test}. Here the test classes are dealt into {count} groups by a hash of their names, \
+             about {} to a group, and each test image searches its own group alone.",
+            (test + count / 2) / count
+        ),
+    }
 }
 
 fn metrics(outcome: &Outcome<'_>) -> Vec<Metric> {
@@ -211,11 +229,47 @@ fn metrics(outcome: &Outcome<'_>) -> Vec<Metric> {
             name: metric.to_string(),
             value,
             interval: (outcome.intervals.get(at)).map(|&Interval { low, high }| (low, high)),
-            validation: outcome.validation.and_then(|of| of.get(metric)),
-            peers: outcome.peers.as_ref().and_then(|(_, of)| of.get(metric)),
             before: before.and_then(|before| before.get(metric)),
         })
         .collect()
+}
+
+/// Columns beside those: validation, unless a table of its own sets it beside the test among as many
+/// classes.
+fn columns(outcome: &Outcome<'_>) -> Vec<Column> {
+    match (outcome.validation, &outcome.peers) {
+        (Some(validation), None) => vec![column("validation", outcome, validation)],
+        _ => Vec::new(),
+    }
+}
+
+/// A column with what `of` has for each of the metrics.
+fn column(name: &str, outcome: &Outcome<'_>, of: &Evaluation) -> Column {
+    let metrics = outcome.result.map(|result| &result.evaluation.values);
+    let metrics = metrics.into_iter().flatten();
+    Column {
+        name: name.to_owned(),
+        shares: metrics.map(|&(metric, _)| of.get(metric)).collect(),
+    }
+}
+
+fn distribution(of: Similarities) -> Distribution {
+    let Similarities {
+        low,
+        high,
+        positive,
+        negative,
+        positive_mean,
+        negative_mean,
+    } = of;
+    Distribution {
+        low,
+        high,
+        positive,
+        negative,
+        positive_mean,
+        negative_mean,
+    }
 }
 
 fn curves(records: &Records) -> Vec<Curve> {
@@ -282,7 +336,7 @@ fn curves(records: &Records) -> Vec<Curve> {
     curves
 }
 
-fn rows(dataset: &Dataset, hits: &[Hit]) -> Result<Vec<GalleryRow>, RunError> {
+fn rows(dataset: &Dataset, hits: &[Hit]) -> Result<Vec<QueryRow>, RunError> {
     hits.iter()
         .map(|hit| {
             let neighbours = hit
@@ -296,7 +350,7 @@ fn rows(dataset: &Dataset, hits: &[Hit]) -> Result<Vec<GalleryRow>, RunError> {
                     })
                 })
                 .collect::<Result<_, RunError>>()?;
-            Ok(GalleryRow {
+            Ok(QueryRow {
                 query: picture(dataset, hit.query)?,
                 neighbours,
                 first_hit_rank: hit.first_hit_rank,

@@ -2,9 +2,9 @@
 
 use recall_eval::{EvalError, PositiveRanks};
 
-use super::{Gallery, Ignored, Side};
+use super::{Ignored, LabelledSet, Side};
 
-impl Gallery {
+impl LabelledSet {
     /// The ranks of each query's positives where a query searches only the classes of its own group:
     /// of the classes (`label`) with its `group_of`, one of `groups`. All of a query's positives are of
     /// its class, so it has the same ones as among all classes, and fewer others before them.
@@ -91,16 +91,16 @@ mod tests {
     fn others_of_other_groups_do_not_stand_before_the_positives() {
         // Classes 1 and 2 lie among each other, and class 3 between the two items of class 1.
         let labels = [1, 3, 1, 2, 2, 3];
-        let gallery = Gallery::from_parts(of(&[0.0, 5.0, 20.0, 12.0, 90.0, 180.0], &labels), None);
-        let all = gallery.retrieval().unwrap().ranks().unwrap();
+        let set = LabelledSet::from_parts(of(&[0.0, 5.0, 20.0, 12.0, 90.0, 180.0], &labels), None);
+        let all = set.retrieval().unwrap().ranks().unwrap();
         assert_eq!(all.of(0), [3]);
         let group = |label: i64| usize::from(label == 3);
-        let within = gallery.ranks_within(2, group).unwrap();
+        let within = set.ranks_within(2, group).unwrap();
         assert_eq!(within.of(0), [2]);
         assert_eq!(within.of(1), [1]);
         assert_eq!((within.candidates(0), within.candidates(1)), (3, 1));
         // One group is everything.
-        let one = gallery.ranks_within(1, |_| 0).unwrap();
+        let one = set.ranks_within(1, |_| 0).unwrap();
         assert_eq!(lists(&one), lists(&all));
     }
 
@@ -108,12 +108,12 @@ mod tests {
     fn a_gallery_and_groups_that_are_left_out_are_divided_too() {
         let queries = of(&[0.0, 90.0], &[1, 2]);
         let items = of(&[1.0, 4.0, 2.0, 91.0, 95.0], &[2, 1, 1, 2, 3]);
-        let gallery = Gallery::from_parts(queries, Some(items));
-        let gallery = gallery.ignoring(vec![7, 8], vec![8, 8, 7, 7, 8], IgnoreGroup::SameClass);
-        let all = gallery.retrieval().unwrap().ranks().unwrap();
+        let set = LabelledSet::from_parts(queries, Some(items));
+        let set = set.ignoring(vec![7, 8], vec![8, 8, 7, 7, 8], IgnoreGroup::SameClass);
+        let all = set.retrieval().unwrap().ranks().unwrap();
         assert_eq!(lists(&all), [vec![2], vec![1]]);
         // Class 3 has no queries, and class 2 is apart from class 1.
-        let within = gallery.ranks_within(3, |label| label as usize - 1).unwrap();
+        let within = set.ranks_within(3, |label| label as usize - 1).unwrap();
         assert_eq!(lists(&within), [vec![1], vec![1]]);
         assert_eq!(within.candidates(0), 1);
     }
