@@ -36,6 +36,11 @@ mod recall_data {}
 #[doc = include_str!("../../crates/recall-eval/README.md")]
 mod recall_eval {}
 
+/// The page of `recall-engine`.
+#[cfg(doctest)]
+#[doc = include_str!("../../crates/recall-engine/README.md")]
+mod recall_engine {}
+
 /// The page of `recall-train`.
 #[cfg(doctest)]
 #[doc = include_str!("../../crates/recall-train/README.md")]

@@ -34,7 +34,7 @@ use recall_data::random::{Key, Purpose};
 use recall_data::{CorruptPolicy, DataSpec, Dataset, ImageCache, Loader, LoaderConfig, Transform};
 use recall_engine::{Device, Engine, EngineConfig, EngineError};
 
-use crate::records::{BaselineRecord, EvaluationRecord, Judged, StepRecord};
+use crate::records::{EvaluationRecord, StepRecord};
 use crate::{BatchSize, ChunkSize, ImageConfig, RunConfig, RunError, plan};
 use images::{Images, Items};
 use resume::folder_of;

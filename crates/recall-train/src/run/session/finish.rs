@@ -1,0 +1,126 @@
+//! The end of a run: the result, judged, and its report.
+
+use recall_eval::{Bootstrap, Units};
+
+use super::Session;
+use crate::RunError;
+use crate::judge::{QUERIES, metrics};
+use crate::records::Judged;
+use crate::run::checkpoint::{Checkpoint, CheckpointState};
+use crate::run::images::Items;
+use crate::run::peers::Groups;
+use crate::run::report::{self, Outcome};
+use crate::run::selection::{Remark, Selection};
+use crate::run::{Finished, left_out};
+
+impl Session<'_> {
+    /// Judges the result, on the test images if there are some, and writes the report.
+    pub(super) fn finish(mut self) -> Result<Finished, RunError> {
+        let CheckpointState { epoch, best, .. } = self.parts.state.clone();
+        match Selection::new(&self.config().evaluation).remark(&self.parts.records) {
+            Some(Remark::Second(note)) => self.parts.progress.note(&note),
+            Some(Remark::None(warning)) => self.parts.progress.warn(&warning),
+            None => {}
+        }
+        let chosen = self.parts.checkpoints.chosen(&self.parts.state);
+        let epoch = match best {
+            Some(best) => {
+                let checkpoint = Checkpoint::open(&chosen)?;
+                self.parts.engine.load_judged(&checkpoint.weights_file())?;
+                best.epoch
+            }
+            None => epoch,
+        };
+        let judged = match (&self.parts.items.test[..], &self.parts.items.validation[..]) {
+            ([_, ..], _) => Some(self.evaluate(Judged::Test, epoch)?),
+            // It was judged by them when it was chosen; the page wants neighbours as well.
+            ([], [_, ..]) => Some(self.judge(Judged::Validation)?),
+            ([], []) => None,
+        };
+        self.look_at_memory();
+        let parts = &self.parts;
+        let validation = parts
+            .records
+            .of(Judged::Validation)
+            .find(|record| record.epoch == epoch);
+        let (result, validation) = match parts.items.test.is_empty() {
+            true => (validation, None),
+            false => (parts.records.of(Judged::Test).next_back(), validation),
+        };
+        let dataset = parts.loaders.eval.dataset();
+        let (intervals, similarities, hits) = match &judged {
+            Some(judged) => (
+                Bootstrap::default().intervals(&judged.scores, Units::Queries)?,
+                judged.set.similarities()?,
+                judged.sample(self.config().evaluation.gallery)?,
+            ),
+            None => Default::default(),
+        };
+        let Items {
+            validation: held_out,
+            test,
+            ..
+        } = &parts.items;
+        let groups = validation.and_then(|_| Groups::deal(dataset, test, held_out));
+        let peers = match (&judged, groups) {
+            (Some(judged), Some(groups)) => {
+                let metrics = metrics(&self.config().evaluation.ks);
+                let evaluation = groups.evaluate(&judged.set, &metrics)?;
+                Some((groups, evaluation))
+            }
+            _ => None,
+        };
+        let report = report::fill(&Outcome {
+            run: parts.run,
+            dataset,
+            epoch,
+            best: parts.state.best.as_ref(),
+            peers,
+            backend: parts.engine.device().name(),
+            parameters: parts.engine.parameters(),
+            training_seconds: parts.state.training_seconds,
+            peak_memory: parts.state.peak_memory,
+            records: &parts.records,
+            intervals,
+            result,
+            validation: validation.map(|record| &record.evaluation),
+            similarities,
+            hits,
+        })?;
+        let result = result.cloned();
+        if let Some(judged) = judged {
+            let queries = judged.queries(dataset).to_csv();
+            parts.folder.write(QUERIES, queries.as_bytes())?;
+        }
+        let page = report.render()?;
+        let report = parts.folder.write("report.html", page.as_bytes())?;
+        let CheckpointState {
+            training_seconds,
+            peak_memory,
+            ..
+        } = parts.state;
+        self.parts.progress.end();
+        if let Some(told) = left_out::sentence(self.parts.records.unread()) {
+            self.parts.progress.warn(&told);
+        }
+        let steps = self.parts.records.steps.iter();
+        match steps.filter(|step| step.images == 0).count() {
+            0 => {}
+            1 => self
+                .parts
+                .progress
+                .warn("1 step was left out: too few of its images could be read"),
+            many => self.parts.progress.warn(&format!(
+                "{many} steps were left out: too few of their images could be read"
+            )),
+        }
+        Ok(Finished {
+            result,
+            epoch,
+            report,
+            checkpoint: chosen,
+            training_seconds,
+            peak_memory,
+        })
+    }
+}

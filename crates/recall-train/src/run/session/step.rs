@@ -1,0 +1,132 @@
+//! A step of a run.
+
+use recall_data::random::{Key, Purpose};
+use recall_data::{Batch, ItemId};
+use recall_engine::{Broken, EngineError, NonFinite, StepRequest, StepResult};
+
+use super::{Parts, Session};
+use crate::RunError;
+use crate::embed::pixels;
+use crate::records::StepRecord;
+use crate::run::SeedFor;
+use crate::run::checkpoint::CheckpointState;
+use crate::run::health::{broken_gradients, broken_images};
+
+/// Steps in a row that may be left out because they are not finite.
+const MOST_LEFT_OUT: u32 = 10;
+
+impl Session<'_> {
+    /// Takes a step, or leaves it out if it is not finite and the configuration says so.
+    pub(super) fn step(&mut self, batch: &Batch) -> Result<StepRecord, RunError> {
+        let config = self.config();
+        let CheckpointState {
+            epoch,
+            step,
+            step_in_epoch,
+            ..
+        } = self.parts.state;
+        let mut record = StepRecord {
+            epoch,
+            step,
+            loss: None,
+            recall: None,
+            gradient_norm: None,
+            similarity: None,
+            learning_rate: 0.0,
+            images: batch.ids.len(),
+            skipped: batch.skipped.len(),
+            unread: self.locations(batch.skipped.iter().map(|skipped| skipped.id)),
+            seconds: 0.0,
+        };
+        if !batch.skipped.is_empty() && !has_pair(&batch.labels) {
+            // Nothing to find is left in this batch. The step counts all the same, so that the places of
+            // those after it stay.
+            record.images = 0;
+            return Ok(record);
+        }
+        let learning_rate = config.optimiser.learning_rate_at(epoch, step, self.steps());
+        let result = self.take_step(batch, learning_rate)?;
+        record.loss = result.loss;
+        record.recall = result.recall;
+        record.gradient_norm = result.gradient_norm;
+        record.similarity = result.similarity;
+        if let Some(broken) = &result.broken {
+            self.left_out += 1;
+            let refused = RunError::NonFinite {
+                epoch,
+                step: step_in_epoch,
+                what: self.in_words(broken, batch),
+            };
+            return match config.optimiser.non_finite {
+                NonFinite::Skip if self.left_out < MOST_LEFT_OUT => {
+                    self.parts.progress.warn(&format!("left out: {refused}"));
+                    Ok(record)
+                }
+                _ => Err(refused),
+            };
+        }
+        self.left_out = 0;
+        if let Some(warning) = record.similarity.and_then(|mean| self.collapse.step(mean)) {
+            self.parts.progress.warn(&warning);
+        }
+        record.learning_rate = learning_rate;
+        Ok(record)
+    }
+
+    fn take_step(&mut self, batch: &Batch, learning_rate: f64) -> Result<StepResult, RunError> {
+        let CheckpointState {
+            epoch,
+            step_in_epoch: step,
+            ..
+        } = self.parts.state;
+        let key = Key {
+            seed: self.config().seed,
+            epoch,
+            step,
+            item: 0,
+        };
+        let labels: Vec<i64> = batch.labels.iter().map(|&label| label.into()).collect();
+        let request = StepRequest {
+            pixels: pixels(batch),
+            labels: &labels,
+            chunk: self.parts.chunk,
+            learning_rate,
+            model_seed: key.seed_for(Purpose::Model),
+            loss_seed: key.seed_for(Purpose::Mixup),
+        };
+        let Parts {
+            engine, progress, ..
+        } = &mut self.parts;
+        let taken = engine.step(&request, &mut |done, of| progress.chunk(done, of));
+        taken.map_err(|error| match error {
+            EngineError::Step(source) => RunError::Step {
+                epoch,
+                step,
+                source,
+            },
+            other => other.into(),
+        })
+    }
+
+    /// What of a step is not finite.
+    fn in_words(&self, broken: &Broken, batch: &Batch) -> String {
+        let dataset = self.parts.loaders.train.dataset();
+        match broken {
+            Broken::Embeddings(rows) => broken_images(rows, batch, dataset),
+            Broken::Loss => "the loss is not finite".to_owned(),
+            Broken::Gradients(names) => broken_gradients(names),
+        }
+    }
+
+    fn locations(&self, ids: impl Iterator<Item = ItemId>) -> Vec<String> {
+        let items = self.parts.loaders.train.dataset().items();
+        ids.map(|id| items[id].location()).collect()
+    }
+}
+
+/// Whether any two items are of one class.
+fn has_pair(labels: &[u32]) -> bool {
+    let mut sorted = labels.to_vec();
+    sorted.sort_unstable();
+    sorted.windows(2).any(|pair| pair[0] == pair[1])
+}
