@@ -3,16 +3,26 @@
 //! Here are the settings and their defaults; [`read`] lays documents and assignments over them,
 //! [`write`] writes them down, [`preset`] has the published recipes.
 
+mod auto;
 mod batch_size;
 mod bytes;
 mod check;
 mod chunk;
 mod error;
+mod faults;
 mod keys;
+mod numbers;
+#[cfg(test)]
+mod order;
+#[cfg(test)]
+mod page;
+mod parse;
 mod paths;
 mod preset;
 mod ranges;
 mod read;
+mod schema;
+mod takes;
 mod write;
 
 use std::path::PathBuf;
@@ -25,6 +35,7 @@ use recall_data::{
 };
 use recall_eval::Metric;
 use recall_loss::RecallAtKLossConfig;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ModelConfig, Network, OptimiserConfig, Standardisation};
@@ -37,33 +48,39 @@ pub use preset::Preset;
 
 /// The settings that go by the name `given`, written in whatever way.
 pub(crate) fn called(given: &str) -> Vec<String> {
-    keys::KEYS.called(given)
+    keys::called(given)
 }
 
 /// The settings with the names most like `given`.
 pub(crate) fn closest(given: &str) -> Vec<String> {
-    keys::KEYS.like(&given.replace('-', "_"))
+    keys::like(&given.replace('-', "_"))
 }
 
 /// A training run. The default trains on the embedded emoji in minutes on a CPU.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+///
+/// The structs of the settings are all that a new one touches: their attributes say what it takes and
+/// the first paragraph of its comment is its row in docs/configuration.md.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunConfig {
-    /// The data set: `emoji`, `folder:DIR`, `csv:FILE`, or a benchmark and its folder.
+    /// The data set: `emoji`, `folder:DIR`, `csv:FILE`, or a benchmark and its folder; `--data`.
+    #[schemars(with = "String", title = "a data set")]
     pub data: DataSpec,
     /// Everything random follows from this: weights, batches, augmentation, mixup, dropout.
     pub seed: u64,
     /// How often the sampler goes through the training images.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub epochs: u64,
     /// A checkpoint whose weights and optimiser's state the run begins with, or the folder of a run, whose
-    /// last one is taken. Epochs and the schedule of the learning rate begin anew.
+    /// last one is taken. Epochs and the schedule of the learning rate begin anew; `--from`.
+    #[schemars(title = "a path")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<PathBuf>,
     /// How batches are formed and taken.
     pub batch: BatchConfig,
-    /// The model.
+    /// The network, and the weights that it starts from.
     pub model: ModelConfig,
-    /// The loss.
+    /// The Recall@k surrogate.
     pub loss: LossConfig,
     /// The optimiser and its schedule.
     pub optimiser: OptimiserConfig,
@@ -76,53 +93,61 @@ pub struct RunConfig {
 }
 
 /// How batches are formed and taken.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchConfig {
     /// Images in a batch, a multiple of `samples_per_class`; or `auto`, the largest batch that the
     /// training classes give.
     pub size: BatchSize,
     /// Images of each class in a batch.
+    #[schemars(range(min = 2, max = 1_000_000))]
     pub samples_per_class: usize,
     /// Images that are embedded with a graph at once: memory grows with this, not with `size`.
     pub chunk: ChunkSize,
-    /// What happens to classes with fewer images: `leave-out`, `take-all` or `repeat`.
+    /// What happens to classes with fewer images: they are left out, taken whole, or filled up with copies.
     pub small_classes: SmallClasses,
     /// Super-classes that the classes of a batch come from, as many from each; without it, all.
+    #[schemars(range(min = 1, max = 1_000_000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub super_classes: Option<usize>,
 }
 
 /// The Recall@k surrogate; see `recall_loss::RecallAtKLossConfig`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
     /// The values of k whose recall is averaged.
+    #[schemars(inner(range(min = 1)))]
     pub ks: Vec<usize>,
     /// Temperature of the soft count, one for all k or one for each.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub tau_k: Vec<f64>,
     /// Temperature of the soft rank.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub tau_rank: f64,
-    /// Whether a query's similarity to itself takes part in its ranks.
+    /// Whether a query's similarity to itself takes part in its ranks, as in the released code.
     pub query_in_rank: bool,
     /// Whether the soft count is capped at k.
     pub cap_at_k: bool,
     /// Queries handled at once.
+    #[schemars(range(min = 1))]
     pub block_size: usize,
     /// Whether all pairs within a class are mixed into virtual items (SiMix).
     pub mixup: bool,
 }
 
 /// Augmentation, sizes and standardisation of images.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImageConfig {
     /// Whether images are cut to their boxes.
     pub boxes: Boxes,
-    /// Whether images are turned as their metadata (EXIF) say that they are to be shown.
+    /// Whether images are turned as their metadata (EXIF) say: as published, images of your own are, and
+    /// benchmarks are read as they are stored.
     pub orientation: Orientation,
-    /// Where large images are kept resized, so that only the first epoch decodes them; see
-    /// `recall_data::ImageCache`.
+    /// Keeps large images resized on disk: only the first epoch decodes them.
+    ///
+    /// See `recall_data::ImageCache`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheConfig>,
     /// What happens to images that are trained on.
@@ -134,7 +159,7 @@ pub struct ImageConfig {
 }
 
 /// What happens to the boxes of a data set that has some.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Boxes {
     /// What publications do with the benchmark; images of your own are cut to them.
@@ -147,7 +172,7 @@ pub enum Boxes {
 }
 
 /// What happens to an orientation in the metadata of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Orientation {
     /// Images of your own are turned upright; a benchmark is read as it is stored, as publications do.
@@ -199,39 +224,57 @@ impl Boxes {
 }
 
 /// Evaluation on the classes that are not trained on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvaluationConfig {
-    /// Epochs between evaluations; the last epoch is always evaluated. Default 5.
+    /// Epochs between evaluations; the last epoch is always evaluated.
+    ///
+    /// Default 5.
+    #[schemars(range(min = 1))]
     pub every: u64,
     /// Share of the training classes that are held out of training, to judge the run by while it goes
     /// on and to choose its best checkpoint: the test classes choose nothing. 0 trains on all of
-    /// them; then the last epoch's model is the result. Default 0.1.
+    /// them; then the last epoch's model is the result. A data set that has validation images of its
+    /// own is judged by these, and nothing is held out.
+    ///
+    /// Default 0.1.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub validation: f64,
     /// The metric by which the best checkpoint is chosen, on the validation classes: `recall@1`,
-    /// `map@r` and so on; one of those that are reported. Where it is equal, map@r chooses, then the
-    /// later epoch. Default the recall at the first of `ks`.
+    /// `map@r` and so on; one of those that are reported. Without it, the recall at the first of `ks`.
+    /// Where it is equal, map@r chooses, then the later epoch.
+    #[schemars(with = "Option<String>", title = "a metric")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub select: Option<Metric>,
     /// Whether the test images are judged whenever the validation classes are, and not only at the
-    /// end. They choose nothing. Default false.
+    /// end. They choose nothing.
+    ///
+    /// Default false.
     pub test_during_training: bool,
-    /// The k of recall@k.
+    /// The k of recall@k; map@r is reported, too.
+    #[schemars(inner(range(min = 1)))]
     pub ks: Vec<usize>,
     /// Images embedded at once.
+    #[schemars(range(min = 1))]
     pub chunk: usize,
     /// Queries shown in the report.
     pub gallery: usize,
 }
 
 /// What is kept of a run while it goes on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointConfig {
-    /// How many of the latest checkpoints are kept, beside the best one. Default 2.
+    /// How many of the latest checkpoints are kept, beside the best one.
+    ///
+    /// Default 2.
+    #[schemars(range(min = 1))]
     pub keep: usize,
-    /// Minutes after which a checkpoint is due, beside those at evaluations. It is what a run that is
-    /// killed can lose; numbers do not depend on it. Default 15.
+    /// Minutes after which a checkpoint is due, beside those at evaluations; `inf` for none. It is what
+    /// a run that is killed can lose; numbers do not depend on it.
+    ///
+    /// Default 15.
+    #[schemars(extend("exclusiveMinimum" = 0, "x-infinite" = true))]
     pub every_minutes: f64,
 }
 

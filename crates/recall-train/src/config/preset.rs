@@ -456,6 +456,33 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_preset_is_documented_with_its_numbers() {
+        let documented = super::super::page::documented();
+        for preset in Preset::all() {
+            let name = preset.name();
+            let row = documented
+                .iter()
+                .find(|(first, _)| first == name.trim_end_matches("-simix"));
+            let (_, cells) = row.unwrap_or_else(|| panic!("{name}"));
+            let config = preset.config();
+            let milestones = config.optimiser.milestones.iter();
+            let milestones: Vec<String> = milestones.map(Extent::to_string).collect();
+            let optimiser = format!(
+                "{:?} {:e}",
+                config.optimiser.kind, config.optimiser.learning_rate
+            );
+            let expected = [
+                config.batch.size.to_string(),
+                config.batch.chunk.to_string(),
+                config.epochs.to_string(),
+                milestones.join(", "),
+                optimiser,
+            ];
+            assert_eq!(cells[1..], expected, "{name}");
+        }
+    }
+
     #[cfg(feature = "flex")]
     #[test]
     fn every_model_can_be_made_and_trained() {
