@@ -24,12 +24,17 @@ const ABANDONED: Duration = Duration::from_secs(24 * 3_600);
 
 /// Where resized images are kept, and how large.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CacheConfig {
     /// A folder of its own. It is made if it is not there; deleting it is safe at any time.
+    #[cfg_attr(feature = "schemars", schemars(title = "a path"))]
     pub folder: PathBuf,
     /// Images (or their boxes) whose shorter side is longer than this are kept with a shorter side
-    /// of this length, in pixels, 1 to 16,384. Others are read from their files as ever.
+    /// of this length, in pixels. Others are read from their files as ever.
+    ///
+    /// From 1 to 16,384.
+    #[cfg_attr(feature = "schemars", schemars(range(min = 1, max = 16_384)))]
     pub shorter_side: usize,
 }
 

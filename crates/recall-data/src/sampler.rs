@@ -32,6 +32,7 @@ use epoch::{draw, longest_epoch};
 
 /// What happens to classes with fewer images than a batch takes of a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum SmallClasses {
     /// They are never drawn. Every batch has exactly `batch_size` items.

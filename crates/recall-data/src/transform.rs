@@ -38,21 +38,33 @@ pub struct TransformConfig {
 /// The default is the common recipe of metric learning: a random resized crop to 224 x 224 and a
 /// flip of every other image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TrainTransform {
-    /// Height and width of the result, in pixels, 1 to 16,384. Default: 224, 224.
+    /// Height and width of images that are trained on, in pixels.
+    ///
+    /// From 1 to 16,384. Default: 224, 224.
+    #[cfg_attr(feature = "schemars", schemars(inner(range(min = 1, max = 16_384))))]
     pub size: [usize; 2],
-    /// The part of the image that is resized to `size`; `None` takes all of it. Default: scale
-    /// 0.08 to 1, aspect ratio 3/4 to 4/3.
+    /// The part of the image that is resized to `size`; without it, all of the image.
+    ///
+    /// Default: scale 0.08 to 1, aspect ratio 3/4 to 4/3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub random_resized_crop: Option<RandomResizedCrop>,
-    /// Probability of mirroring left and right, 0 to 1. Default: 0.5.
+    /// Probability of mirroring left and right.
+    ///
+    /// From 0 to 1. Default: 0.5.
+    #[cfg_attr(feature = "schemars", schemars(range(min = 0, max = 1)))]
     #[serde(default)]
     pub horizontal_flip: f32,
-    /// A random rotation, shift, scaling and shear. Default: none.
+    /// A random rotation, shift, scaling and shear.
+    ///
+    /// Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub random_affine: Option<RandomAffine>,
-    /// Random changes of the colours. Default: none.
+    /// Random changes of the colours.
+    ///
+    /// Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub colour_jitter: Option<ColourJitter>,
 }
@@ -139,11 +151,18 @@ impl TrainTransform {
 
 /// What an evaluated image goes through: the shorter side is resized, then the middle is cropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EvalTransform {
-    /// Length of the shorter side after resizing, in pixels, 1 to 16,384. Default: 256.
+    /// Length of the shorter side of images that are evaluated, in pixels.
+    ///
+    /// From 1 to 16,384. Default: 256.
+    #[cfg_attr(feature = "schemars", schemars(range(min = 1, max = 16_384)))]
     pub resize: usize,
-    /// Side of the square that is cut from the middle, in pixels, at most `resize`. Default: 224.
+    /// Side of the square that is cut from the middle, in pixels, at most `resize`.
+    ///
+    /// Default: 224.
+    #[cfg_attr(feature = "schemars", schemars(range(min = 1, max = 16_384)))]
     pub crop: usize,
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 
 use burn::tensor::{Tensor, backend::Backend};
 use recall_loss::{LossError, RecallAtKLossConfig, RecallBackend};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use autodiff::AutodiffLoss;
@@ -63,20 +64,24 @@ impl fmt::Display for LossFault {
 impl Error for LossFault {}
 
 /// The Recall@k surrogate; see `recall_loss::RecallAtKLossConfig`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
     /// The values of k whose recall is averaged.
+    #[schemars(inner(range(min = 1)))]
     pub ks: Vec<usize>,
     /// Temperature of the soft count, one for all k or one for each.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub tau_k: Vec<f64>,
     /// Temperature of the soft rank.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub tau_rank: f64,
-    /// Whether a query's similarity to itself takes part in its ranks.
+    /// Whether a query's similarity to itself takes part in its ranks, as in the released code.
     pub query_in_rank: bool,
     /// Whether the soft count is capped at k.
     pub cap_at_k: bool,
     /// Queries handled at once.
+    #[schemars(range(min = 1))]
     pub block_size: usize,
     /// Whether all pairs within a class are mixed into virtual items (SiMix).
     pub mixup: bool,

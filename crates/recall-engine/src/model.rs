@@ -13,6 +13,7 @@ use std::fmt;
 
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use config::{ModelConfig, Pooling};
@@ -23,7 +24,7 @@ pub use resnet::ResNet50;
 pub use vit::{VisionTransformer, VisionTransformerConfig};
 
 /// The models there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backbone {
     /// The small network for small images, see [`ConvNet`].

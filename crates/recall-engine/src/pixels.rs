@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use burn::tensor::{DType, Int, Tensor, TensorData, backend::Backend};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Images of one size as they come from a loader: bytes, not yet standardised.
@@ -15,12 +16,13 @@ pub struct Pixels<'a> {
 }
 
 /// What is taken off each colour channel and what it is divided by, in units of full brightness.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Standardisation {
-    /// Mean of red, green and blue.
+    /// What is taken off red, green and blue, of full brightness 1: their mean.
     pub mean: [f32; 3],
-    /// Standard deviation of red, green and blue.
+    /// What they are divided by: their standard deviation.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub std: [f32; 3],
 }
 

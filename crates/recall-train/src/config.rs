@@ -3,28 +3,37 @@
 //! Here are the settings and their defaults; [`read`] lays documents and assignments over them,
 //! [`write`] writes them down, [`preset`] has the published recipes.
 
+mod auto;
 mod batch_size;
 mod bytes;
 mod check;
 mod chunk;
 mod error;
+mod faults;
+mod image;
 mod keys;
+mod numbers;
+#[cfg(test)]
+mod order;
+#[cfg(test)]
+mod page;
+mod parse;
 mod paths;
 mod preset;
 mod ranges;
 mod read;
+mod recipe;
+mod schema;
+mod takes;
 mod write;
 
 use std::path::PathBuf;
 
 use recall_data::random::{Key, Purpose};
-use recall_data::{
-    BatchSampler, BatchSamplerConfig, CacheConfig, ColourJitter, CorruptPolicy, DataError,
-    DataSpec, Dataset, EvalTransform, ItemId, RandomResizedCrop, SmallClasses, TrainTransform,
-    TransformConfig,
-};
-use recall_engine::{EngineConfig, LossConfig, ModelConfig, OptimiserConfig, Standardisation};
+use recall_data::{BatchSampler, BatchSamplerConfig, DataSpec, Dataset, ItemId, SmallClasses};
+use recall_engine::{EngineConfig, LossConfig, ModelConfig, OptimiserConfig};
 use recall_eval::Metric;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::run::SeedFor;
@@ -32,38 +41,45 @@ pub use batch_size::BatchSize;
 pub use bytes::Bytes;
 pub use chunk::ChunkSize;
 pub use error::ConfigError;
+pub use image::{Boxes, ImageConfig, Orientation};
 pub(crate) use keys::nearest;
 pub use preset::Preset;
 
 /// The settings that go by the name `given`, written in whatever way.
 pub(crate) fn called(given: &str) -> Vec<String> {
-    keys::KEYS.called(given)
+    keys::called(given)
 }
 
 /// The settings with the names most like `given`.
 pub(crate) fn closest(given: &str) -> Vec<String> {
-    keys::KEYS.like(&given.replace('-', "_"))
+    keys::like(&given.replace('-', "_"))
 }
 
 /// A training run. The default trains on the embedded emoji in minutes on a CPU.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+///
+/// The structs of the settings are all that a new one touches: their attributes say what it takes and
+/// the first paragraph of its comment is its row in docs/configuration.md.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunConfig {
-    /// The data set: `emoji`, `folder:DIR`, `csv:FILE`, or a benchmark and its folder.
+    /// The data set: `emoji`, `folder:DIR`, `csv:FILE`, or a benchmark and its folder; `--data`.
+    #[schemars(with = "String", title = "a data set")]
     pub data: DataSpec,
     /// Everything random follows from this: weights, batches, augmentation, mixup, dropout.
     pub seed: u64,
     /// How often the sampler goes through the training images.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub epochs: u64,
     /// A checkpoint whose weights and optimiser's state the run begins with, or the folder of a run, whose
-    /// last one is taken. Epochs and the schedule of the learning rate begin anew.
+    /// last one is taken. Epochs and the schedule of the learning rate begin anew; `--from`.
+    #[schemars(title = "a path")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<PathBuf>,
     /// How batches are formed and taken.
     pub batch: BatchConfig,
-    /// The model.
+    /// The network, and the weights that it starts from.
     pub model: ModelConfig,
-    /// The loss.
+    /// The Recall@k surrogate.
     pub loss: LossConfig,
     /// The optimiser and its schedule.
     pub optimiser: OptimiserConfig,
@@ -76,142 +92,77 @@ pub struct RunConfig {
 }
 
 /// How batches are formed and taken.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchConfig {
     /// Images in a batch, a multiple of `samples_per_class`; or `auto`, the largest batch that the
     /// training classes give.
     pub size: BatchSize,
     /// Images of each class in a batch.
+    #[schemars(range(min = 2, max = 1_000_000))]
     pub samples_per_class: usize,
     /// Images that are embedded with a graph at once: memory grows with this, not with `size`.
     pub chunk: ChunkSize,
-    /// What happens to classes with fewer images: `leave-out`, `take-all` or `repeat`.
+    /// What happens to classes with fewer images: they are left out, taken whole, or filled up with copies.
     pub small_classes: SmallClasses,
     /// Super-classes that the classes of a batch come from, as many from each; without it, all.
+    #[schemars(range(min = 1, max = 1_000_000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub super_classes: Option<usize>,
 }
 
-/// Augmentation, sizes and standardisation of images.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ImageConfig {
-    /// Whether images are cut to their boxes.
-    pub boxes: Boxes,
-    /// Whether images are turned as their metadata (EXIF) say that they are to be shown.
-    pub orientation: Orientation,
-    /// Where large images are kept resized, so that only the first epoch decodes them; see
-    /// `recall_data::ImageCache`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cache: Option<CacheConfig>,
-    /// What happens to images that are trained on.
-    pub train: TrainTransform,
-    /// What happens to images that are evaluated.
-    pub eval: EvalTransform,
-    /// Mean and deviation that the model expects.
-    pub standardise: Standardisation,
-}
-
-/// What happens to the boxes of a data set that has some.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Boxes {
-    /// What publications do with the benchmark; images of your own are cut to them.
-    #[default]
-    AsPublished,
-    /// Images are cut to them.
-    Crop,
-    /// Images stay whole.
-    Ignore,
-}
-
-/// What happens to an orientation in the metadata of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Orientation {
-    /// Images of your own are turned upright; a benchmark is read as it is stored, as publications do.
-    #[default]
-    AsPublished,
-    /// Images are turned upright.
-    Apply,
-    /// Images are read as they are stored.
-    Ignore,
-}
-
-impl ImageConfig {
-    /// Opens a data set, to be read as these settings say; images that are not there are an error unless
-    /// `corrupt` skips them.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`DataSpec::open_for`].
-    pub fn open(&self, data: &DataSpec, corrupt: CorruptPolicy) -> Result<Dataset, DataError> {
-        Ok(self.read_so(data.open_for(corrupt)?))
-    }
-
-    /// The data set, to be read as these settings say.
-    pub(crate) fn read_so(&self, dataset: Dataset) -> Dataset {
-        self.orientation.of(self.boxes.of(dataset))
-    }
-}
-
-impl Orientation {
-    /// The data set, whose images are turned upright or not as this says.
-    pub(crate) fn of(self, dataset: Dataset) -> Dataset {
-        match self {
-            Self::AsPublished => dataset,
-            Self::Apply => dataset.with_turns_upright(true),
-            Self::Ignore => dataset.with_turns_upright(false),
-        }
-    }
-}
-
-impl Boxes {
-    /// The data set, whose images are cut or stay whole as this says.
-    pub(crate) fn of(self, dataset: Dataset) -> Dataset {
-        match self {
-            Self::AsPublished => dataset,
-            Self::Crop => dataset.with_crops_to_boxes(true),
-            Self::Ignore => dataset.with_crops_to_boxes(false),
-        }
-    }
-}
-
 /// Evaluation on the classes that are not trained on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvaluationConfig {
-    /// Epochs between evaluations; the last epoch is always evaluated. Default 5.
+    /// Epochs between evaluations; the last epoch is always evaluated.
+    ///
+    /// Default 5.
+    #[schemars(range(min = 1))]
     pub every: u64,
     /// Share of the training classes that are held out of training, to judge the run by while it goes
     /// on and to choose its best checkpoint: the test classes choose nothing. 0 trains on all of
-    /// them; then the last epoch's model is the result. Default 0.1.
+    /// them; then the last epoch's model is the result. A data set that has validation images of its
+    /// own is judged by these, and nothing is held out.
+    ///
+    /// Default 0.1.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub validation: f64,
     /// The metric by which the best checkpoint is chosen, on the validation classes: `recall@1`,
-    /// `map@r` and so on; one of those that are reported. Where it is equal, map@r chooses, then the
-    /// later epoch. Default the recall at the first of `ks`.
+    /// `map@r` and so on; one of those that are reported. Without it, the recall at the first of `ks`.
+    /// Where it is equal, map@r chooses, then the later epoch.
+    #[schemars(with = "Option<String>", title = "a metric")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub select: Option<Metric>,
     /// Whether the test images are judged whenever the validation classes are, and not only at the
-    /// end. They choose nothing. Default false.
+    /// end. They choose nothing.
+    ///
+    /// Default false.
     pub test_during_training: bool,
-    /// The k of recall@k.
+    /// The k of recall@k; map@r is reported, too.
+    #[schemars(inner(range(min = 1)))]
     pub ks: Vec<usize>,
     /// Images embedded at once.
+    #[schemars(range(min = 1))]
     pub chunk: usize,
     /// Queries shown in the report.
     pub gallery: usize,
 }
 
 /// What is kept of a run while it goes on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointConfig {
-    /// How many of the latest checkpoints are kept, beside the best one. Default 2.
+    /// How many of the latest checkpoints are kept, beside the best one.
+    ///
+    /// Default 2.
+    #[schemars(range(min = 1))]
     pub keep: usize,
-    /// Minutes after which a checkpoint is due, beside those at evaluations. It is what a run that is
-    /// killed can lose; numbers do not depend on it. Default 15.
+    /// Minutes after which a checkpoint is due, beside those at evaluations; `inf` for none. It is what
+    /// a run that is killed can lose; numbers do not depend on it.
+    ///
+    /// Default 15.
+    #[schemars(extend("exclusiveMinimum" = 0, "x-infinite" = true))]
     pub every_minutes: f64,
 }
 
@@ -241,40 +192,6 @@ impl Default for BatchConfig {
             chunk: ChunkSize::Images(256),
             small_classes: SmallClasses::LeaveOut,
             super_classes: None,
-        }
-    }
-}
-
-impl Default for ImageConfig {
-    fn default() -> Self {
-        Self {
-            boxes: Boxes::AsPublished,
-            orientation: Orientation::AsPublished,
-            cache: None,
-            train: TrainTransform {
-                size: [32, 32],
-                random_resized_crop: Some(RandomResizedCrop {
-                    scale: (0.7, 1.0),
-                    ratio: (0.9, 1.11),
-                }),
-                // A mirrored arrow is another emoji.
-                horizontal_flip: 0.0,
-                random_affine: None,
-                colour_jitter: Some(ColourJitter {
-                    brightness: 0.4,
-                    contrast: 0.4,
-                    saturation: 0.5,
-                    hue: 0.0,
-                }),
-            },
-            eval: EvalTransform {
-                resize: 32,
-                crop: 32,
-            },
-            standardise: Standardisation {
-                mean: [0.5; 3],
-                std: [0.5; 3],
-            },
         }
     }
 }
@@ -363,15 +280,5 @@ impl EvaluationConfig {
     pub(crate) fn selecting(&self) -> Metric {
         let first = self.ks.first().copied().unwrap_or(1);
         self.select.unwrap_or(Metric::RecallAt(first))
-    }
-}
-
-/// The transforms of a run in the form the data crate takes.
-impl From<&ImageConfig> for TransformConfig {
-    fn from(image: &ImageConfig) -> Self {
-        Self {
-            train: image.train.clone(),
-            eval: image.eval,
-        }
     }
 }

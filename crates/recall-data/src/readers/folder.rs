@@ -313,7 +313,7 @@ mod tests {
         // Images without classes are no split.
         let dir = tree(&["train/a/1.png", "train/b/1.png", "val/1.png"]);
         let dataset = read(dir.path()).unwrap();
-        assert_eq!(dataset.split(Split::Validation), []);
+        assert!(dataset.split(Split::Validation).is_empty());
         assert!(
             dataset.notes()[0].message().contains("val"),
             "{:?}",
@@ -357,7 +357,7 @@ mod tests {
         let dataset = read(dir.path()).unwrap();
         assert!(!dataset.is_labelled());
         assert_eq!(names(&dataset, Split::Test), ["1.PNG", "2.jfif"]);
-        assert_eq!(dataset.split(Split::Train), []);
+        assert!(dataset.split(Split::Train).is_empty());
         assert_eq!(dataset.notes().len(), 3);
         assert!(dataset.notes()[0].is_warning());
         // A class folder is enough for labels.

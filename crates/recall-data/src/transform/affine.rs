@@ -7,19 +7,31 @@ use crate::DataError;
 /// outside of the image is black. Means what torchvision's `RandomAffine` means with bilinear
 /// interpolation.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandomAffine {
-    /// Largest rotation to either side, in degrees, 0 to 180. Default: 0.
+    /// Largest rotation to either side, in degrees.
+    ///
+    /// From 0 to 180. Default: 0.
+    #[cfg_attr(feature = "schemars", schemars(range(min = 0, max = 180)))]
     #[serde(default)]
     pub degrees: f32,
-    /// Largest shift across and down, as parts of the width and the height, 0 to 1; rounded to
-    /// whole pixels. Default: 0, 0.
+    /// Largest shift across and down, as parts of the width and the height; rounded to whole pixels.
+    ///
+    /// From 0 to 1. Default: 0, 0.
+    #[cfg_attr(feature = "schemars", schemars(extend("minimum" = 0, "maximum" = 1)))]
     #[serde(default)]
     pub translate: (f32, f32),
-    /// Smallest and largest factor of size, above 0; `None` leaves the size. Default: none.
+    /// Smallest and largest factor of size; without it, the size stays.
+    ///
+    /// Above 0. Default: none.
+    #[cfg_attr(feature = "schemars", schemars(extend("exclusiveMinimum" = 0)))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<(f32, f32)>,
-    /// Largest shear along the rows to either side, in degrees, 0 up to below 90. Default: 0.
+    /// Largest shear along the rows to either side, in degrees.
+    ///
+    /// From 0 and below 90. Default: 0.
+    #[cfg_attr(feature = "schemars", schemars(range(min = 0), extend("exclusiveMaximum" = 90)))]
     #[serde(default)]
     pub shear: f32,
 }

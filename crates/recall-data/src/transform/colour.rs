@@ -8,18 +8,31 @@ use crate::DataError;
 /// draws a factor uniformly from `[max(0, 1 - s), 1 + s]`, and for the hue a part of the circle of
 /// colours from `[-s, s]`; at 0 the step is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ColourJitter {
-    /// Strength for the brightness, at least 0. Default: 0.
+    /// Strength for the brightness.
+    ///
+    /// At least 0. Default: 0.
+    #[cfg_attr(feature = "schemars", schemars(range(min = 0)))]
     #[serde(default)]
     pub brightness: f32,
-    /// Strength for the contrast, at least 0. Default: 0.
+    /// Strength for the contrast.
+    ///
+    /// At least 0. Default: 0.
+    #[cfg_attr(feature = "schemars", schemars(range(min = 0)))]
     #[serde(default)]
     pub contrast: f32,
-    /// Strength for the saturation, at least 0. Default: 0.
+    /// Strength for the saturation.
+    ///
+    /// At least 0. Default: 0.
+    #[cfg_attr(feature = "schemars", schemars(range(min = 0)))]
     #[serde(default)]
     pub saturation: f32,
-    /// Strength for the hue, 0 to 0.5. Default: 0.
+    /// Strength for the hue.
+    ///
+    /// From 0 to 0.5. Default: 0.
+    #[cfg_attr(feature = "schemars", schemars(range(min = 0, max = 0.5)))]
     #[serde(default)]
     pub hue: f32,
 }

@@ -6,12 +6,18 @@ use crate::picture::Region;
 
 /// A random part of the image, of a random area and aspect ratio.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RandomResizedCrop {
-    /// Smallest and largest area, as parts of the image's, above 0 and up to 1. Default: 0.08, 1.
+    /// Smallest and largest area, as parts of the image's.
+    ///
+    /// Above 0 and up to 1. Default: 0.08, 1.
+    #[cfg_attr(feature = "schemars", schemars(extend("exclusiveMinimum" = 0, "maximum" = 1)))]
     pub scale: (f32, f32),
-    /// Smallest and largest ratio of width to height, above 0; drawn uniformly in the logarithm.
-    /// Default: 3/4, 4/3.
+    /// Smallest and largest ratio of width to height, drawn uniformly in the logarithm.
+    ///
+    /// Above 0. Default: 3/4, 4/3.
+    #[cfg_attr(feature = "schemars", schemars(extend("exclusiveMinimum" = 0)))]
     pub ratio: (f32, f32),
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::backend::Backend;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::convnet::ConvNetConfig;
@@ -10,7 +11,7 @@ use super::{Backbone, Family, Network};
 use crate::EngineError;
 
 /// How the features of an image become one vector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pooling {
     /// What the paper does: GeM for `resnet50`, the class token for transformers.
@@ -25,25 +26,41 @@ pub enum Pooling {
 }
 
 /// Which model, and its settings.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelConfig {
-    /// The network: `convnet`, `resnet50`, `vit-s16`, `vit-b32`, `vit-b16`, `dinov2-s14` or
-    /// `dinov2-b14`; `own` is a model that a program gives to the trainer itself.
+    /// The network, see docs/models.md; `own` is one that a program brings itself.
     pub backbone: Backbone,
-    /// Length of an embedding. Default 128; the paper uses 512.
+    /// Numbers of an embedding.
+    ///
+    /// Default 128; the paper uses 512.
+    #[schemars(range(min = 1, max = 65_536))]
     pub dim: usize,
-    /// How features become one vector: `as-published`, `gem`, `cls` or `mean`.
+    /// How features become one vector; as published: GeM for ResNet-50, the class token for transformers.
     pub pooling: Pooling,
-    /// Share of numbers dropped after projections, for transformers. Default 0.
+    /// Share of numbers dropped after projections, for transformers.
+    ///
+    /// Default 0.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub dropout: f64,
-    /// Stochastic depth of the last block, for transformers. Default 0.
+    /// Stochastic depth of the last block, for transformers.
+    ///
+    /// Default 0.
+    #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub drop_path: f64,
-    /// Of `convnet`: channels of the stem and of each convolution after it. Default 64, 128, 256.
+    /// Of `convnet`: channels of the stem and of each convolution after it.
+    ///
+    /// Default 64, 128, 256.
+    #[schemars(inner(range(min = 1, max = 4096)))]
     pub widths: Vec<usize>,
-    /// Of `convnet`: cells a side to which the last feature map is averaged. Default 4.
+    /// Of `convnet`: cells a side to which the last feature map is averaged.
+    ///
+    /// Default 4.
+    #[schemars(range(min = 1, max = 64))]
     pub grid: usize,
-    /// Weights to start from: a file in safetensors format or a state dict of PyTorch.
+    /// Weights to start from: a file in safetensors format or a state dict of PyTorch, see
+    /// docs/models.md; `--weights`.
+    #[schemars(title = "a path")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
 }

@@ -2,19 +2,21 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::OptimiserConfig;
 
 /// A part of a run: so many steps or epochs, or a share of its steps, whatever the number of epochs. As a
 /// number: below 1 it is a share, and written without a point it is a whole number.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "and a number below 1 is a share of the run")]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
 pub enum Extent {
     /// Steps or epochs.
     Whole(u64),
     /// A share of the run, from 0 and below 1.
-    Share(f64),
+    #[schemars(title = "a share of the run")]
+    Share(#[schemars(range(min = 0), extend("exclusiveMaximum" = 1))] f64),
 }
 
 impl Extent {

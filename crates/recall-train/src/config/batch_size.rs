@@ -1,10 +1,13 @@
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::auto::{AUTO, Auto};
+
 /// Images in a batch: a number of them, or what becomes one when a run begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "Written", try_from = "Written")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(into = "Written", from = "Written")]
 pub enum BatchSize {
     /// This many.
     Images(usize),
@@ -16,8 +19,6 @@ pub enum BatchSize {
     },
 }
 
-const AUTO: &str = "auto";
-
 /// The batch of the default, which was measured on the emoji.
 const DEFAULT: usize = 256;
 
@@ -28,32 +29,27 @@ impl Default for BatchSize {
 }
 
 /// A size as TOML has it.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected or `auto`")]
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
 enum Written {
-    Images(usize),
-    Text(String),
+    Images(#[schemars(range(min = 4, max = 1_000_000))] usize),
+    Auto(Auto),
 }
 
 impl From<BatchSize> for Written {
     fn from(size: BatchSize) -> Self {
         match size {
             BatchSize::Images(images) => Self::Images(images),
-            BatchSize::Auto { .. } => Self::Text(AUTO.to_owned()),
+            BatchSize::Auto { .. } => Self::Auto(Auto::Auto),
         }
     }
 }
 
-impl TryFrom<Written> for BatchSize {
-    type Error = String;
-
-    fn try_from(written: Written) -> Result<Self, String> {
+impl From<Written> for BatchSize {
+    fn from(written: Written) -> Self {
         match written {
-            Written::Images(images) => Ok(Self::Images(images)),
-            Written::Text(text) if text == AUTO => Ok(Self::Auto { up_to: DEFAULT }),
-            Written::Text(text) => Err(format!(
-                "`{text}` is no size of a batch: write a number of images, or `auto`"
-            )),
+            Written::Images(images) => Self::Images(images),
+            Written::Auto(Auto::Auto) => Self::Auto { up_to: DEFAULT },
         }
     }
 }

@@ -1,12 +1,14 @@
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Bytes;
+use super::auto::{AUTO, Auto};
 
 /// How many images are embedded with a graph at once: a number of them, or what becomes one when a run
 /// begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "Written", try_from = "Written")]
 pub enum ChunkSize {
     /// This many.
@@ -17,21 +19,21 @@ pub enum ChunkSize {
     Auto,
 }
 
-const AUTO: &str = "auto";
-
 /// A chunk size as TOML has it.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected `auto`, or memory such as `8GB`")]
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
 enum Written {
-    Images(usize),
-    Text(String),
+    Images(#[schemars(range(min = 1))] usize),
+    Auto(Auto),
+    Memory(#[schemars(title = "memory such as `8GB`")] String),
 }
 
 impl From<ChunkSize> for Written {
     fn from(size: ChunkSize) -> Self {
         match size {
             ChunkSize::Images(images) => Self::Images(images),
-            other => Self::Text(other.to_string()),
+            ChunkSize::Memory(bytes) => Self::Memory(bytes.to_string()),
+            ChunkSize::Auto => Self::Auto(Auto::Auto),
         }
     }
 }
@@ -42,8 +44,8 @@ impl TryFrom<Written> for ChunkSize {
     fn try_from(written: Written) -> Result<Self, String> {
         match written {
             Written::Images(images) => Ok(Self::Images(images)),
-            Written::Text(text) if text == AUTO => Ok(Self::Auto),
-            Written::Text(text) => match text.parse() {
+            Written::Auto(Auto::Auto) => Ok(Self::Auto),
+            Written::Memory(text) => match text.parse() {
                 Ok(bytes) => Ok(Self::Memory(bytes)),
                 Err(_) => Err(format!(
                     "`{text}` is no chunk: write a number of images, `auto`, or memory such as `8GB`"

@@ -4,16 +4,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use recall_data::{Benchmark, DataSpec, EvalTransform, SmallClasses, TrainTransform};
+use recall_data::Benchmark;
 
 use super::keys::nearest;
-use super::{
-    BatchConfig, BatchSize, ChunkSize, ConfigError, EvaluationConfig, ImageConfig, LossConfig,
-    RunConfig,
-};
-use crate::{
-    Backbone, Extent, ModelConfig, OptimiserConfig, OptimiserKind, Pooling, Standardisation,
-};
+use super::recipe::Paper;
+use super::{ConfigError, RunConfig};
 
 /// Settings under a name: `emoji`, which is the default, or a recipe of the paper, such as
 /// `sop-resnet50` and, with similarity mixup, `sop-resnet50-simix`.
@@ -34,164 +29,39 @@ pub struct Preset {
     paper: Option<Paper>,
 }
 
-/// A row of the paper's table, a column of it, and whether there is mixup.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Paper {
-    recipe: &'static Recipe,
-    backbone: Backbone,
-    mixup: bool,
-}
-
-/// How the paper trains on a data set.
-#[derive(Debug, PartialEq)]
-struct Recipe {
-    benchmark: Benchmark,
-    title: &'static str,
-    /// Images in a batch.
-    batch: usize,
-    resnet50: Column,
-    vit_b32: Column,
-    vit_b16: Column,
-}
-
-/// What depends on the backbone.
-#[derive(Debug, PartialEq)]
-struct Column {
-    /// Images with a graph at once.
-    chunk: usize,
-    epochs: u64,
-    milestones: &'static [u64],
-    learning_rate: f64,
-}
-
-const fn column(
-    chunk: usize,
-    epochs: u64,
-    milestones: &'static [u64],
-    learning_rate: f64,
-) -> Column {
-    Column {
-        chunk,
-        epochs,
-        milestones,
-        learning_rate,
-    }
-}
-
-/// The backbones of the paper.
-const BACKBONES: [Backbone; 3] = [Backbone::Resnet50, Backbone::VitB32, Backbone::VitB16];
-
-/// The paper's table.
-static RECIPES: [Recipe; 5] = [
-    Recipe {
-        benchmark: Benchmark::Sop,
-        title: "Stanford Online Products",
-        batch: 4000,
-        resnet50: column(200, 55, &[25, 50], 2e-4),
-        vit_b32: column(200, 55, &[25, 50], 5e-5),
-        vit_b16: column(100, 55, &[25, 50], 5e-5),
-    },
-    Recipe {
-        benchmark: Benchmark::Inat2018,
-        title: "iNaturalist 2018",
-        batch: 4000,
-        resnet50: column(200, 90, &[40, 70], 1e-4),
-        vit_b32: column(200, 90, &[10, 40, 70], 5e-5),
-        vit_b16: column(100, 90, &[10, 40, 70], 5e-5),
-    },
-    Recipe {
-        benchmark: Benchmark::VehicleId,
-        title: "VehicleID",
-        batch: 4000,
-        resnet50: column(200, 90, &[40, 70], 1e-4),
-        vit_b32: column(200, 90, &[40, 70], 1e-4),
-        vit_b16: column(100, 90, &[40, 70], 5e-5),
-    },
-    Recipe {
-        benchmark: Benchmark::Cars196,
-        title: "Cars196",
-        batch: 392,
-        resnet50: column(98, 170, &[80, 140], 1e-4),
-        vit_b32: column(98, 50, &[20, 30, 40], 3e-5),
-        vit_b16: column(98, 50, &[20, 30, 40], 1e-5),
-    },
-    Recipe {
-        benchmark: Benchmark::Cub,
-        title: "CUB-200-2011",
-        batch: 400,
-        resnet50: column(100, 40, &[10, 20, 30], 1e-4),
-        vit_b32: column(100, 40, &[10, 20, 30], 3e-5),
-        vit_b16: column(100, 40, &[10, 20, 30], 1e-5),
-    },
-];
-
-impl Recipe {
-    fn column(&self, backbone: Backbone) -> &Column {
-        match backbone {
-            Backbone::VitB32 => &self.vit_b32,
-            Backbone::VitB16 => &self.vit_b16,
-            _ => &self.resnet50,
-        }
-    }
-}
-
 impl Preset {
     /// The default configuration, on the embedded emoji.
     pub const EMOJI: Self = Self { paper: None };
 
     /// Every preset: `emoji`, then those of the paper by data set, backbone and mixup.
     pub fn all() -> Vec<Self> {
-        let mut all = vec![Self::EMOJI];
-        for recipe in &RECIPES {
-            for backbone in BACKBONES {
-                all.extend([false, true].map(|mixup| Self {
-                    paper: Some(Paper {
-                        recipe,
-                        backbone,
-                        mixup,
-                    }),
-                }));
-            }
-        }
-        all
+        let papers = Paper::all().into_iter().map(Some);
+        let all = [None].into_iter().chain(papers);
+        all.map(|paper| Self { paper }).collect()
     }
 
     /// Its name.
     pub fn name(self) -> String {
-        match self.paper {
-            None => "emoji".to_owned(),
-            Some(Paper {
-                recipe,
-                backbone,
-                mixup,
-            }) => {
-                let simix = if mixup { "-simix" } else { "" };
-                format!("{}-{backbone}{simix}", recipe.benchmark)
-            }
-        }
+        self.paper
+            .map_or_else(|| "emoji".to_owned(), |paper| paper.name())
     }
 
     /// What it is, in a line.
     pub fn description(self) -> String {
-        match self.paper {
-            None => "The embedded emoji, in minutes on a CPU (the default)".to_owned(),
-            Some(paper) => format!(
-                "{} with {} as in the paper, {} similarity mixup",
-                paper.recipe.title,
-                paper.title(),
-                if paper.mixup { "with" } else { "without" }
-            ),
-        }
+        self.paper.map_or_else(
+            || "The embedded emoji, in minutes on a CPU (the default)".to_owned(),
+            |paper| paper.description(),
+        )
     }
 
     /// The benchmark it is for, whose folder has to be named; none for `emoji`.
     pub fn benchmark(self) -> Option<Benchmark> {
-        self.paper.map(|paper| paper.recipe.benchmark)
+        self.paper.map(|paper| paper.benchmark())
     }
 
     /// The name of its data set in publications.
     pub fn title(self) -> &'static str {
-        self.paper.map_or("emoji", |paper| paper.recipe.title)
+        self.paper.map_or("emoji", |paper| paper.title())
     }
 
     /// Its settings. Those of the paper have the folder `DIR` in `data` and start from random weights:
@@ -221,92 +91,6 @@ impl Preset {
     }
 }
 
-impl Paper {
-    fn title(&self) -> &'static str {
-        match self.backbone {
-            Backbone::VitB32 => "ViT-B/32",
-            Backbone::VitB16 => "ViT-B/16",
-            _ => "ResNet-50",
-        }
-    }
-
-    fn config(&self) -> RunConfig {
-        let default = RunConfig::default();
-        let column = self.recipe.column(self.backbone);
-        let (kind, pooling) = match self.backbone {
-            Backbone::Resnet50 => (OptimiserKind::Adam, Pooling::Gem),
-            _ => (OptimiserKind::AdamW, Pooling::Cls),
-        };
-        RunConfig {
-            data: DataSpec::Benchmark(self.recipe.benchmark, PathBuf::from("DIR")),
-            epochs: column.epochs,
-            batch: BatchConfig {
-                size: BatchSize::Images(self.recipe.batch),
-                samples_per_class: 4,
-                chunk: ChunkSize::Images(column.chunk),
-                // As the released code.
-                small_classes: SmallClasses::LeaveOut,
-                super_classes: None,
-            },
-            model: ModelConfig {
-                backbone: self.backbone,
-                dim: 512,
-                pooling,
-                dropout: 0.0,
-                drop_path: 0.0,
-                weights: None,
-                ..default.model
-            },
-            loss: LossConfig {
-                mixup: self.mixup,
-                ..default.loss
-            },
-            optimiser: OptimiserConfig {
-                kind,
-                learning_rate: column.learning_rate,
-                weight_decay: 4e-4,
-                // From the first step at the full rate.
-                warmup_steps: Extent::Whole(0),
-                milestones: column
-                    .milestones
-                    .iter()
-                    .copied()
-                    .map(Extent::Whole)
-                    .collect(),
-                factor: 0.3,
-                backbone_rate: 1.0,
-                head_rate: 1.0,
-                decay_norms_and_biases: true,
-                freeze_stages: 0,
-                freeze_backbone: false,
-                clip_norm: None,
-                average: None,
-                ..default.optimiser
-            },
-            image: ImageConfig {
-                // 224 x 224, scale 0.08 to 1, ratio 3/4 to 4/3, every other image mirrored.
-                train: TrainTransform::default(),
-                // 256, then the middle 224.
-                eval: EvalTransform::default(),
-                // The paper's for every backbone. timm's ViT weights were trained on images between -1
-                // and 1 (mean and deviation 0.5): who wants that sets `image.standardise`.
-                standardise: Standardisation::IMAGENET,
-                ..default.image
-            },
-            evaluation: EvaluationConfig {
-                every: 5,
-                // The paper trains on all training classes.
-                validation: 0.0,
-                select: None,
-                test_during_training: false,
-                ks: self.recipe.benchmark.ks().to_vec(),
-                ..default.evaluation
-            },
-            ..default
-        }
-    }
-}
-
 impl fmt::Display for Preset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name())
@@ -327,7 +111,11 @@ impl FromStr for Preset {
 
 #[cfg(test)]
 mod tests {
+    use recall_data::SmallClasses;
+
+    use super::super::{BatchSize, ChunkSize};
     use super::*;
+    use crate::{Backbone, Extent, OptimiserKind, Pooling, Standardisation};
 
     /// A row of the table that was written down from the paper, apart from the code.
     #[derive(serde::Deserialize)]
@@ -453,6 +241,33 @@ mod tests {
                 assert!(off.abs() < 1e-12, "{preset} at {epoch}");
             }
             assert_eq!(optimiser.never_reached(config.epochs), None);
+        }
+    }
+
+    #[test]
+    fn every_preset_is_documented_with_its_numbers() {
+        let documented = super::super::page::documented();
+        for preset in Preset::all() {
+            let name = preset.name();
+            let row = documented
+                .iter()
+                .find(|(first, _)| first == name.trim_end_matches("-simix"));
+            let (_, cells) = row.unwrap_or_else(|| panic!("{name}"));
+            let config = preset.config();
+            let milestones = config.optimiser.milestones.iter();
+            let milestones: Vec<String> = milestones.map(Extent::to_string).collect();
+            let optimiser = format!(
+                "{:?} {:e}",
+                config.optimiser.kind, config.optimiser.learning_rate
+            );
+            let expected = [
+                config.batch.size.to_string(),
+                config.batch.chunk.to_string(),
+                config.epochs.to_string(),
+                milestones.join(", "),
+                optimiser,
+            ];
+            assert_eq!(cells[1..], expected, "{name}");
         }
     }
 

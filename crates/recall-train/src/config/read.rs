@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use recall_data::DataSpec;
 use toml::{Table, Value};
 
-use super::keys::{KEYS, join, nearest};
-use super::{BatchConfig, BatchSize, ConfigError, Preset, RunConfig, ranges};
+use super::faults::{self, Fault};
+use super::parse::{one_line, parse_assignment, parse_document};
+use super::schema::join;
+use super::{BatchConfig, BatchSize, ConfigError, Preset, RunConfig, keys, ranges};
 
 impl RunConfig {
     /// Reads a document with the keys it wants to change, and then `key.path=value` assignments, in
@@ -157,23 +159,24 @@ impl Layers {
             problem,
         };
         retire(&mut changes).map_err(refuse)?;
-        known(&changes, "").map_err(refuse)?;
+        if let Some(problem) = faults::unknown_key(&changes) {
+            return Err(refuse(problem));
+        }
         self.has_data |= changes.contains_key("data");
         let model = changes.get("model").and_then(Value::as_table);
         self.has_weights |= model.is_some_and(|model| model.contains_key("weights"));
         merge(&mut self.table, changes, "");
-        match serde_path_to_error::deserialize(Value::Table(self.table.clone())) {
-            Ok(config) => (self.config, self.incomplete) = (config, None),
-            Err(error) => {
-                let place = error.path().to_string();
-                let fault = Fault::new(&place, error.inner().message());
-                let refused = refuse(fault.sentence());
-                match fault {
-                    Fault::Missing(_) => self.incomplete = Some(refused),
-                    Fault::Wrong(_) => return Err(refused),
-                }
+        match faults::find(&self.table) {
+            Some(Fault::Wrong(problem)) => return Err(refuse(problem)),
+            Some(Fault::Missing(problem)) => {
+                self.incomplete = Some(refuse(problem));
+                return Ok(());
             }
+            None => self.incomplete = None,
         }
+        // Every value is of its kind; what is left to refuse is text that its type does not take.
+        self.config = serde_path_to_error::deserialize(Value::Table(self.table.clone()))
+            .map_err(|error| refuse(format!("{}: {}", error.path(), one_line(error.inner()))))?;
         Ok(())
     }
 
@@ -208,38 +211,12 @@ fn retire(changes: &mut Table) -> Result<(), String> {
     }
 }
 
-/// Whether all keys of `changes`, which lie in `section`, are keys of a configuration.
-fn known(changes: &Table, section: &str) -> Result<(), String> {
-    for (key, change) in changes {
-        let name = join(section, key);
-        if !KEYS.contains(&name) {
-            return Err(unknown(&name, section));
-        }
-        if let Value::Table(inner) = change {
-            known(inner, &name)?;
-        }
-    }
-    Ok(())
-}
-
-/// The sentence about a key that does not exist.
-fn unknown(name: &str, section: &str) -> String {
-    let like = KEYS.like(name);
-    let way_out = match (&like[..], KEYS.within(section)) {
-        ([_, ..], _) => format!("did you mean {}?", like.join(" or ")),
-        ([], Some(keys)) if section.is_empty() => format!("there are {}", keys.join(", ")),
-        ([], Some(keys)) => format!("{section} has {}", keys.join(", ")),
-        ([], None) => format!("{section} is one value"),
-    };
-    format!("unknown setting {name}; {way_out}")
-}
-
 /// Lays `changes` over `table`, which is `section`, key by key at every depth.
 fn merge(table: &mut Table, changes: Table, section: &str) {
     for (key, change) in changes {
         let name = join(section, &key);
         match (table.get_mut(&key), change) {
-            (_, Value::Boolean(false)) if KEYS.is_optional(&name) => {
+            (_, Value::Boolean(false)) if keys::is_optional(&name) => {
                 table.remove(&key);
             }
             (Some(Value::Table(inner)), Value::Table(changes)) => merge(inner, changes, &name),
@@ -253,131 +230,6 @@ fn merge(table: &mut Table, changes: Table, section: &str) {
             }
         }
     }
-}
-
-/// What is wrong with a value, in a sentence.
-enum Fault {
-    /// A key is missing in a part that is on.
-    Missing(String),
-    /// Anything else.
-    Wrong(String),
-}
-
-impl Fault {
-    /// From the place of a value and what serde says of it.
-    fn new(place: &str, message: &str) -> Self {
-        let message = message.lines().collect::<Vec<_>>().join(" ");
-        let missing = message
-            .strip_prefix("missing field `")
-            .and_then(|rest| rest.strip_suffix('`'));
-        if let Some(key) = missing {
-            let name = join(place, key);
-            return Self::Missing(format!("{name} is missing; give it, too"));
-        }
-        if let Some(rest) = message.strip_prefix("unknown variant `")
-            && let Some((given, expected)) = rest.split_once("`, expected ")
-        {
-            let words = quoted(expected);
-            let list = words.join(", ");
-            return Self::Wrong(match nearest(given, words) {
-                Some(word) => format!("{place} cannot be {given}; did you mean {word}?"),
-                None => format!("{place} cannot be {given}; it is one of {list}"),
-            });
-        }
-        let wrong = ["invalid type: ", "invalid value: ", "invalid length "]
-            .iter()
-            .find_map(|start| message.strip_prefix(start))
-            .and_then(|rest| rest.split_once(", expected "));
-        Self::Wrong(match wrong {
-            Some((given, expected)) => {
-                let off = match KEYS.is_optional(place) {
-                    true => ", or false, which turns it off",
-                    false => "",
-                };
-                let given = given.replace('`', "");
-                format!(
-                    "{place} takes {}{off}, not {given}",
-                    wanted(place, expected)
-                )
-            }
-            None => match (message.strip_prefix("expected "), ranges::range_of(place)) {
-                (Some(others), Some(range)) => format!("{place} takes a {range}, {others}"),
-                _ => format!("{place}: {message}"),
-            },
-        })
-    }
-
-    fn sentence(&self) -> String {
-        match self {
-            Self::Missing(sentence) | Self::Wrong(sentence) => sentence.clone(),
-        }
-    }
-}
-
-/// The words in backticks.
-fn quoted(text: &str) -> Vec<String> {
-    let words = text.split('`').skip(1).step_by(2);
-    words.map(str::to_owned).collect()
-}
-
-/// What a setting takes, in words, from serde's words for it.
-fn wanted(place: &str, expected: &str) -> String {
-    if let Some(range) = ranges::range_of(place) {
-        return format!("a {range}");
-    }
-    match expected {
-        "u64" | "usize" => "a whole number".into(),
-        "f64" | "f32" => "a number".into(),
-        "a boolean" => "true or false".into(),
-        "a sequence" => "a list".into(),
-        "path string" => "a path".into(),
-        _ if expected.starts_with("struct ") => match KEYS.within(place) {
-            Some(keys) => format!("settings of its own ({})", keys.join(", ")),
-            None => "settings of its own".into(),
-        },
-        _ => expected
-            .replace("an array of length", "a list of length")
-            .replace("a tuple of size", "a list of length"),
-    }
-}
-
-fn parse_document(text: &str, origin: &str) -> Result<Table, ConfigError> {
-    text.parse().map_err(|error: toml::de::Error| {
-        let message = error.message().lines().collect::<Vec<_>>().join(" ");
-        ConfigError::Document {
-            origin: origin.to_owned(),
-            problem: match error.span().and_then(|span| text.get(..span.start)) {
-                Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
-                None => message,
-            },
-        }
-    })
-}
-
-/// One `key.path=value` as a document.
-fn parse_assignment(assignment: &str, origin: &str) -> Result<Table, ConfigError> {
-    let named = assignment
-        .split_once('=')
-        .filter(|(path, _)| !path.trim().is_empty());
-    let Some((path, value)) = named else {
-        return Err(ConfigError::Document {
-            origin: origin.to_owned(),
-            problem: "write key=value, for example optimiser.learning_rate=0.001".to_owned(),
-        });
-    };
-    // A bare word is a string: `optimiser.kind=adam` should not need quotes within quotes.
-    let value = format!("value = {value}")
-        .parse::<Table>()
-        .ok()
-        .filter(|parsed| parsed.len() == 1)
-        .and_then(|mut parsed| parsed.remove("value"))
-        .unwrap_or_else(|| Value::String(value.trim().to_owned()));
-    let keys: Vec<&str> = path.split('.').map(str::trim).collect();
-    let (first, rest) = (keys[0], &keys[1..]);
-    let nested = rest.iter().rev().fold(value, |inner, key| {
-        Value::Table(Table::from_iter([((*key).to_owned(), inner)]))
-    });
-    Ok(Table::from_iter([(first.to_owned(), nested)]))
 }
 
 #[cfg(test)]
@@ -494,89 +346,6 @@ mod tests {
         assert_eq!(
             refusal(None, &pieces[..1]),
             "--set image.cache.folder=kept: image.cache.shorter_side is missing; give it, too"
-        );
-    }
-
-    #[test]
-    fn faults_are_named_with_their_place() {
-        for (document, message) in [
-            ("epoch = 3", "unknown setting epoch; did you mean epochs?"),
-            (
-                "[optimiser]\nlearnin_rate = 1",
-                "unknown setting optimiser.learnin_rate; did you mean optimiser.learning_rate?",
-            ),
-            (
-                "learning_rate = 1",
-                "unknown setting learning_rate; did you mean optimiser.learning_rate?",
-            ),
-            (
-                "[checkpoint]\nnonsense = 1",
-                "unknown setting checkpoint.nonsense; checkpoint has every_minutes, keep",
-            ),
-            (
-                "optimiser = { kind = \"adamww\" }",
-                "optimiser.kind cannot be adamww; did you mean adamw?",
-            ),
-            (
-                "optimiser = { kind = \"sgd\" }",
-                "optimiser.kind cannot be sgd; it is one of adam, adamw",
-            ),
-            (
-                "image = { boxes = \"cropped\" }",
-                "image.boxes cannot be cropped; did you mean crop?",
-            ),
-            (
-                "epochs = \"many\"",
-                "epochs takes a whole number from 1 to 1000000, not string \"many\"",
-            ),
-            (
-                "epochs = -1",
-                "epochs takes a whole number from 1 to 1000000, not integer -1",
-            ),
-            (
-                "image = { train = { size = [1, \"x\"] } }",
-                "image.train.size[1] takes a whole number from 1 to 16384, not string \"x\"",
-            ),
-            (
-                "optimiser = { clip_norm = \"x\" }",
-                "optimiser.clip_norm takes a number above 0, or false, which turns it off, not string \"x\"",
-            ),
-            (
-                "checkpoint = 3",
-                "checkpoint takes settings of its own (every_minutes, keep), not integer 3",
-            ),
-            ("epochs = = 1", "line 1: "),
-            ("\n\n[loss", "line 3: "),
-        ] {
-            let refused = refusal(Some(("run.toml", document)), &[]);
-            let start = format!("run.toml: {message}");
-            assert!(refused.starts_with(&start), "{refused}\n{start}");
-            assert!(!refused.contains('\n'), "{refused}");
-        }
-        let message = refusal(None, &["seed=1", "seed.x=0"]);
-        assert_eq!(
-            message,
-            "--set seed.x=0: unknown setting seed.x; seed is one value"
-        );
-        assert!(refusal(None, &["epochs"]).contains("key=value"));
-        assert!(refusal(None, &["epochs=0"]).starts_with("epochs: "));
-        assert_eq!(
-            refusal(None, &["loss.tau_rank=0"]),
-            "loss.tau_rank: 0 is out of range; it takes a number above 0, at most 3.4e38 as single \
-             precision"
-        );
-        let message = refusal(None, &["batch.chunk=-1"]);
-        assert!(
-            message.ends_with(
-                "batch.chunk takes a whole number from 1, `auto`, or memory such as `8GB`"
-            ),
-            "{message}"
-        );
-        assert!(refusal(None, &["data=nosuch:x"]).contains("data: `nosuch:x` is no data set"));
-        let message = refusal(None, &["evaluation.select=recal@1"]);
-        assert!(
-            message.contains("evaluation.select: unknown metric"),
-            "{message}"
         );
     }
 

@@ -2,8 +2,7 @@
 
 use toml::{Table, Value};
 
-use super::RunConfig;
-use super::keys::KEYS;
+use super::{RunConfig, keys};
 
 impl RunConfig {
     /// The whole configuration as a document that [`read`](Self::read) reads back, over whatever
@@ -16,7 +15,7 @@ impl RunConfig {
         if same.as_ref() != Ok(self) {
             table = exact;
         }
-        KEYS.mark_absent(&mut table);
+        keys::mark_absent(&mut table);
         table.to_string()
     }
 
