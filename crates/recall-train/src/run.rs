@@ -9,6 +9,7 @@ mod health;
 mod left_out;
 mod peers;
 mod progress;
+mod randomness;
 mod records;
 mod resume;
 mod selection;
@@ -31,8 +32,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use rand::RngExt;
-use recall_data::random::{Key, Purpose};
 use recall_data::{
     BatchSampler, CorruptPolicy, Dataset, HeldOut, ImageCache, Loader, LoaderConfig, SmallClasses,
     Split, Transform, training_and_validation,
@@ -463,17 +462,6 @@ impl TrainingRun {
                 small.classes, self.config.batch.samples_per_class, small.images
             ));
         }
-    }
-}
-
-/// One number from a place in the run, to seed what takes a number.
-trait SeedFor {
-    fn seed_for(&self, purpose: Purpose) -> u64;
-}
-
-impl SeedFor for Key {
-    fn seed_for(&self, purpose: Purpose) -> u64 {
-        self.generator(purpose).random()
     }
 }
 

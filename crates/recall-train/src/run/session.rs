@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use burn::module::{AutodiffModule, Module};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor, TensorData};
-use recall_data::random::{Key, Purpose};
+use recall_data::random::Key;
 use recall_data::{Batch, BatchSampler, Dataset, ItemId, Loader, Split};
 use recall_eval::{Bootstrap, Policy, PositiveRanks, Scores, Units};
 use recall_loss::{LossAndGrad, LossError, Mixup, RecallAtKLoss, RecallBackend};
@@ -18,11 +18,12 @@ use super::gallery::{self, Outcome};
 use super::health::{Collapse, broken_gradients, broken_images, mean_similarity};
 use super::left_out;
 use super::peers::Groups;
+use super::randomness::{MIXUP, MODEL, SeedFor};
 use super::records::Records;
 use super::selection::{Remark, Selection};
 use super::trainee::Trainee;
 use super::{
-    BaselineRecord, EvaluationRecord, Finished, Judged, Progress, RunFolder, SeedFor, StepRecord,
+    BaselineRecord, EvaluationRecord, Finished, Judged, Progress, RunFolder, StepRecord,
     TrainingRun,
 };
 use crate::embed::embed_items;
@@ -284,13 +285,13 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         let mixup = config
             .loss
             .mixup
-            .then(|| Mixup::all_pairs(&labels, key.seed_for(Purpose::Mixup)));
+            .then(|| Mixup::all_pairs(&labels, key.seed_for(MIXUP)));
         let device = &self.parts.device;
         let labels = TensorData::new(labels, [batch.labels.len()]);
         let labels = Tensor::<B::InnerBackend, 1, Int>::from_data(labels, device);
         let two_pass = TwoPass {
             chunk: self.parts.chunk,
-            seed: key.seed_for(Purpose::Model),
+            seed: key.seed_for(MODEL),
         };
         let rows = batch.ids.len();
         let chunks = rows.div_ceil(self.parts.chunk);

@@ -2,9 +2,10 @@
 
 use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
-use recall_data::random::{Key, Purpose};
+use recall_data::random::Key;
 
-use super::{Checkpoint, SeedFor};
+use super::Checkpoint;
+use super::randomness::{MODEL, SeedFor};
 use crate::{Network, Optimiser, RunConfig, RunError, load_weights};
 
 /// What training changes.
@@ -24,7 +25,7 @@ impl<B: AutodiffBackend> Trainee<B> {
             seed: config.seed,
             ..Key::default()
         };
-        B::seed(device, key.seed_for(Purpose::Model));
+        B::seed(device, key.seed_for(MODEL));
         if let Some(path) = &config.from {
             let from = Checkpoint::open_last(path)?;
             notes.extend(from.note().map(str::to_owned));
