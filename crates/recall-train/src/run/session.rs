@@ -578,7 +578,8 @@ impl<'a, B: AutodiffBackend<InnerBackend: RecallBackend>> Session<'a, B> {
         let result = result.cloned();
         if let Some(judged) = judged {
             let queries = judged.queries(dataset).to_csv();
-            parts.folder.write(QUERIES, queries.as_bytes())?;
+            let queries = queries.map_err(RunError::file("write", QUERIES))?;
+            parts.folder.write(QUERIES, &queries)?;
         }
         let page = report.render()?;
         let report = parts.folder.write("report.html", page.as_bytes())?;
