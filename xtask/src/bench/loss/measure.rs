@@ -1,32 +1,16 @@
-//! One batch, measured in a process of its own: memory that an allocator keeps from one case would
-//! count for the next.
+//! Our side of a case.
 
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use burn::tensor::{Int, Tensor, TensorData};
-use recall_loss::{Mixup, RecallAtKLossConfig, RecallBackend};
+use recall_loss::{RecallAtKLossConfig, RecallBackend};
 use serde::{Deserialize, Serialize};
 
 use super::backend::BackendName;
-use super::data::{Data, labels};
-use crate::machine::peak_memory;
-
-/// A batch of unit vectors and the settings of the loss, all that a peer has to know.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Case {
-    pub backend: BackendName,
-    pub items: usize,
-    pub dim: usize,
-    pub class_size: usize,
-    pub data: Data,
-    pub mixup: bool,
-    pub ks: Vec<usize>,
-    pub tau_k: f64,
-    pub tau_rank: f64,
-    /// Seconds of repetitions.
-    pub budget: f64,
-}
+use super::case::Case;
+use crate::bench::machine::peak_memory;
+use crate::bench::process::Measure;
 
 /// What is measured of a case, ours or a peer's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,31 +27,24 @@ pub struct Measured {
     pub matmul_seconds: f64,
 }
 
-impl Case {
-    /// The class of each row.
-    pub fn labels(&self) -> Vec<i64> {
-        labels(self.items, self.class_size)
-    }
+impl Measure for Case {
+    const COMMAND: &'static str = "loss-case";
+    type Measured = Measured;
 
-    /// The rows, one after the other.
-    pub fn embeddings(&self) -> Vec<f32> {
-        self.data.embeddings(&self.labels(), self.dim)
-    }
-
-    /// All pairs of each class, if the case mixes.
-    pub fn pairs(&self) -> Option<Mixup> {
-        self.mixup.then(|| Mixup::all_pairs(&self.labels(), 0))
-    }
-
-    /// Real and virtual items.
-    pub fn items_with_virtual(&self) -> usize {
-        let pairs = self.class_size * self.class_size.saturating_sub(1) / 2;
-        self.items + usize::from(self.mixup) * self.items / self.class_size * pairs
+    fn measure(&self) -> anyhow::Result<Self::Measured> {
+        match self.backend {
+            BackendName::Flex => on::<burn_flex::Flex>(&Default::default(), self),
+            BackendName::Ndarray => on::<burn_ndarray::NdArray>(&Default::default(), self),
+            #[cfg(feature = "cuda")]
+            BackendName::Cuda => on::<burn_cuda::Cuda>(&Default::default(), self),
+            #[cfg(feature = "wgpu")]
+            BackendName::Wgpu => on::<burn_wgpu::Wgpu>(&Default::default(), self),
+        }
     }
 }
 
 /// Measures one case on one backend.
-pub fn measure<B: RecallBackend>(device: &B::Device, case: &Case) -> anyhow::Result<Measured> {
+fn on<B: RecallBackend>(device: &B::Device, case: &Case) -> anyhow::Result<Measured> {
     let rows = TensorData::new(case.embeddings(), [case.items, case.dim]);
     let embeddings = Tensor::<B, 2>::from_data(rows, device);
     let classes = TensorData::new(case.labels(), [case.items]);

@@ -1,11 +1,23 @@
-//! The Markdown that goes into docs/benchmarks.md.
+//! A row of the table.
 
-use super::case::{Case, Measured};
+use super::case::Case;
+use super::measure::Measured;
 
-/// The two lines above the rows.
-pub const HEADER: &str = "\
-| n | d | data | SiMix | items | seconds (median) | peak MB | two products | ÷ products | PyTorch, autograd | autograd, tuned blocks | formula | others |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+/// What its cells are.
+pub const COLUMNS: [&str; 12] = [
+    "n",
+    "d",
+    "data",
+    "SiMix",
+    "items",
+    "seconds (median)",
+    "peak MB",
+    "two products",
+    "÷ products",
+    "PyTorch, autograd",
+    "autograd, tuned blocks",
+    "formula",
+];
 
 /// What was found of PyTorch in a case.
 #[derive(Debug)]
@@ -17,8 +29,8 @@ pub enum Theirs {
     Failed,
 }
 
-/// A row; `others` is the share of the machine that other programs had meanwhile.
-pub fn row(case: &Case, ours: &Measured, theirs: &[Theirs], others: Option<f64>) -> String {
+/// The cells of a row.
+pub fn row(case: &Case, ours: &Measured, theirs: &[Theirs]) -> Vec<String> {
     let mut cells = vec![
         grouped(case.items),
         case.dim.to_string(),
@@ -43,8 +55,7 @@ pub fn row(case: &Case, ours: &Measured, theirs: &[Theirs], others: Option<f64>)
             Theirs::Skipped => "–".into(),
         });
     }
-    cells.push(others.map_or_else(|| "–".into(), |share| format!("{:.0} %", share * 100.0)));
-    format!("| {} |", cells.join(" | "))
+    cells
 }
 
 fn times(measured: &Measured) -> String {

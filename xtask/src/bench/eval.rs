@@ -11,9 +11,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 
-use self::case::{Case, Measured};
-use self::peer::{Peer, PeerMeasured};
-use crate::machine::{ProcessorTime, cores, processor, today};
+pub use self::case::Case;
+use self::case::Measured;
+use self::peer::PeerMeasured;
+use super::machine::cores;
+use super::process::Measure;
+use super::python::Python;
+use super::table::{Others, Table};
 
 /// Options of `bench eval`.
 #[derive(Debug, clap::Args)]
@@ -35,20 +39,6 @@ pub struct Args {
     no_peer: bool,
 }
 
-/// The one case of a child process.
-#[derive(Debug, clap::Args)]
-pub struct CaseArgs {
-    /// As JSON
-    case: String,
-}
-
-/// Measures one case and prints it.
-pub fn run_case(args: &CaseArgs) -> anyhow::Result<()> {
-    let case: Case = serde_json::from_str(&args.case).context("this is no case")?;
-    println!("{}", serde_json::to_string(&case.measure()?)?);
-    Ok(())
-}
-
 /// Items, and items of a class. The first goes to faiss, too.
 const SIZES: [[usize; 2]; 6] = [
     [60_502, 5],
@@ -64,46 +54,50 @@ const DIM: usize = 512;
 /// How far two exact programs may differ: in the order of items that are equal but for rounding.
 const TOLERANCE: f64 = 1e-4;
 
+/// The columns of the table.
+const COLUMNS: [&str; 8] = [
+    "items",
+    "class",
+    "seconds",
+    "of products",
+    "peak MB",
+    "faiss, search",
+    "faiss, all",
+    "ratio",
+];
+
 /// Prints a table of all cases.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let threads = args.threads.unwrap_or_else(cores);
-    let peer = args.peer();
+    let repeats = args.repeats.max(1);
+    let python = Python::with(&peer::PACKAGES, args.python.as_deref(), args.no_peer);
+    let mut setup = vec![format!("{threads} threads")];
+    setup.extend(python.as_ref().map(|python| python.version.clone()));
+    let table = Table {
+        columns: &COLUMNS,
+        others: Others::Below,
+        setup,
+        remark: format!(
+            "Best of {repeats} runs of the first case, one of the others; \"of products\": how many times as \
+             long as the matrix product alone at the best rate of it that was seen."
+        ),
+        out: None,
+    };
     let folder = tempfile::tempdir().context("no folder for the embeddings")?;
-    println!(
-        "| items | class | seconds | of products | peak MB | faiss, search | faiss, all | ratio |"
-    );
-    println!("|---|---|---|---|---|---|---|---|");
     let sizes = if args.first { &SIZES[..1] } else { &SIZES };
-    let start = ProcessorTime::now();
-    for (number, &[items, class]) in sizes.iter().enumerate() {
+    table.print(sizes.iter().enumerate(), |(number, &[items, class])| {
+        let first = number == 0;
         let case = Case::write(folder.path(), items, DIM, class, threads)?;
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        let repeats = if number == 0 { args.repeats.max(1) } else { 1 };
-        for _ in 0..repeats {
+        for _ in 0..if first { repeats } else { 1 } {
             ours.push(case.measure_apart()?);
-            if let Some(peer) = peer.as_ref().filter(|_| number == 0) {
-                theirs.push(peer.measure(&case)?);
+            if let Some(python) = python.as_ref().filter(|_| first) {
+                theirs.push(peer::measure(python, &case)?);
             }
         }
         agree(&ours, &theirs)?;
-        println!("{}", row(&case, &ours, &theirs));
-    }
-    let others = start.and_then(ProcessorTime::others_since);
-    println!();
-    println!(
-        "{}, {} cores, {threads} threads{}, {}{}. Best of {} runs of the first case, one of the others; \
-         \"of products\": how many times as long as the matrix product alone at the best rate of it \
-         that was seen.",
-        processor(),
-        cores(),
-        peer.map_or_else(String::new, |peer| format!(", {}", peer.version)),
-        today(),
-        others.map_or_else(String::new, |share| {
-            format!(", other programs had {:.0} % of the machine", 100.0 * share)
-        }),
-        args.repeats.max(1),
-    );
-    Ok(())
+        Ok(row(&case, &ours, &theirs))
+    })
 }
 
 /// Whether both found the same.
@@ -120,7 +114,7 @@ fn agree(ours: &[Measured], theirs: &[PeerMeasured]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn row(case: &Case, ours: &[Measured], theirs: &[PeerMeasured]) -> String {
+fn row(case: &Case, ours: &[Measured], theirs: &[PeerMeasured]) -> Vec<String> {
     let best = |values: &mut dyn Iterator<Item = f64>| values.fold(f64::INFINITY, f64::min);
     let seconds = best(&mut ours.iter().map(|one| one.seconds));
     let product = best(&mut ours.iter().map(|one| one.product_seconds));
@@ -144,23 +138,14 @@ fn row(case: &Case, ours: &[Measured], theirs: &[PeerMeasured]) -> String {
             ),
         ]
     };
-    format!(
-        "| {} × {} | {} | {seconds:.1} | {:.2} | {:.0} | {search} | {all} | {ratio} |",
-        case.items,
-        case.dim,
-        case.class,
-        seconds / product,
-        peak as f64 / 1e6,
-    )
-}
-
-impl Args {
-    fn peer(&self) -> Option<Peer> {
-        if self.no_peer {
-            return None;
-        }
-        Peer::find(self.python.as_deref())
-            .inspect_err(|reason| eprintln!("without faiss: {reason}"))
-            .ok()
-    }
+    vec![
+        format!("{} × {}", case.items, case.dim),
+        case.class.to_string(),
+        format!("{seconds:.1}"),
+        format!("{:.2}", seconds / product),
+        format!("{:.0}", peak as f64 / 1e6),
+        search,
+        all,
+        ratio,
+    ]
 }

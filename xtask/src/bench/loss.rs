@@ -7,10 +7,10 @@
 
 mod backend;
 mod case;
-mod child;
 mod data;
+mod measure;
 mod peer;
-mod table;
+mod row;
 
 use std::path::PathBuf;
 
@@ -18,14 +18,17 @@ use anyhow::{Context, ensure};
 use clap::ValueEnum;
 
 pub use self::backend::BackendName;
-use self::case::{Case, Measured};
+pub use self::case::Case;
 use self::data::Data;
+use self::measure::Measured;
 use self::peer::{Peer, Way};
-use self::table::Theirs;
-use crate::machine::{ProcessorTime, cores, processor, today};
+use self::row::Theirs;
+use super::machine::cores;
+use super::process::{Measure, printed, with_threads};
+use super::python::Python;
+use super::table::{Others, Table};
 
-/// The share of the machine that other programs may have. With threads that wait for each other, a
-/// core that is shared with another program can cost tens of times its share.
+/// The share of the machine that other programs may have.
 const DISTURBING: f64 = 0.1;
 
 /// Options of `bench loss`.
@@ -84,65 +87,45 @@ pub struct Args {
     out: Option<PathBuf>,
 }
 
-/// The one case of a child process.
-#[derive(Debug, clap::Args)]
-pub struct CaseArgs {
-    /// As JSON
-    case: String,
-}
-
-/// Measures one case and prints it.
-pub fn run_case(args: &CaseArgs) -> anyhow::Result<()> {
-    let case: Case = serde_json::from_str(&args.case).context("this is no case")?;
-    let measured = case.backend.measure(&case)?;
-    println!("{}", serde_json::to_string(&measured)?);
-    Ok(())
-}
-
 /// Prints a table of all cases.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let cases = args.cases()?;
     let threads = args.threads.unwrap_or_else(cores);
-    let peer = args.peer();
-
-    // Rows as they come: the whole table takes minutes.
-    let mut lines = Vec::new();
-    let mut print = |line: String| {
-        println!("{line}");
-        lines.push(line);
+    let python = Python::with(&peer::PACKAGES, args.python.as_deref(), args.no_peer);
+    let peer = python.map(|python| Peer {
+        python,
+        device: &args.peer_device,
+        compile: args.peer_compile,
+        threads,
+    });
+    let mut setup = vec![args.backend.name().to_owned(), format!("{threads} threads")];
+    setup.extend(peer.as_ref().map(|peer| peer.python.version.clone()));
+    let table = Table {
+        columns: &row::COLUMNS,
+        others: Others::OfEachRow {
+            disturbing: DISTURBING,
+        },
+        setup,
+        remark: "Best of the repetitions; peak memory is that of the whole process (of the GPU for PyTorch \
+                 on one)."
+            .to_owned(),
+        out: args.out.as_deref(),
     };
-    print(table::HEADER.to_string());
-    for case in &cases {
-        let start = ProcessorTime::now();
-        let ours = child::measure_ours(case, threads)
+    table.print(&cases, |case| {
+        let ours = printed(with_threads(&mut case.command()?, threads))
             .with_context(|| format!("{} items of {} data", case.items, case.data.name()))?;
         let theirs = Way::ALL.map(|way| match &peer {
             Some(peer) if case.items <= args.most_for_peer(case.mixup) => {
-                compare(peer, way, case, &ours, threads)
+                compare(peer, way, case, &ours)
             }
             _ => Theirs::Skipped,
         });
-        let others = start.and_then(ProcessorTime::others_since);
-        let row = table::row(case, &ours, &theirs, others);
-        print(row);
-        if let Some(share) = others.filter(|&share| share > DISTURBING) {
-            eprintln!(
-                "other programs had {:.0} % of the machine: measure this case again",
-                share * 100.0
-            );
-        }
-    }
-    print(String::new());
-    print(args.origin(threads, peer.as_ref()));
-    if let Some(path) = &args.out {
-        std::fs::write(path, lines.join("\n") + "\n")
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
+        Ok(row::row(case, &ours, &theirs))
+    })
 }
 
-fn compare(peer: &Peer, way: Way, case: &Case, ours: &Measured, threads: usize) -> Theirs {
-    let theirs = match peer.measure(case, way, threads) {
+fn compare(peer: &Peer<'_>, way: Way, case: &Case, ours: &Measured) -> Theirs {
+    let theirs = match peer.measure(case, way) {
         Ok(theirs) => theirs,
         Err(error) => {
             eprintln!("PyTorch, {}: {error:#}", way.name());
@@ -228,28 +211,5 @@ impl Args {
         } else {
             self.peer_items
         }
-    }
-
-    fn peer(&self) -> Option<Peer> {
-        if self.no_peer {
-            return None;
-        }
-        Peer::find(self.python.as_deref(), &self.peer_device, self.peer_compile)
-            .inspect_err(|reason| eprintln!("without PyTorch: {reason}"))
-            .ok()
-    }
-
-    /// What a reader has to know of the numbers.
-    fn origin(&self, threads: usize, peer: Option<&Peer>) -> String {
-        let peer = peer.map_or_else(String::new, |peer| format!(", PyTorch {}", peer.version));
-        format!(
-            "{}, {}, {} cores, {threads} threads{peer}, {}. Best of the repetitions; peak memory is \
-             that of the whole process (of the GPU for PyTorch on one); \"others\" is the share of \
-             the machine that other programs had meanwhile.",
-            self.backend.name(),
-            processor(),
-            cores(),
-            today(),
-        )
     }
 }

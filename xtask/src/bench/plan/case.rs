@@ -1,15 +1,16 @@
 //! A plan, or the run that follows it, in a process of its own.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use burn::backend::Autodiff;
 use burn_flex::Flex;
 use recall_train::{
     ChunkSize, EvaluationRecord, Loading, Place, Progress, RunConfig, StepRecord, TrainingRun, plan,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::bench::process::Measure;
 
 type Backend = Autodiff<Flex>;
 
@@ -41,18 +42,13 @@ impl Case {
     pub fn config(&self) -> anyhow::Result<RunConfig> {
         Ok(RunConfig::read(None, &self.settings)?)
     }
+}
 
-    /// Measures in another process, so that its memory is its own.
-    pub fn measure_apart(&self) -> anyhow::Result<Measured> {
-        let output = Command::new(std::env::current_exe()?)
-            .args(["bench", "plan-case", &serde_json::to_string(self)?])
-            .stderr(Stdio::inherit())
-            .output()?;
-        ensure!(output.status.success(), "{:?} failed", self.settings);
-        serde_json::from_slice(&output.stdout).context("the measurement printed something else")
-    }
+impl Measure for Case {
+    const COMMAND: &'static str = "plan-case";
+    type Measured = Measured;
 
-    pub fn measure(&self) -> anyhow::Result<Measured> {
+    fn measure(&self) -> anyhow::Result<Self::Measured> {
         let (config, device) = (self.config()?, Default::default());
         let Part::Run(folder) = &self.part else {
             let costs =

@@ -4,15 +4,16 @@
 
 mod case;
 
-use std::fmt::Write;
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use self::case::{Case, Measured, Part};
-use crate::images::photo;
-use crate::machine::{ProcessorTime, cores, processor, today};
+pub use self::case::Case;
+use self::case::{Measured, Part};
+use super::images::photo;
+use super::machine::cores;
+use super::process::Measure;
+use super::table::{Others, Table};
 
 /// Width and height of the photographs that larger models are planned on.
 const PHOTOGRAPH: [u32; 2] = [500, 375];
@@ -69,32 +70,36 @@ pub struct Args {
     steps: usize,
 }
 
-/// The one case of a child process.
-#[derive(Debug, clap::Args)]
-pub struct CaseArgs {
-    /// As JSON
-    case: String,
-}
-
-/// Measures one case and prints it.
-pub fn run_case(args: &CaseArgs) -> anyhow::Result<()> {
-    let case: Case = serde_json::from_str(&args.case).context("this is no case")?;
-    println!("{}", serde_json::to_string(&case.measure()?)?);
-    Ok(())
-}
+/// The columns of the table.
+const COLUMNS: [&str; 10] = [
+    "model",
+    "image",
+    "batch",
+    "chunk",
+    "step: planned",
+    "taken",
+    "ratio",
+    "peak: planned",
+    "taken",
+    "ratio",
+];
 
 /// Prints a table of all runs.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    println!(
-        "| model | image | batch | chunk | step: planned | taken | ratio | peak: planned | taken | ratio |"
-    );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
-    let start = ProcessorTime::now();
+    let table = Table {
+        columns: &COLUMNS,
+        others: Others::Below,
+        setup: vec!["flex".into()],
+        remark: String::new(),
+        out: None,
+    };
     let folder = tempfile::tempdir()?;
-    for (at, (backbone, settings)) in RUNS.iter().enumerate() {
-        if !args.backbones.is_empty() && !args.backbones.iter().any(|wanted| wanted == backbone) {
-            continue;
-        }
+    let wanted = |backbone: &str| {
+        args.backbones.is_empty() || args.backbones.iter().any(|wanted| wanted == backbone)
+    };
+    let runs = RUNS.iter().enumerate();
+    let runs = runs.filter(|(_, (backbone, _))| wanted(backbone));
+    table.print(runs, |(at, (backbone, settings))| {
         let mut case = Case {
             settings: settings.iter().map(|&setting| setting.into()).collect(),
             part: Part::Plan,
@@ -107,61 +112,52 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 "evaluation.validation=0".into(),
             ]);
         }
-        let planned = case.measure_apart()?;
+        let planned = measured(&case)?;
         case.part = Part::Run(folder.path().join(format!("run-{at}")));
-        let taken = case.measure_apart()?;
-        println!("{}", row(&case, &planned, &taken)?);
-    }
-    let others = start.and_then(ProcessorTime::others_since);
-    println!();
-    println!(
-        "{}, {} cores, flex, {}{}.",
-        processor(),
-        cores(),
-        today(),
-        others.map_or_else(String::new, |share| {
-            format!(", other programs had {:.0} % of the machine", 100.0 * share)
-        }),
-    );
-    Ok(())
+        let taken = measured(&case)?;
+        row(&case, &planned, &taken)
+    })
+}
+
+fn measured(case: &Case) -> anyhow::Result<Measured> {
+    case.measure_apart()
+        .with_context(|| format!("{:?}", case.settings))
 }
 
 /// Photographs in classes of four, `train` of them to train on and a few to test: the table of them.
-fn photographs(folder: &Path, train: usize) -> anyhow::Result<std::path::PathBuf> {
+fn photographs(folder: &Path, train: usize) -> anyhow::Result<PathBuf> {
     const TEST: usize = 64;
     let images = folder.join(format!("images-{train}"));
     photo::write_all(&images, PHOTOGRAPH, train + TEST, cores())?;
-    let mut table = "path,label,split\n".to_owned();
-    for image in 0..train + TEST {
-        let split = if image < train { "train" } else { "test" };
-        writeln!(
-            table,
-            "{}/{image:03}.jpg,{},{split}",
-            images.display(),
-            image / 4
-        )?;
-    }
     let path = folder.join(format!("images-{train}.csv"));
-    fs::write(&path, table)?;
+    let mut table = csv::Writer::from_path(&path)?;
+    table.write_record(["path", "label", "split"])?;
+    for image in 0..train + TEST {
+        let file = format!("{}/{image:03}.jpg", images.display());
+        let split = if image < train { "train" } else { "test" };
+        table.write_record([&file, &(image / 4).to_string(), split])?;
+    }
+    table.flush()?;
     Ok(path)
 }
 
-fn row(case: &Case, planned: &Measured, taken: &Measured) -> anyhow::Result<String> {
+fn row(case: &Case, planned: &Measured, taken: &Measured) -> anyhow::Result<Vec<String>> {
     let config = case.config()?;
-    Ok(format!(
-        "| {} | {} | {} | {} | {:.2} s | {:.2} s | {:.2} | {:.0} MB | {:.0} MB | {:.2} |",
-        config.model.backbone,
-        config.image.train.size[0],
-        config.batch.size,
-        match config.batch.chunk.to_string() {
-            given if given == taken.chunk.to_string() => given,
-            given => format!("{given}: {}", taken.chunk),
-        },
-        planned.step_seconds,
-        taken.step_seconds,
-        planned.step_seconds / taken.step_seconds,
-        planned.peak_bytes as f64 / 1e6,
-        taken.peak_bytes as f64 / 1e6,
-        planned.peak_bytes as f64 / taken.peak_bytes as f64,
-    ))
+    let chunk = match config.batch.chunk.to_string() {
+        given if given == taken.chunk.to_string() => given,
+        given => format!("{given}: {}", taken.chunk),
+    };
+    let megabytes = |bytes: u64| format!("{:.0} MB", bytes as f64 / 1e6);
+    Ok(vec![
+        config.model.backbone.to_string(),
+        config.image.train.size[0].to_string(),
+        config.batch.size.to_string(),
+        chunk,
+        format!("{:.2} s", planned.step_seconds),
+        format!("{:.2} s", taken.step_seconds),
+        format!("{:.2}", planned.step_seconds / taken.step_seconds),
+        megabytes(planned.peak_bytes),
+        megabytes(taken.peak_bytes),
+        format!("{:.2}", planned.peak_bytes as f64 / taken.peak_bytes as f64),
+    ])
 }

@@ -1,18 +1,18 @@
 //! One kind of images and what is done to them.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use recall_data::{
     BatchRequest, Dataset, EvalTransform, ImageSource, Item, Loader, LoaderConfig, Split,
     TrainTransform, Transform,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::machine::peak_memory;
+use crate::bench::machine::peak_memory;
+use crate::bench::process::Measure;
 
 /// Images of a batch, here and there.
 pub const BATCH: usize = 100;
@@ -77,17 +77,33 @@ pub struct Measured {
 }
 
 impl Case {
-    /// In a process of its own, whose peak memory is that of the case.
-    pub fn measure_apart(&self) -> anyhow::Result<Measured> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command
-            .args(["bench", "images-case"])
-            .arg(serde_json::to_string(self)?);
-        printed(&mut command)
+    fn loader(&self) -> anyhow::Result<Loader> {
+        let mut paths: Vec<PathBuf> = std::fs::read_dir(&self.folder)?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()?;
+        paths.sort();
+        let items = paths.into_iter().map(|path| {
+            let name = path.display().to_string();
+            Item::new(name, ImageSource::File(path), 0, Split::Train)
+        });
+        let dataset = Dataset::from_items("photos", items.collect(), vec!["photo".into()])?;
+        let transform: Transform = match self.work.trains() {
+            true => TrainTransform::default().into(),
+            false => EvalTransform::default().into(),
+        };
+        let config = LoaderConfig {
+            threads: self.threads,
+            ..LoaderConfig::default()
+        };
+        Ok(Loader::new(Arc::new(dataset), transform, config)?)
     }
+}
 
-    /// In this process.
-    pub fn measure(&self) -> anyhow::Result<Measured> {
+impl Measure for Case {
+    const COMMAND: &'static str = "images-case";
+    type Measured = Measured;
+
+    fn measure(&self) -> anyhow::Result<Self::Measured> {
         let loader = self.loader()?;
         let files = loader.dataset().items().len();
         let batches = self.count.div_ceil(BATCH);
@@ -116,39 +132,4 @@ impl Case {
             peak_mb: [early, peak_memory()?].map(|bytes| bytes as f64 / 1e6),
         })
     }
-
-    fn loader(&self) -> anyhow::Result<Loader> {
-        let mut paths: Vec<PathBuf> = std::fs::read_dir(&self.folder)?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<_, _>>()?;
-        paths.sort();
-        let items = paths.into_iter().map(|path| {
-            let name = path.display().to_string();
-            Item::new(name, ImageSource::File(path), 0, Split::Train)
-        });
-        let dataset = Dataset::from_items("photos", items.collect(), vec!["photo".into()])?;
-        let transform: Transform = match self.work.trains() {
-            true => TrainTransform::default().into(),
-            false => EvalTransform::default().into(),
-        };
-        let config = LoaderConfig {
-            threads: self.threads,
-            ..LoaderConfig::default()
-        };
-        Ok(Loader::new(Arc::new(dataset), transform, config)?)
-    }
-}
-
-/// Runs a command and reads the last line it prints.
-pub fn printed(command: &mut Command) -> anyhow::Result<Measured> {
-    let output = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .output()?;
-    if !output.status.success() {
-        bail!("the measurement failed ({})", output.status);
-    }
-    let text = String::from_utf8(output.stdout).context("printed something else than text")?;
-    let line = text.lines().last().context("printed nothing")?;
-    serde_json::from_str(line).with_context(|| format!("printed {line:?}"))
 }

@@ -1,15 +1,20 @@
 //! The same loss in PyTorch, where there is a Python that has it.
 
-use std::env;
-use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 
-use super::case::{Case, Measured};
-use super::child::measured;
+use super::case::Case;
+use super::measure::Measured;
+use crate::bench::process::with_threads;
+use crate::bench::python::{Packages, Python};
+
+pub const PACKAGES: Packages = Packages {
+    peer: "PyTorch",
+    names: "torch",
+    program: "import torch; print(f'PyTorch {torch.__version__}')",
+};
 
 /// Losses further apart than this, relatively, are not of the same function.
 const LOSS_TOLERANCE: f64 = 1e-4;
@@ -55,60 +60,32 @@ impl Way {
 
 /// A Python with PyTorch and how it shall run.
 #[derive(Debug)]
-pub struct Peer {
-    python: PathBuf,
-    /// Of PyTorch.
-    pub version: String,
-    device: String,
-    compile: bool,
+pub struct Peer<'a> {
+    pub python: Python,
+    pub device: &'a str,
+    pub compile: bool,
+    pub threads: usize,
 }
 
-impl Peer {
-    /// The Python that was named, or else that of `RECALL_PYTHON`, or else `python3`; or why it is of
-    /// no use.
-    pub fn find(python: Option<&Path>, device: &str, compile: bool) -> Result<Self, String> {
-        let python = python
-            .map(|path| path.as_os_str().to_owned())
-            .or_else(|| env::var_os("RECALL_PYTHON"))
-            .unwrap_or_else(|| OsString::from("python3"));
-        let python = PathBuf::from(python);
-        let name = python.display();
-        let output = Command::new(&python)
-            .args(["-c", "import torch; print(torch.__version__)"])
-            .output()
-            .map_err(|error| format!("{name} does not start: {error}"))?;
-        if !output.status.success() {
-            return Err(format!("{name} cannot import torch"));
-        }
-        Ok(Self {
-            version: String::from_utf8_lossy(&output.stdout).trim().to_string(),
-            python,
-            device: device.to_string(),
-            compile,
-        })
-    }
-
+impl Peer<'_> {
     /// Measures a case, on the very numbers that ours is measured on.
-    pub fn measure(&self, case: &Case, way: Way, threads: usize) -> anyhow::Result<Measured> {
-        let folder = tempfile::tempdir().context("no folder for the data of a peer")?;
-        write(case, folder.path())?;
-        // The program travels with this one, to machines without its sources.
-        let program = folder.path().join("loss.py");
-        fs::write(&program, include_str!("../../peers/loss.py"))
-            .with_context(|| format!("cannot write {}", program.display()))?;
-        let mut command = Command::new(&self.python);
+    pub fn measure(&self, case: &Case, way: Way) -> anyhow::Result<Measured> {
+        let mut program = self
+            .python
+            .program(include_str!("../../../peers/loss.py"))?;
+        write(case, program.folder())?;
+        let data = program.folder().to_owned();
+        let command = with_threads(&mut program.command, self.threads);
         command
-            .arg(program)
-            .arg(folder.path())
+            .arg(data)
             .args(way.arguments())
-            .args(["--threads", &threads.to_string()])
-            .args(["--device", &self.device])
-            .args(["--budget", &case.budget.to_string()])
-            .stderr(Stdio::inherit());
+            .args(["--threads", &self.threads.to_string()])
+            .args(["--device", self.device])
+            .args(["--budget", &case.budget.to_string()]);
         if self.compile {
             command.arg("--compile");
         }
-        measured(&mut command, threads)
+        program.measured()
     }
 }
 

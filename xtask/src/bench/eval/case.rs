@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use recall_eval::{
@@ -13,7 +11,8 @@ use recall_eval::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::machine::peak_memory;
+use crate::bench::machine::peak_memory;
+use crate::bench::process::Measure;
 
 /// What one process measures.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -89,23 +88,29 @@ impl Case {
         Ok(case)
     }
 
-    /// In a process of its own, whose peak memory is that of the case.
-    pub fn measure_apart(&self) -> anyhow::Result<Measured> {
-        let output = Command::new(std::env::current_exe()?)
-            .args(["bench", "eval-case"])
-            .arg(serde_json::to_string(self)?)
-            .stderr(Stdio::inherit())
-            .output()?;
-        ensure!(
-            output.status.success(),
-            "the measurement failed ({})",
-            output.status
-        );
-        serde_json::from_slice(&output.stdout).context("the measurement printed something else")
+    /// By Burn's product on the CPU, of 4,000 rows, which has its best rate there.
+    fn product_seconds(&self) -> f64 {
+        use burn::tensor::{Distribution, Tensor};
+        type Cpu = burn_flex::Flex;
+        const ROWS: usize = 4_000;
+        let device = Default::default();
+        let rows = Tensor::<Cpu, 2>::random([ROWS, self.dim], Distribution::Default, &device);
+        let mut best = f64::INFINITY;
+        for _ in 0..5 {
+            let start = Instant::now();
+            let product = rows.clone().matmul(rows.clone().transpose());
+            std::hint::black_box(product.into_data());
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        best * (self.items as f64 / ROWS as f64).powi(2)
     }
+}
 
-    /// In this process.
-    pub fn measure(&self) -> anyhow::Result<Measured> {
+impl Measure for Case {
+    const COMMAND: &'static str = "eval-case";
+    type Measured = Measured;
+
+    fn measure(&self) -> anyhow::Result<Self::Measured> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(self.threads)
             .build()?;
@@ -127,22 +132,5 @@ impl Case {
                 .map(|(metric, value)| (metric.to_string(), *value))
                 .collect(),
         })
-    }
-
-    /// By Burn's product on the CPU, of 4,000 rows, which has its best rate there.
-    fn product_seconds(&self) -> f64 {
-        use burn::tensor::{Distribution, Tensor};
-        type Cpu = burn_flex::Flex;
-        const ROWS: usize = 4_000;
-        let device = Default::default();
-        let rows = Tensor::<Cpu, 2>::random([ROWS, self.dim], Distribution::Default, &device);
-        let mut best = f64::INFINITY;
-        for _ in 0..5 {
-            let start = Instant::now();
-            let product = rows.clone().matmul(rows.clone().transpose());
-            std::hint::black_box(product.into_data());
-            best = best.min(start.elapsed().as_secs_f64());
-        }
-        best * (self.items as f64 / ROWS as f64).powi(2)
     }
 }

@@ -1,10 +1,8 @@
 //! One measurement of one model, in a process of its own.
 
 use std::ops::Range;
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
 use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
 use burn::tensor::{Int, Tensor, TensorData};
@@ -15,7 +13,8 @@ use recall_step::TwoPass;
 use recall_train::{Embedder, RunConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::machine::peak_memory;
+use crate::bench::machine::peak_memory;
+use crate::bench::process::Measure;
 
 type Backend = Autodiff<Flex>;
 
@@ -40,18 +39,11 @@ pub struct Measured {
     pub peak_bytes: usize,
 }
 
-impl Case {
-    /// Measures in another process, so that its memory is its own.
-    pub fn measure_apart(&self) -> anyhow::Result<Measured> {
-        let output = Command::new(std::env::current_exe()?)
-            .args(["bench", "models-case", &serde_json::to_string(self)?])
-            .stderr(Stdio::inherit())
-            .output()?;
-        ensure!(output.status.success(), "{} failed", self.backbone);
-        serde_json::from_slice(&output.stdout).context("the measurement printed something else")
-    }
+impl Measure for Case {
+    const COMMAND: &'static str = "models-case";
+    type Measured = Measured;
 
-    pub fn measure(&self) -> anyhow::Result<Measured> {
+    fn measure(&self) -> anyhow::Result<Self::Measured> {
         let device = Default::default();
         let mut set = vec![
             format!("model.backbone={}", self.backbone),
