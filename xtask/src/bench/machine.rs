@@ -72,7 +72,8 @@ fn date(days: u64) -> [u64; 3] {
 pub struct ProcessorTime {
     total: u64,
     busy: u64,
-    children: u64,
+    /// Of this process and of the children it waited for.
+    own: u64,
 }
 
 impl ProcessorTime {
@@ -90,28 +91,28 @@ impl ProcessorTime {
             .collect();
         let total = ticks.iter().sum();
         let own = fs::read_to_string("/proc/self/stat").ok()?;
-        // The name in parentheses may contain spaces; times of awaited children are the 16th and
-        // 17th field, the 14th and 15th after it.
-        let children = own
+        // The name in parentheses may contain spaces; the process's own times are the 14th and 15th
+        // field, and those of awaited children the next two: the 12th to 15th after the name.
+        let own = own
             .rsplit_once(')')?
             .1
             .split_whitespace()
-            .skip(13)
-            .take(2)
+            .skip(11)
+            .take(4)
             .map_while(|field| field.parse::<u64>().ok())
             .sum();
         Some(Self {
             total,
             busy: total - ticks.get(3)? - ticks.get(4)?,
-            children,
+            own,
         })
     }
 
-    /// The share of the machine that neither idled nor ran a child of this process since then.
+    /// The share of the machine that neither idled nor ran this process or a child of it since then.
     pub fn others_since(self) -> Option<f64> {
         let now = Self::now()?;
-        let children = now.children - self.children;
-        let others = (now.busy.saturating_sub(self.busy)).saturating_sub(children);
+        let own = now.own - self.own;
+        let others = (now.busy.saturating_sub(self.busy)).saturating_sub(own);
         Some(others as f64 / now.total.saturating_sub(self.total).max(1) as f64)
     }
 }
