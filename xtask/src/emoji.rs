@@ -40,15 +40,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use asset::{contact_sheet, licenses, pack};
-use classes::group;
+use classes::{MIN_SETS, group};
 use render::{Distinct, drop_duplicates, render_all};
 use sources::{install, read_sets};
-
-/// Side of an image of the asset, in pixels.
-const SIDE: usize = 32;
-
-/// A class is drawn by at least this many sets.
-const MIN_SETS: usize = 4;
 
 /// The embedded asset may not grow past this.
 const MAX_ASSET_BYTES: usize = 12_000_000;

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use recall_train::{BackendError, BackendName};
 
-use crate::loss;
+use crate::bench::loss;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use crate::parity;
 
@@ -57,7 +57,7 @@ fn built_with_backends() -> anyhow::Result<ExitCode> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = std::process::Command::new(cargo)
         .args(["run", "--package", "xtask", "--release"])
-        .args(["--features", "cuda,wgpu", "--"])
+        .args(["--features", "cuda,wgpu,recall-train/default", "--"])
         .args(std::env::args_os().skip(1))
         .status()
         .context("cargo does not start, and this was built without cuda and wgpu")?;

@@ -7,12 +7,13 @@ use crate::DataError;
 
 mod container;
 mod jpeg;
+mod limit;
 mod reader;
 
 use container::Container;
+use limit::check_size;
 
-/// Pixels of the largest image that is decoded: 2 ^ 27, 0.4 GB of RGB.
-pub const MAX_PIXELS: u64 = 1 << 27;
+pub use limit::MAX_PIXELS;
 
 /// Decodes a PNG, JPEG, WebP or BMP file to 8-bit RGB, with what `convert("RGB")` of Pillow makes of
 /// the other kinds: grey is repeated, palettes are resolved, alpha is dropped (not composited), of 16
@@ -61,16 +62,6 @@ pub(crate) fn dimensions(bytes: &[u8], upright: bool) -> Option<(u32, u32)> {
         true => (height, width),
         false => (width, height),
     })
-}
-
-fn check_size(width: u32, height: u32) -> Result<(), String> {
-    if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(format!(
-            "it has {width} x {height} pixels, more than the {MAX_PIXELS} that are decoded: make it \
-             smaller"
-        ));
-    }
-    Ok(())
 }
 
 fn decode(bytes: &[u8], name: &str, upright: bool) -> Result<RgbImage, DataError> {

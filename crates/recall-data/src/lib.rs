@@ -40,6 +40,7 @@ pub mod check;
 pub mod names;
 pub mod random;
 
+mod benchmark;
 mod by_name;
 mod cache;
 mod dataset;
@@ -55,6 +56,7 @@ mod sampler;
 mod spec;
 mod transform;
 
+pub use benchmark::Benchmark;
 pub use by_name::{name_hash, split_by_name};
 pub use cache::{CacheConfig, CacheStats, ImageCache};
 pub use dataset::{
@@ -68,7 +70,7 @@ pub use hold_out::{HeldOut, hold_out_classes, training_and_validation};
 pub use loader::{Batch, BatchRequest, Batches, CorruptPolicy, Loader, LoaderConfig, Skipped};
 pub use readers::is_image;
 pub use sampler::{BatchSampler, BatchSamplerConfig, ClassCount, SmallClasses};
-pub use spec::{Benchmark, DataSpec};
+pub use spec::DataSpec;
 pub use transform::{
     ColourJitter, EvalTransform, RandomAffine, RandomResizedCrop, TrainTransform, Transform,
     TransformConfig,

@@ -320,7 +320,7 @@ impl Inner {
         let bbox = item.bbox.filter(|_| self.dataset.crops_to_boxes());
         let upright = self.dataset.turns_upright();
         let mut apply = |picture: &Picture<'_>| {
-            let rng = || key.generator(Purpose::Augmentation);
+            let rng = || key.generator(Purpose::AUGMENTATION);
             self.transform.apply_to(picture, rng, place)
         };
         if let Some(image) = cache.map_or(Ok(None), |cache| cache.image(item, bbox, upright))? {

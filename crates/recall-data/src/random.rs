@@ -8,28 +8,34 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 /// What the randomness is for. Two purposes never share numbers, whatever their keys.
+///
+/// A purpose is the number of a stream of the generator. This crate takes the streams 1
+/// ([`BATCHES`](Self::BATCHES)) and 2 ([`AUGMENTATION`](Self::AUGMENTATION)); 0 is what a generator has
+/// that nobody gave a stream. A program that draws more, such as a trainer, numbers its own purposes
+/// from 3 on:
+///
+/// ```
+/// use recall_data::random::{Key, Purpose};
+///
+/// const DROPOUT: Purpose = Purpose::new(3);
+///
+/// let key = Key { seed: 7, ..Key::default() };
+/// assert_ne!(key.generator(DROPOUT), key.generator(Purpose::BATCHES));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Purpose {
-    /// Drawing the batches of an epoch.
-    Batches,
-    /// Augmenting an image.
-    Augmentation,
-    /// The coefficients of similarity mixup, one generator a step.
-    Mixup,
-    /// Dropout and other randomness inside a model.
-    Model,
-}
+pub struct Purpose(u64);
 
 impl Purpose {
-    /// Fixed numbers: a purpose added later must not change what the others draw.
-    fn stream(self) -> u64 {
-        match self {
-            Self::Batches => 1,
-            Self::Augmentation => 2,
-            Self::Mixup => 3,
-            Self::Model => 4,
-        }
+    /// Drawing the batches of an epoch.
+    pub const BATCHES: Self = Self::new(1);
+    /// Augmenting an image.
+    pub const AUGMENTATION: Self = Self::new(2);
+
+    /// The purpose with the numbers of this stream. The stream of a purpose has to stay what it is, or
+    /// a run that is resumed by a later version meets other numbers.
+    #[must_use]
+    pub const fn new(stream: u64) -> Self {
+        Self(stream)
     }
 }
 
@@ -60,7 +66,7 @@ impl Key {
             bytes.copy_from_slice(&number.to_le_bytes());
         }
         let mut generator = ChaCha8Rng::from_seed(key);
-        generator.set_stream(purpose.stream());
+        generator.set_stream(purpose.0);
         generator
     }
 }
@@ -96,10 +102,10 @@ mod tests {
         let mut seen = HashSet::new();
         for key in keys {
             for purpose in [
-                Purpose::Batches,
-                Purpose::Augmentation,
-                Purpose::Mixup,
-                Purpose::Model,
+                Purpose::BATCHES,
+                Purpose::AUGMENTATION,
+                Purpose::new(3),
+                Purpose::new(4),
             ] {
                 assert!(seen.insert(key.generator(purpose).next_u64()));
                 assert_eq!(
@@ -120,7 +126,7 @@ mod tests {
             step: 3,
             item: 4,
         };
-        let mut generator = key.generator(Purpose::Augmentation);
+        let mut generator = key.generator(Purpose::AUGMENTATION);
         assert_eq!(
             [generator.next_u32(), generator.next_u32()],
             [753079819, 594875343]

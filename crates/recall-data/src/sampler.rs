@@ -410,7 +410,7 @@ impl BatchSampler {
             epoch,
             ..Key::default()
         };
-        let mut rng = key.generator(Purpose::Batches);
+        let mut rng = key.generator(Purpose::BATCHES);
         let mut portions: Vec<Vec<Vec<ItemId>>> = self
             .families
             .iter()

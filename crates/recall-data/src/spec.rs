@@ -5,96 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CorruptPolicy, DataError, Dataset, readers};
-
-/// A benchmark of the field, read from the files in which it is published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Benchmark {
-    /// Stanford Online Products: `Ebay_train.txt` and `Ebay_test.txt`.
-    Sop,
-    /// CUB-200-2011: `images.txt` and `image_class_labels.txt`; the first 100 classes train.
-    Cub,
-    /// Cars196: `cars_annos.mat`; the first 98 classes train.
-    Cars196,
-    /// iNaturalist 2018 by the split lists of Smooth-AP.
-    Inat2018,
-    /// DeepFashion In-shop: `list_eval_partition.txt`; queries against a gallery.
-    InShop,
-    /// PKU VehicleID: the lists of `train_test_split`.
-    VehicleId,
-    /// Revisited Oxford: `gnd_roxford5k.pkl` or `.mat`.
-    Roxford5k,
-    /// Revisited Paris: `gnd_rparis6k.pkl` or `.mat`.
-    Rparis6k,
-}
-
-impl Benchmark {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::Sop,
-        Self::Cub,
-        Self::Cars196,
-        Self::Inat2018,
-        Self::InShop,
-        Self::VehicleId,
-        Self::Roxford5k,
-        Self::Rparis6k,
-    ];
-
-    /// What is written before the colon of a [`DataSpec`].
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Sop => "sop",
-            Self::Cub => "cub",
-            Self::Cars196 => "cars196",
-            Self::Inat2018 => "inat2018",
-            Self::InShop => "inshop",
-            Self::VehicleId => "vehicle-id",
-            Self::Roxford5k => "roxford5k",
-            Self::Rparis6k => "rparis6k",
-        }
-    }
-
-    /// The k of the recall@k that publications report; none where they report other metrics.
-    pub fn ks(self) -> &'static [usize] {
-        match self {
-            Self::Sop => &[1, 10, 100, 1000],
-            Self::Cub | Self::Cars196 => &[1, 2, 4, 8],
-            Self::Inat2018 => &[1, 4, 16, 32],
-            Self::InShop => &[1, 10, 20, 30],
-            Self::VehicleId => &[1, 5],
-            Self::Roxford5k | Self::Rparis6k => &[],
-        }
-    }
-
-    fn named(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|benchmark| benchmark.name() == name)
-    }
-
-    /// Reads its lists.
-    fn index(self, dir: &Path) -> Result<Dataset, DataError> {
-        let read = match self {
-            Self::Sop => readers::sop::read,
-            Self::Cub => readers::cub::read,
-            Self::Cars196 => readers::cars196::read,
-            Self::Inat2018 => readers::inat2018::read,
-            Self::InShop => readers::inshop::read,
-            Self::VehicleId => readers::vehicle_id::read,
-            Self::Roxford5k => readers::revisited::read_oxford,
-            Self::Rparis6k => readers::revisited::read_paris,
-        };
-        // Figures are published of the pixels as they are stored.
-        Ok(read(dir)?.with_turns_upright(false).with_escaped_names())
-    }
-}
-
-impl fmt::Display for Benchmark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+use crate::{Benchmark, CorruptPolicy, DataError, Dataset, readers};
 
 /// Which data set, as a command line or a configuration names it.
 ///
@@ -212,10 +123,26 @@ impl DataSpec {
             Self::Emoji => readers::emoji::read(),
             Self::Folder(dir) => readers::folder::read(dir),
             Self::Csv(file) => readers::csv::read(file, false),
-            Self::Benchmark(benchmark, dir) => benchmark.index(dir),
+            Self::Benchmark(benchmark, dir) => index_benchmark(*benchmark, dir),
             Self::Own(name) => Err(DataError::Own { name: name.clone() }),
         }
     }
+}
+
+/// Reads the lists of a benchmark.
+fn index_benchmark(benchmark: Benchmark, dir: &Path) -> Result<Dataset, DataError> {
+    let read = match benchmark {
+        Benchmark::Sop => readers::sop::read,
+        Benchmark::Cub => readers::cub::read,
+        Benchmark::Cars196 => readers::cars196::read,
+        Benchmark::Inat2018 => readers::inat2018::read,
+        Benchmark::InShop => readers::inshop::read,
+        Benchmark::VehicleId => readers::vehicle_id::read,
+        Benchmark::Roxford5k => readers::revisited::read_oxford,
+        Benchmark::Rparis6k => readers::revisited::read_paris,
+    };
+    // Figures are published of the pixels as they are stored.
+    Ok(read(dir)?.with_turns_upright(false).with_escaped_names())
 }
 
 impl FromStr for DataSpec {

@@ -7,20 +7,21 @@
 //!
 //! One `.safetensors` file can hold both. Everything is brought to f32 and i64.
 
+mod format;
 mod npy;
+mod refusal;
+mod replace;
 mod safetensors;
 mod truth;
 mod values;
 mod writer;
 
-use std::fmt::Display;
-use std::io::{self, BufWriter};
 use std::path::Path;
 
-use tempfile::NamedTempFile;
-
 use crate::{Embeddings, EvalError};
+use format::Format;
 use npy::{Npy, write_npy};
+use refusal::{label_too_large, refuse};
 use safetensors::{EMBEDDINGS, LABELS, with_tensor, write_tensors};
 use values::{Float, Int};
 
@@ -155,87 +156,4 @@ pub fn save_labels(path: impl AsRef<Path>, labels: &[i64]) -> Result<(), EvalErr
         Format::Npy => write_npy(path, &[labels.len()], labels.iter().copied()),
         Format::SafeTensors => write_tensors(path, None, Some(labels)),
     }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Format {
-    Npy,
-    SafeTensors,
-}
-
-impl Format {
-    fn of(path: &Path, what: &str) -> Result<Self, EvalError> {
-        let extension = path
-            .extension()
-            .and_then(|extension| extension.to_str())
-            .unwrap_or("");
-        let way_out = match extension.to_ascii_lowercase().as_str() {
-            "npy" => return Ok(Self::Npy),
-            "safetensors" => return Ok(Self::SafeTensors),
-            "npz" => {
-                "take the array out of it with numpy.save(\"array.npy\", numpy.load(FILE)[NAME])"
-            }
-            "pt" | "pth" => {
-                "bring the tensor there with numpy.save(\"array.npy\", tensor.float().cpu().numpy())"
-            }
-            "csv" | "txt" | "tsv" => {
-                "bring it there with numpy.save(\"array.npy\", numpy.loadtxt(FILE, ...))"
-            }
-            _ => "use one of these extensions",
-        };
-        Err(refuse(
-            path,
-            format!("{what} are kept in .npy or .safetensors files"),
-            way_out,
-        ))
-    }
-}
-
-/// Writes a file beside `path` and gives it that name when it is complete, so that no half of one
-/// is ever found there.
-fn replace(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<NamedTempFile>) -> io::Result<()>,
-) -> Result<(), EvalError> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    // As any other new file: by default temporary ones are for their owner only.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    // A name that no other file has, and that is gone again if something fails.
-    let written = builder.tempfile_in(folder).and_then(|partial| {
-        let mut file = BufWriter::new(partial);
-        write(&mut file)?;
-        let partial = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        partial.as_file().sync_all()?;
-        partial.persist(path).map_err(|error| error.error)
-    });
-    written.map(|_| ()).map_err(|source| EvalError::Io {
-        path: path.into(),
-        source,
-    })
-}
-
-fn refuse(path: &Path, problem: impl Display, way_out: impl Display) -> EvalError {
-    EvalError::File {
-        path: path.into(),
-        problem: problem.to_string(),
-        way_out: way_out.to_string(),
-    }
-}
-
-fn label_too_large(path: &Path) -> EvalError {
-    refuse(
-        path,
-        format!("a label is above {}, the largest that fits", i64::MAX),
-        "number the classes from 0",
-    )
-}
-
-fn shape_text(shape: &[usize]) -> String {
-    let axes: Vec<String> = shape.iter().map(usize::to_string).collect();
-    format!("[{}]", axes.join(", "))
 }

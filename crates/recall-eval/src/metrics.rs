@@ -18,7 +18,7 @@
 //! | [`reciprocal_rank`] | `1 / ranks[0]` | |
 //!
 //! All are in `0..=1`. A query without positives has no value by these formulae: the functions
-//! return 0, and what it does to a mean is for [`evaluate`](crate::evaluate) to say. So do they for
+//! return 0, and what it does to a mean is for [`evaluate`](crate::evaluate()) to say. So do they for
 //! `k = 0`.
 //!
 //! None depends on the number of items ranked: where the gallery has fewer than `k` items, the

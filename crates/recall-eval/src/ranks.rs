@@ -32,16 +32,12 @@ use crate::kernel::Kernel;
 use crate::sweep::block_size;
 use crate::{EvalError, Retrieval};
 
-use block::Block;
+use block::{Block, FEW};
 
 #[cfg(feature = "burn")]
 pub(crate) use block::Row;
 pub(crate) use block::{TiedQuery, remove_leaving};
 pub(crate) use key::Key;
-
-/// Up to this number of positives every item is compared with each of them: at up to 16 items an
-/// instruction that costs less than bisection.
-const FEW: usize = 64;
 
 /// In which order items of equal similarity are ranked.
 ///

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::{EvalError, Metric, Policy, PositiveRanks, Scores};
+use crate::Metric;
 
 /// The means of some metrics over queries.
 ///
@@ -24,29 +24,6 @@ pub struct Evaluation {
     /// Number of queries for which one of the metrics depends on the order of items of equal
     /// similarity.
     pub tied: usize,
-}
-
-/// Takes the mean of each metric over queries. A metric that is asked for twice is reported once.
-///
-/// ```
-/// use recall_eval::{EmptyQueries, Metric, PositiveRanks, evaluate};
-///
-/// let ranks = PositiveRanks::from_lists(&[vec![1, 4], vec![3], vec![]], vec![9, 9, 9])?;
-/// let evaluation = evaluate(&ranks, &[Metric::RecallAt(1)], EmptyQueries::Skip)?;
-/// assert_eq!(evaluation.to_string(), "recall@1  0.5000");
-/// assert_eq!(evaluation.without_positives, 1);
-/// # Ok::<(), recall_eval::EvalError>(())
-/// ```
-///
-/// # Errors
-///
-/// Those of [`Scores::new`].
-pub fn evaluate(
-    ranks: &PositiveRanks,
-    metrics: &[Metric],
-    policy: impl Into<Policy>,
-) -> Result<Evaluation, EvalError> {
-    Ok(Scores::new(ranks, metrics, policy.into())?.evaluation())
 }
 
 impl Evaluation {

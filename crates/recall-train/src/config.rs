@@ -29,14 +29,15 @@ mod write;
 
 use std::path::PathBuf;
 
-use recall_data::random::{Key, Purpose};
+use recall_data::random::Key;
 use recall_data::{BatchSampler, BatchSamplerConfig, DataSpec, Dataset, ItemId, SmallClasses};
 use recall_engine::{EngineConfig, LossConfig, ModelConfig, OptimiserConfig};
 use recall_eval::Metric;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::run::SeedFor;
+use crate::judge::metrics;
+use crate::run::{MODEL, SeedFor};
 pub use batch_size::BatchSize;
 pub use bytes::Bytes;
 pub use chunk::ChunkSize;
@@ -134,6 +135,11 @@ pub struct EvaluationConfig {
     #[schemars(with = "Option<String>", title = "a metric")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub select: Option<Metric>,
+    /// The metrics that are reported, such as `["recall@1", "map@r", "mrr"]`. Without them, the recall at
+    /// each of `ks` and map@r.
+    #[schemars(with = "Option<Vec<String>>", title = "metrics")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Vec<Metric>>,
     /// Whether the test images are judged whenever the validation classes are, and not only at the
     /// end. They choose nothing.
     ///
@@ -202,6 +208,7 @@ impl Default for EvaluationConfig {
             every: 5,
             validation: 0.1,
             select: None,
+            metrics: None,
             test_during_training: false,
             ks: vec![1, 2, 4, 8],
             chunk: 256,
@@ -232,7 +239,7 @@ impl RunConfig {
                 seed: self.seed,
                 ..Key::default()
             }
-            .seed_for(Purpose::Model),
+            .seed_for(MODEL),
         }
     }
 
@@ -276,9 +283,15 @@ impl RunConfig {
 }
 
 impl EvaluationConfig {
+    /// The metrics that are reported, the most important first.
+    pub fn reported(&self) -> Vec<Metric> {
+        let named = self.metrics.clone();
+        named.unwrap_or_else(|| metrics(&self.ks))
+    }
+
     /// The metric that chooses the best checkpoint.
     pub(crate) fn selecting(&self) -> Metric {
-        let first = self.ks.first().copied().unwrap_or(1);
-        self.select.unwrap_or(Metric::RecallAt(first))
+        let first = || self.reported().first().copied();
+        (self.select.or_else(first)).unwrap_or(Metric::RecallAt(1))
     }
 }

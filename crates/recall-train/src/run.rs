@@ -9,6 +9,7 @@ mod images;
 mod left_out;
 mod peers;
 mod progress;
+mod randomness;
 mod records;
 mod report;
 mod resume;
@@ -23,14 +24,13 @@ pub(crate) use data::{PartRecord, reopen};
 pub use folder::RunFolder;
 pub(crate) use left_out::{missing, sentence};
 pub use progress::Progress;
+pub(crate) use randomness::{MODEL, SeedFor};
 pub(crate) use report::{choice, duration};
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rand::RngExt;
-use recall_data::random::{Key, Purpose};
 use recall_data::{CorruptPolicy, DataSpec, Dataset, ImageCache, Loader, LoaderConfig, Transform};
 use recall_engine::{Device, Engine, EngineConfig, EngineError};
 
@@ -262,16 +262,5 @@ impl TrainingRun {
         let chunk = costs.chunk(size)?;
         progress.note(&format!("batch.chunk: {size} comes to {chunk} images"));
         Ok(chunk)
-    }
-}
-
-/// One number from a place in the run, to seed what takes a number.
-pub(crate) trait SeedFor {
-    fn seed_for(&self, purpose: Purpose) -> u64;
-}
-
-impl SeedFor for Key {
-    fn seed_for(&self, purpose: Purpose) -> u64 {
-        self.generator(purpose).random()
     }
 }

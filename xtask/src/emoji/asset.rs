@@ -10,8 +10,7 @@ use image::{ExtendedColorType, ImageEncoder};
 use rayon::prelude::*;
 use recall_data::{Split, name_hash};
 
-use super::SIDE;
-use super::render::RenderedClass;
+use super::render::{RenderedClass, SIDE};
 use super::sources::{IconSet, Info, SCOPE, SETS};
 
 /// First line of the asset. `recall-data` refuses a file that starts otherwise.

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 
-use super::MIN_SETS;
 use super::sources::IconSet;
+
+/// A class is drawn by at least this many sets.
+pub(super) const MIN_SETS: usize = 4;
 
 /// Sets whose categories are Unicode's groups, the first one that knows an emoji wins.
 pub(super) const GROUP_SETS: [&str; 4] = ["noto", "twemoji", "fluent-emoji-flat", "noto-v1"];

@@ -7,9 +7,11 @@ use rayon::prelude::*;
 use resvg::tiny_skia::{Color, Pixmap, Transform};
 use resvg::usvg;
 
-use super::classes::EmojiClass;
+use super::classes::{EmojiClass, MIN_SETS};
 use super::sources::{Drawing, IconSet};
-use super::{MIN_SETS, SIDE};
+
+/// Side of an image of the asset, in pixels.
+pub(super) const SIDE: usize = 32;
 
 /// The artwork is rendered this many times larger and averaged down: edges that meet inside a
 /// pixel then mix their own colours, instead of letting the background through.

@@ -11,8 +11,8 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::container::Container;
+use super::limit::{MAX_PIXELS, check_size};
 use super::reader::Bytes;
-use super::{MAX_PIXELS, check_size};
 
 /// Ones, as the bytes of a scan write them: 128, as a block may take 63 of them for what needs no code
 /// before it reads the next code, which has 16 at most.

@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn nothing_that_is_off_moves_a_pixel() {
-        let mut rng = Key::default().generator(Purpose::Augmentation);
+        let mut rng = Key::default().generator(Purpose::AUGMENTATION);
         let off = RandomAffine::default();
         assert_eq!(off.apply(&image(), 11, 7, &mut rng), image());
         let on = RandomAffine {

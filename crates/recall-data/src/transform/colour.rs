@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn no_strength_changes_nothing_and_a_strength_does() {
-        let mut rng = Key::default().generator(Purpose::Augmentation);
+        let mut rng = Key::default().generator(Purpose::AUGMENTATION);
         let mut pixels = interleaved(PLANES);
         ColourJitter::default().apply(&mut pixels, &mut rng);
         assert_eq!(pixels, interleaved(PLANES));

@@ -21,7 +21,7 @@ fn rng(item: u64) -> ChaCha8Rng {
         item,
         ..Key::default()
     }
-    .generator(Purpose::Augmentation)
+    .generator(Purpose::AUGMENTATION)
 }
 
 /// The resampling may round the last bit otherwise, in each of its two passes.

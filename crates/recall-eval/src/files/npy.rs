@@ -6,8 +6,9 @@ use std::path::Path;
 
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar, WriterBuilder};
 
+use super::refusal::{label_too_large, refuse, shape_text};
+use super::replace::replace;
 use super::values::{Float, Int};
-use super::{label_too_large, refuse, replace, shape_text};
 use crate::EvalError;
 
 const NPY_MAGIC: &[u8] = b"\x93NUMPY";

@@ -7,8 +7,9 @@ use std::path::Path;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
+use super::refusal::{refuse, shape_text};
+use super::replace::replace;
 use super::values::{Float, Int};
-use super::{refuse, replace, shape_text};
 use crate::{Embeddings, EvalError};
 
 /// What to look for in a `.safetensors` file.

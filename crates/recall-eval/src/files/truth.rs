@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::refuse;
+use super::refusal::refuse;
 use crate::revisited::{QueryTruth, Setup};
 use crate::{Embeddings, EvalError, Retrieval};
 

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Format, replace};
+use super::format::Format;
+use super::replace::replace;
 use crate::{Embeddings, EvalError};
 
 /// Writes embeddings to an `.npy` or `.safetensors` file as they come, so that memory does not grow

@@ -8,6 +8,10 @@ use crate::Retrieval;
 use crate::kernel::Kernel;
 use crate::sweep::{First, Sweep};
 
+/// Up to this number of positives every item is compared with each of them: at up to 16 items an
+/// instruction that costs less than bisection.
+pub(super) const FEW: usize = 64;
+
 /// A block of queries on its way over the gallery.
 pub(super) struct Block<'a, 'r, 'p> {
     retrieval: &'a Retrieval<'r>,
@@ -172,7 +176,7 @@ impl<'a, 'r> Row<'a, 'r> {
     /// The ranks, and what ties make of them, if there are any.
     pub fn count(self, kernel: Kernel, similarities: &mut [f32]) -> (Vec<u32>, Option<TiedQuery>) {
         let all = 0..self.keys.len();
-        let placed = all.len() > super::FEW;
+        let placed = all.len() > FEW;
         let mut tally = Tally::new(all.len());
         remove_leaving(
             self.retrieval,
@@ -189,7 +193,7 @@ impl<'a, 'r> Row<'a, 'r> {
                     keys: &self.keys,
                     levels: &levels,
                 };
-                tally.count(similarities, 0, positives, all.clone(), super::FEW, found);
+                tally.count(similarities, 0, positives, all.clone(), FEW, found);
             },
         );
         if placed {

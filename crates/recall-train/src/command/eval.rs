@@ -183,7 +183,7 @@ fn usual_metrics(data: &DataSpec, dataset: &Dataset, checkpoint: &Checkpoint) ->
     match data {
         _ if dataset.protocols() == [Protocol::Lists] => of_lists(true),
         DataSpec::Benchmark(benchmark, _) => metrics(benchmark.ks()),
-        _ => metrics(&checkpoint.config.evaluation.ks),
+        _ => checkpoint.config.evaluation.reported(),
     }
 }
 

@@ -5,7 +5,6 @@ use toml::Table;
 
 use super::{BatchConfig, BatchSize, ConfigError, RunConfig, ranges};
 use crate::Backbone;
-use crate::judge::metrics;
 
 impl RunConfig {
     /// Checks what a type cannot say.
@@ -49,7 +48,11 @@ impl RunConfig {
         if self.evaluation.ks.is_empty() {
             return value("evaluation.ks", "give at least one k".into());
         }
-        let reported = metrics(&self.evaluation.ks);
+        if self.evaluation.metrics.as_ref().is_some_and(Vec::is_empty) {
+            let problem = "give at least one metric, or false for the usual ones";
+            return value("evaluation.metrics", problem.into());
+        }
+        let reported = self.evaluation.reported();
         if let Some(select) = self.evaluation.select
             && !reported.contains(&select)
         {

@@ -1,9 +1,9 @@
 //! The values of single queries, in a file.
 
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
-use csv::{ReaderBuilder, StringRecord, Trim};
+use csv::{IntoInnerError, ReaderBuilder, StringRecord, Trim};
 use recall_eval::{EvalError, Metric, Scores};
 
 /// What the metrics are for each query that counts, with its image and class: what two runs are
@@ -36,22 +36,26 @@ impl QueryScores {
         }
     }
 
-    /// A table `image,class,recall@1,…`, a line for each query. Numbers have the digits that it takes
-    /// to read them back as they are.
-    pub fn to_csv(&self) -> String {
+    /// A table `image,class,recall@1,…`, a line for each query, in UTF-8. Numbers have the digits that it
+    /// takes to read them back as they are.
+    ///
+    /// # Errors
+    ///
+    /// None that a table in memory could have.
+    pub fn to_csv(&self) -> io::Result<Vec<u8>> {
         let metrics = self.scores.metrics();
         let columns: Vec<Vec<f64>> = metrics
             .iter()
             .filter_map(|&metric| self.scores.of(metric))
             .collect();
+        let mut table = csv::Writer::from_writer(Vec::new());
         let names = COLUMNS.into_iter().map(str::to_owned);
-        let header = names.chain(metrics.iter().map(Metric::to_string));
-        let mut text = line(header);
+        table.write_record(names.chain(metrics.iter().map(Metric::to_string)))?;
         for (row, (image, class)) in self.images.iter().zip(&self.classes).enumerate() {
             let values = columns.iter().map(|column| column[row].to_string());
-            text += &line([image.clone(), class.clone()].into_iter().chain(values));
+            table.write_record([image.clone(), class.clone()].into_iter().chain(values))?;
         }
-        text
+        table.into_inner().map_err(IntoInnerError::into_error)
     }
 
     /// Writes [`to_csv`](Self::to_csv) to a file.
@@ -60,10 +64,13 @@ impl QueryScores {
     ///
     /// If the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), EvalError> {
-        fs::write(path, self.to_csv()).map_err(|source| EvalError::Io {
-            path: path.to_owned(),
-            source,
-        })
+        let table = self.to_csv();
+        table
+            .and_then(|table| fs::write(path, table))
+            .map_err(|source| EvalError::Io {
+                path: path.to_owned(),
+                source,
+            })
     }
 
     /// Reads what [`write`](Self::write) wrote. Queries are numbered anew, from 0.
@@ -119,17 +126,6 @@ fn number(record: &StringRecord) -> u64 {
     record.position().map_or(0, csv::Position::line)
 }
 
-/// A line of a table, with quotes where a field needs them.
-fn line(fields: impl Iterator<Item = String>) -> String {
-    let fields: Vec<String> = fields
-        .map(|field| match field.contains([',', '"', '\n', '\r']) {
-            true => format!("\"{}\"", field.replace('"', "\"\"")),
-            false => field,
-        })
-        .collect();
-    fields.join(",") + "\n"
-}
-
 #[cfg(test)]
 mod tests {
     use recall_eval::{Policy, PositiveRanks};
@@ -153,9 +149,12 @@ mod tests {
         let path = dir.path().join("queries.csv");
         written.write(&path).unwrap();
         let text = fs::read_to_string(&path).unwrap();
-        assert!(
-            text.starts_with("image,class,recall@1,map,mrr\n\"a, b.png\",class 0,1,0.75,1\n"),
-            "{text}"
+        assert_eq!(
+            text,
+            "image,class,recall@1,map,mrr\n\
+             \"a, b.png\",class 0,1,0.75,1\n\
+             \" \"\"c\"\"\n.png\",class 0,0,0.3333333333333333,0.3333333333333333\n\
+             d,class 1,0,0.2126022126022126,0.14285714285714285\n"
         );
 
         let read = QueryScores::read(&path).unwrap();

@@ -7,8 +7,8 @@ use std::io::{Read, Seek, SeekFrom};
 use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ZipArchive};
 use recall_data::pickle;
 
+use super::contents::{Contents, MAX_PICKLE, contents};
 use super::objects::{Storage, Torch};
-use super::{Contents, MAX_PICKLE, contents};
 use crate::weights::stored::Place;
 
 /// The tensors of `file`, which has `length` bytes.

@@ -9,8 +9,8 @@ use std::io::{Read, Seek, SeekFrom};
 
 use recall_data::pickle::{self, Node, Values};
 
+use super::contents::{Contents, MAX_PICKLE, contents};
 use super::objects::{Made, Torch};
-use super::{Contents, MAX_PICKLE, contents};
 use crate::weights::stored::Place;
 
 /// The magic number in binary pickles, its length before it.

@@ -20,25 +20,21 @@ mod positives;
 mod product;
 mod ranks;
 mod recall;
+mod setting;
 mod sigmoid;
 mod slopes;
 mod steps;
 mod tile;
 mod within;
 
-use std::{f64::consts::LOG2_E, ops::Range};
-
 use burn::tensor::{DType, Tensor, TensorData, backend::Backend, ops::FloatTensor};
 
-use self::{arrangement::Arrangement, positives::Positives, ranks::Visited};
+use self::{arrangement::Arrangement, positives::Positives, ranks::Visited, setting::Setting};
 use crate::{
     RecallBackend, RecallBatch,
     backend::{loss_of, primitive, tensor},
     plain,
 };
-
-/// Stands for "less similar than anything": compared with it, every positive comes first.
-const EXCLUDED: f32 = -1e30;
 
 #[cfg(feature = "flex")]
 impl RecallBackend for burn_flex::Flex {
@@ -121,31 +117,6 @@ fn on_host<B: Backend>(
         Tensor::from_data(TensorData::new(vector, [length]), options),
         Tensor::from_data(TensorData::new(rows, [height, dim]), options),
     )
-}
-
-/// What the parts of the computation have in common.
-struct Setting<'a> {
-    /// `[n, dim]`, in the order of classes.
-    embeddings: &'a [f32],
-    dim: usize,
-    /// `log₂(e) / τ_rank`: from differences of similarities to powers of two.
-    kappa: f32,
-    query_in_rank: bool,
-}
-
-impl<'a> Setting<'a> {
-    fn new(embeddings: &'a [f32], dim: usize, batch: &RecallBatch) -> Self {
-        Self {
-            embeddings,
-            dim,
-            kappa: (LOG2_E / batch.loss().tau_rank) as f32,
-            query_in_rank: batch.loss().query_in_rank,
-        }
-    }
-
-    fn rows(&self, rows: Range<usize>) -> &'a [f32] {
-        &self.embeddings[rows.start * self.dim..rows.end * self.dim]
-    }
 }
 
 /// A batch after the first pass.

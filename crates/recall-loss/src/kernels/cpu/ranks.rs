@@ -3,9 +3,9 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use super::{
-    Setting,
     arrangement::{Arrangement, BLOCK, Block},
     positives::{Group, Positives},
+    setting::Setting,
     sigmoid::{any, exp2, sigmoids},
     steps::{self, Pass, add, split},
     tile::{Rows, Tile},

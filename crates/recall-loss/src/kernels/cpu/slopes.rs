@@ -3,11 +3,11 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use super::{
-    Setting,
     arrangement::{Arrangement, BLOCK, Block, Mixture},
     positives::{Group, Positives},
     product::{Matrix, multiply},
     ranks::{Active, Bits, Visited},
+    setting::Setting,
     sigmoid::{any, exp2, sigmoids},
     steps::{self, Pass, add, split},
     tile::{Rows, Tile, transpose},

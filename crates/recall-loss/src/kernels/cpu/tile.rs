@@ -1,9 +1,9 @@
 //! The similarities between two blocks of items, both ways.
 
 use super::{
-    EXCLUDED, Setting,
     arrangement::{Arrangement, BLOCK, Block, Mixture},
     product::{Matrix, multiply},
+    setting::{EXCLUDED, Setting},
 };
 
 /// Similarities of the items of a block to those of another, `[BLOCK, BLOCK]` with a margin of

@@ -8,10 +8,10 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::{
-    EXCLUDED, Setting,
     arrangement::{Arrangement, Class, Mixture},
     positives::{Group, Positives, group},
     product::{Matrix, multiply},
+    setting::{EXCLUDED, Setting},
     sigmoid::{exp2, sigmoid},
     steps::split,
 };

@@ -11,11 +11,8 @@ use cubecl::prelude::*;
 use super::{
     query::Query,
     sigmoid::step_and_slope,
-    tables::{Block, DeviceTables},
+    tables::{Block, DeviceTables, FEW},
 };
-
-/// Up to this many positives count as few.
-pub(super) const FEW: usize = 32;
 
 /// Positives that a unit keeps in registers while it runs over the items.
 const LANES: usize = 4;

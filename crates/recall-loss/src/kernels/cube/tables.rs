@@ -5,8 +5,11 @@ use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{CubeElement, CubeRuntime, ops::numeric::empty_device_contiguous_dtype};
 use cubecl::client::ComputeClient;
 
-use super::{query::QUERY_FIELDS, ranks::FEW};
+use super::query::QUERY_FIELDS;
 use crate::{Mixup, RecallBatch};
+
+/// Up to this many positives count as few.
+pub(super) const FEW: usize = 32;
 
 /// Bytes of a block's matrix that make its kernels long beside their launches.
 const BLOCK_BYTES: usize = 64 << 20;

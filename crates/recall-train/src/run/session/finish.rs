@@ -4,7 +4,7 @@ use recall_eval::{Bootstrap, Units};
 
 use super::Session;
 use crate::RunError;
-use crate::judge::{QUERIES, metrics};
+use crate::judge::QUERIES;
 use crate::records::Judged;
 use crate::run::checkpoint::{Checkpoint, CheckpointState};
 use crate::run::images::Items;
@@ -64,7 +64,7 @@ impl Session<'_> {
         let groups = validation.and_then(|_| Groups::deal(dataset, test, held_out));
         let peers = match (&judged, groups) {
             (Some(judged), Some(groups)) => {
-                let metrics = metrics(&self.config().evaluation.ks);
+                let metrics = self.config().evaluation.reported();
                 let evaluation = groups.evaluate(&judged.set, &metrics)?;
                 Some((groups, evaluation))
             }
@@ -90,7 +90,8 @@ impl Session<'_> {
         let result = result.cloned();
         if let Some(judged) = judged {
             let queries = judged.queries(dataset).to_csv();
-            parts.folder.write(QUERIES, queries.as_bytes())?;
+            let queries = queries.map_err(RunError::file("write", QUERIES))?;
+            parts.folder.write(QUERIES, &queries)?;
         }
         let page = report.render()?;
         let report = parts.folder.write("report.html", page.as_bytes())?;

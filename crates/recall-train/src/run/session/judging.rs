@@ -10,7 +10,7 @@ use recall_report::NEIGHBOURS;
 use super::Session;
 use crate::RunError;
 use crate::embed::embed_items;
-use crate::judge::{Hit, LabelledSet, QueryScores, metrics};
+use crate::judge::{Hit, LabelledSet, QueryScores};
 use crate::records::{BaselineRecord, EvaluationRecord, Judged};
 use crate::run::left_out;
 use crate::run::selection::Selection;
@@ -85,7 +85,7 @@ impl Session<'_> {
 
     pub(super) fn judge(&self, split: Judged) -> Result<JudgedModel, RunError> {
         let (set, unread) = self.labelled(split)?;
-        let metrics = metrics(&self.config().evaluation.ks);
+        let metrics = self.config().evaluation.reported();
         let ranks = set.retrieval()?.ranks()?;
         let scores = Scores::new(&ranks, &metrics, Policy::default())?;
         Ok(JudgedModel {

@@ -1,6 +1,6 @@
 //! A step of a run.
 
-use recall_data::random::{Key, Purpose};
+use recall_data::random::Key;
 use recall_data::{Batch, ItemId};
 use recall_engine::{Broken, EngineError, NonFinite, StepRequest, StepResult};
 
@@ -8,9 +8,9 @@ use super::{Parts, Session};
 use crate::RunError;
 use crate::embed::pixels;
 use crate::records::StepRecord;
-use crate::run::SeedFor;
 use crate::run::checkpoint::CheckpointState;
 use crate::run::health::{broken_gradients, broken_images};
+use crate::run::randomness::{MIXUP, MODEL, SeedFor};
 
 /// Steps in a row that may be left out because they are not finite.
 const MOST_LEFT_OUT: u32 = 10;
@@ -91,8 +91,8 @@ impl Session<'_> {
             labels: &labels,
             chunk: self.parts.chunk,
             learning_rate,
-            model_seed: key.seed_for(Purpose::Model),
-            loss_seed: key.seed_for(Purpose::Mixup),
+            model_seed: key.seed_for(MODEL),
+            loss_seed: key.seed_for(MIXUP),
         };
         let Parts {
             engine, progress, ..

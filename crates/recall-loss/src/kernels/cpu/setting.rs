@@ -1,0 +1,33 @@
+//! What the parts of the computation have in common.
+
+use std::{f64::consts::LOG2_E, ops::Range};
+
+use crate::RecallBatch;
+
+/// Stands for "less similar than anything": compared with it, every positive comes first.
+pub(super) const EXCLUDED: f32 = -1e30;
+
+/// The embeddings, and the settings of the loss as the kernels take them.
+pub(super) struct Setting<'a> {
+    /// `[n, dim]`, in the order of classes.
+    pub(super) embeddings: &'a [f32],
+    pub(super) dim: usize,
+    /// `log₂(e) / τ_rank`: from differences of similarities to powers of two.
+    pub(super) kappa: f32,
+    pub(super) query_in_rank: bool,
+}
+
+impl<'a> Setting<'a> {
+    pub(super) fn new(embeddings: &'a [f32], dim: usize, batch: &RecallBatch) -> Self {
+        Self {
+            embeddings,
+            dim,
+            kappa: (LOG2_E / batch.loss().tau_rank) as f32,
+            query_in_rank: batch.loss().query_in_rank,
+        }
+    }
+
+    pub(super) fn rows(&self, rows: Range<usize>) -> &'a [f32] {
+        &self.embeddings[rows.start * self.dim..rows.end * self.dim]
+    }
+}
