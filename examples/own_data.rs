@@ -2,7 +2,7 @@
 //! `cargo run --release -p recall-examples --example own_data`
 
 use recall_data::{Dataset, ImageSource, Item, Split};
-use recall_train::{BackendName, RunConfig, TrainingRun};
+use recall_train::{NamedBackend, RunConfig, TrainingRun};
 
 /// Bitmaps of 32 × 32 in one colour each: eight images of each of 40 classes.
 fn bitmap(class: u32, image: u32) -> &'static [u8] {
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dataset = Dataset::from_items("colours", items.collect(), classes)?;
     let settings = ["epochs=2", "batch.size=64", "batch.chunk=64"].map(str::to_owned);
     let run = TrainingRun::new(RunConfig::read(None, &settings)?);
-    let device = BackendName::FLEX.open()?;
+    let device = NamedBackend::FLEX.open()?;
     let finished = run.train_with(|config| device.engine(config), Some(dataset), &mut ())?;
     println!("report: {}", finished.report.display());
     Ok(())

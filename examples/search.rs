@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use recall_train::{BackendName, Index, TrainedModel};
+use recall_train::{Index, NamedBackend, TrainedModel};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let files: Vec<PathBuf> = arguments.collect();
 
-    let model = TrainedModel::open(run, BackendName::AUTO)?;
+    let model = TrainedModel::open(run, NamedBackend::AUTO)?;
     let queries = model.embed_files(&files)?;
     for (file, found) in files.iter().zip(Index::open(index)?.search(&queries, 5)?) {
         println!("{}", file.display());

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::ValueEnum;
-use recall_train::{BackendError, BackendName};
+use recall_train::{BackendError, NamedBackend};
 
 use crate::bench::loss;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
@@ -65,13 +65,13 @@ fn built_with_backends() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code.unwrap_or(1)))
 }
 
-fn resolve(backend: Option<Gpu>) -> Result<BackendName, BackendError> {
+fn resolve(backend: Option<Gpu>) -> Result<NamedBackend, BackendError> {
     match backend {
-        Some(Gpu::Cuda) => BackendName::Cuda.resolve(),
-        Some(Gpu::Wgpu) => BackendName::Wgpu.resolve(),
-        None => BackendName::Cuda
+        Some(Gpu::Cuda) => NamedBackend::CUDA.resolve(),
+        Some(Gpu::Wgpu) => NamedBackend::WGPU.resolve(),
+        None => NamedBackend::CUDA
             .resolve()
-            .or_else(|_| BackendName::Wgpu.resolve()),
+            .or_else(|_| NamedBackend::WGPU.resolve()),
     }
 }
 
@@ -80,16 +80,16 @@ fn resolve(backend: Option<Gpu>) -> Result<BackendName, BackendError> {
     not(any(feature = "cuda", feature = "wgpu")),
     expect(unused_variables, reason = "nothing to check")
 )]
-fn check(backend: BackendName, quick: bool) -> anyhow::Result<usize> {
+fn check(backend: NamedBackend, quick: bool) -> anyhow::Result<usize> {
     match backend {
         #[cfg(feature = "cuda")]
-        BackendName::Cuda => parity::with_and_without_fusion(
+        NamedBackend::CUDA => parity::with_and_without_fusion(
             "cuda",
             std::marker::PhantomData::<burn_cuda::Cuda>,
             quick,
         ),
         #[cfg(feature = "wgpu")]
-        BackendName::Wgpu => parity::with_and_without_fusion(
+        NamedBackend::WGPU => parity::with_and_without_fusion(
             "wgpu",
             std::marker::PhantomData::<burn_wgpu::Wgpu>,
             quick,
@@ -99,9 +99,9 @@ fn check(backend: BackendName, quick: bool) -> anyhow::Result<usize> {
 }
 
 /// Prints the tables of `bench loss`, beside PyTorch as it is and compiled by `torch.compile`.
-fn measure(backend: BackendName) -> anyhow::Result<()> {
+fn measure(backend: NamedBackend) -> anyhow::Result<()> {
     let backend = match backend {
-        BackendName::Cuda => "cuda",
+        NamedBackend::CUDA => "cuda",
         _ => "wgpu",
     };
     let backend = loss::BackendName::from_str(backend, false).map_err(anyhow::Error::msg)?;

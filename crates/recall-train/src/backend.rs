@@ -25,7 +25,7 @@ static BUILT_IN: &[&Backend] = &[
 
 /// The name of a backend. All of them are known; which ones are built in is up to Cargo's features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BackendName(&'static str);
+pub struct NamedBackend(&'static str);
 
 /// Why a backend cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -36,7 +36,7 @@ pub enum BackendError {
     Unknown(String),
     /// It was not compiled in.
     #[error("this build has no {0} backend; build it with `--features {0}`")]
-    NotBuilt(BackendName),
+    NotBuilt(NamedBackend),
     /// No backend at all was compiled in.
     #[error(
         "this build has no backend; build it with one of the features cuda, wgpu, flex, ndarray"
@@ -46,7 +46,7 @@ pub enum BackendError {
     #[error("the {name} backend finds no usable device ({problem}); {hint}")]
     Unavailable {
         /// The backend.
-        name: BackendName,
+        name: NamedBackend,
         /// What it says itself.
         problem: String,
         /// The way out.
@@ -54,7 +54,7 @@ pub enum BackendError {
     },
 }
 
-impl BackendName {
+impl NamedBackend {
     /// CUDA, else a hardware adapter of wgpu, else flex, else ndarray: the first that is built in and
     /// answers.
     pub const AUTO: Self = Self("auto");
@@ -106,7 +106,7 @@ impl BackendName {
     }
 }
 
-impl FromStr for BackendName {
+impl FromStr for NamedBackend {
     type Err = BackendError;
 
     fn from_str(name: &str) -> Result<Self, BackendError> {
@@ -119,7 +119,7 @@ impl FromStr for BackendName {
     }
 }
 
-impl fmt::Display for BackendName {
+impl fmt::Display for NamedBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
     }
@@ -132,12 +132,12 @@ mod tests {
     #[test]
     fn names_read_back() {
         for name in NAMES.into_iter().chain(["auto"]) {
-            let backend: BackendName = name.parse().unwrap();
+            let backend: NamedBackend = name.parse().unwrap();
             assert_eq!(backend.to_string(), name);
         }
         assert!(
             "nosuch"
-                .parse::<BackendName>()
+                .parse::<NamedBackend>()
                 .unwrap_err()
                 .to_string()
                 .contains("`nosuch`")

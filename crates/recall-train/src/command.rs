@@ -29,7 +29,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use recall_data::{Benchmark, CorruptPolicy, DataSpec};
 
 use self::print::{say, unwritten};
-use crate::{BackendName, Checkpoint, Loading, RunError};
+use crate::{Checkpoint, Loading, NamedBackend, RunError};
 
 /// Train image-retrieval embeddings on Recall@k itself.
 ///
@@ -68,7 +68,7 @@ enum Command {
 struct CommonArgs {
     /// Where to compute: auto, cuda, wgpu, flex (CPU) or ndarray (CPU, slow reference).
     #[arg(long, value_name = "NAME", default_value = "auto")]
-    backend: BackendName,
+    backend: NamedBackend,
     #[arg(long, value_name = "SPEC", help = data_help())]
     data: Option<DataSpec>,
     /// Threads that decode images; 0 takes one for each core. Results do not depend on it.

@@ -25,7 +25,7 @@ mod records;
 mod run;
 mod trained;
 
-pub use backend::{BackendError, BackendName};
+pub use backend::{BackendError, NamedBackend};
 pub use config::{
     BatchConfig, BatchSize, Boxes, Bytes, CheckpointConfig, ChunkSize, ConfigError,
     EvaluationConfig, ImageConfig, Orientation, Preset, RunConfig,

@@ -8,15 +8,15 @@ use recall_engine::{Device, Engine, Pixels};
 use recall_eval::Embeddings;
 
 use crate::embed::{embed_each, embed_items};
-use crate::{BackendName, Checkpoint, Loading, RunError};
+use crate::{Checkpoint, Loading, NamedBackend, RunError};
 
 /// The model of a checkpoint on a device, which embeds images as its run did.
 ///
 /// ```no_run
-/// use recall_train::{BackendName, Index, TrainedModel};
+/// use recall_train::{NamedBackend, Index, TrainedModel};
 ///
 /// # fn main() -> Result<(), recall_train::RunError> {
-/// let model = TrainedModel::open("runs/emoji-001", BackendName::AUTO)?;
+/// let model = TrainedModel::open("runs/emoji-001", NamedBackend::AUTO)?;
 /// let queries = model.embed_files(&["shoe.jpg", "boot.jpg"])?;
 /// for found in Index::open("shop.npy")?.search(&queries, 5)? {
 ///     println!("{} {:.3}", found[0].name, found[0].similarity);
@@ -37,7 +37,7 @@ impl TrainedModel {
     /// # Errors
     ///
     /// [`RunError::NoCheckpoint`], what is wrong with its files, or [`RunError::Backend`].
-    pub fn open(run: impl AsRef<Path>, backend: BackendName) -> Result<Self, RunError> {
+    pub fn open(run: impl AsRef<Path>, backend: NamedBackend) -> Result<Self, RunError> {
         let checkpoint = Checkpoint::open(run.as_ref())?;
         Self::on(&*backend.open()?, checkpoint)
     }

@@ -19,7 +19,7 @@ use super::{CommonArgs, open_checkpoint};
 use crate::embed::need_labels;
 use crate::judge::{JudgeConfig, Problem, Ranking, metrics};
 use crate::run::{Checkpoint, Progress, missing, sentence};
-use crate::{BackendName, TrainedModel};
+use crate::{NamedBackend, TrainedModel};
 use files::FileArgs;
 
 /// Options of judging.
@@ -249,7 +249,7 @@ impl JudgeArgs {
     /// Does `what` with ranks from where they are wanted.
     fn ranked<T>(
         &self,
-        backend: BackendName,
+        backend: NamedBackend,
         what: &dyn Fn(&Ranking<'_>) -> Result<T, EvalError>,
     ) -> anyhow::Result<T> {
         match self.rank_on {

@@ -21,7 +21,7 @@ use super::terminal::Terminal;
 use crate::config::{Boxes, Orientation};
 use crate::judge::LabelledSet;
 use crate::run::{Checkpoint, choice, missing, sentence};
-use crate::{BackendName, Found, Loading, TrainedModel};
+use crate::{Found, Loading, NamedBackend, TrainedModel};
 use index::Index;
 use pictures::Pictures;
 
@@ -56,7 +56,7 @@ pub(super) struct GalleryArgs {
     force: ForceArg,
     /// Where to compute: auto, cuda, wgpu, flex (CPU) or ndarray (CPU, slow reference).
     #[arg(long, value_name = "NAME", default_value = "auto")]
-    backend: BackendName,
+    backend: NamedBackend,
     /// Threads that decode images; 0 takes one for each core. Results do not depend on it.
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,

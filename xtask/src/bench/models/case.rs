@@ -10,7 +10,7 @@ use burn_flex::Flex;
 use recall_data::Batch;
 use recall_loss::{LossAndGrad, Mixup};
 use recall_step::TwoPass;
-use recall_train::{Embedder, RunConfig};
+use recall_train::{Embedder, Pixels, RunConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::bench::machine::peak_memory;
@@ -55,24 +55,24 @@ impl Measure for Case {
             set.push("model.dim=512".into());
         }
         let config = RunConfig::read(None, &set)?;
-        let model = config.init_model::<Backend>(&device);
+        let model = config
+            .model
+            .init::<Backend>(config.image.train.size, &device)?;
         let loss = config.loss.surrogate().init()?;
         let labels: Vec<i64> = (0..self.batch as i64).map(|row| row / 4).collect();
         let shape = [self.batch, 3, self.side, self.side];
-        let batch = Batch {
-            ids: (0..self.batch).collect(),
-            labels: labels.iter().map(|&label| label as u32).collect(),
-            pixels: (0..shape.iter().product::<usize>())
-                .map(|i| (i * 31 % 251) as u8)
-                .collect(),
+        let bytes: Vec<u8> = (0..shape.iter().product::<usize>())
+            .map(|i| (i * 31 % 251) as u8)
+            .collect();
+        let pixels = Pixels {
+            bytes: &bytes,
             shape,
-            skipped: Vec::new(),
         };
         let standardise = config.image.standardise;
 
         let inner = model.valid();
         let forward = |rows: Range<usize>| {
-            let images = standardise.images::<Flex>(&batch, rows, &device);
+            let images = standardise.images::<Flex>(pixels, rows, &device);
             inner.embed(images).into_data()
         };
         forward(0..self.chunk.min(self.batch));
@@ -93,7 +93,7 @@ impl Measure for Case {
         two_pass.run(
             &model,
             self.batch,
-            |model, rows| model.embed(standardise.images::<Backend>(&batch, rows, &device)),
+            |model, rows| model.embed(standardise.images::<Backend>(pixels, rows, &device)),
             |embeddings| {
                 loss.value_and_grad(embeddings, classes, Some(&mixup))
                     .map(LossAndGrad::for_step)

@@ -3,16 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use burn::backend::Autodiff;
-use burn_flex::Flex;
 use recall_train::{
-    ChunkSize, EvaluationRecord, Loading, Place, Progress, RunConfig, StepRecord, TrainingRun, plan,
+    ChunkSize, EvaluationRecord, Loading, NamedBackend, Place, Progress, RunConfig, StepRecord,
+    TrainingRun, plan,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::bench::process::Measure;
-
-type Backend = Autodiff<Flex>;
 
 /// What is measured.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,10 +46,9 @@ impl Measure for Case {
     type Measured = Measured;
 
     fn measure(&self) -> anyhow::Result<Self::Measured> {
-        let (config, device) = (self.config()?, Default::default());
+        let (config, device) = (self.config()?, NamedBackend::FLEX.open()?);
         let Part::Run(folder) = &self.part else {
-            let costs =
-                plan::measure::<Backend>(&config, Some(&Loading::default()), &device, &mut |_| {})?;
+            let costs = plan::measure(&config, Some(&Loading::default()), &*device, &mut |_| {})?;
             let chunk = costs.chunk(config.batch.chunk)?;
             return Ok(Measured {
                 step_seconds: costs.step(chunk),
@@ -67,7 +63,7 @@ impl Measure for Case {
             command_line: "cargo xtask bench plan".into(),
         };
         let mut steps = Steps::default();
-        let finished = run.train::<Backend>(&device, &mut steps)?;
+        let finished = run.train(&*device, &mut steps)?;
         let config = std::fs::read_to_string(folder.join("config.toml"))?;
         let config = RunConfig::read(Some(("the run", &config)), &[])?;
         let ChunkSize::Images(chunk) = config.batch.chunk else {

@@ -8,7 +8,7 @@ use burn_flex::Flex;
 use recall_data::Batch;
 use recall_loss::{LossAndGrad, Mixup};
 use recall_step::TwoPass;
-use recall_train::{Embedder, RunConfig};
+use recall_train::{Embedder, Pixels, RunConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::bench::machine::peak_memory;
@@ -43,19 +43,19 @@ impl Measure for Case {
         let (rows, chunk) = (self.rows, self.chunk);
         let device = Default::default();
         let config = RunConfig::default();
-        let model = config.init_model::<Backend>(&device);
+        let model = config
+            .model
+            .init::<Backend>(config.image.train.size, &device)?;
         let loss = config.loss.surrogate().init()?;
         let [height, width] = config.image.train.size;
         let labels: Vec<i64> = (0..rows as i64).map(|row| row / 4).collect();
-        let batch = Batch {
-            ids: (0..rows).collect(),
-            labels: labels.iter().map(|&label| label as u32).collect(),
-            // Any pixels do: neither memory nor time depends on what they show.
-            pixels: (0..rows * 3 * height * width)
-                .map(|i| (i * 31 % 251) as u8)
-                .collect(),
+        // Any pixels do: neither memory nor time depends on what they show.
+        let bytes: Vec<u8> = (0..rows * 3 * height * width)
+            .map(|i| (i * 31 % 251) as u8)
+            .collect();
+        let pixels = Pixels {
+            bytes: &bytes,
             shape: [rows, 3, height, width],
-            skipped: Vec::new(),
         };
         let mixup = Mixup::all_pairs(&labels, 0);
         let items = rows + mixup.len();
@@ -71,7 +71,7 @@ impl Measure for Case {
                     config
                         .image
                         .standardise
-                        .images::<Backend>(&batch, rows, &device),
+                        .images::<Backend>(pixels, rows, &device),
                 )
             },
             |embeddings| {
@@ -81,7 +81,7 @@ impl Measure for Case {
         )?;
         let seconds = start.elapsed().as_secs_f64();
 
-        let needed_bytes = batch.pixels.len()
+        let needed_bytes = bytes.len()
             + 2 * 4 * rows * output.embeddings.dims()[1]
             + 4 * config.loss.block_size.min(items) * items;
         Ok(Measured {

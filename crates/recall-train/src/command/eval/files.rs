@@ -11,7 +11,7 @@ use recall_eval::{
 use super::super::classes::Classes;
 use super::super::holds_labels;
 use super::super::origin::Origin;
-use super::{BackendName, JudgeArgs, ProtocolName, Terminal, of_lists};
+use super::{JudgeArgs, NamedBackend, ProtocolName, Terminal, of_lists};
 use crate::judge::{LabelledSet, ListedProblem, Problem, ProblemKind};
 
 /// What to judge, made by whatever program.
@@ -89,7 +89,7 @@ impl FileArgs {
     pub(super) fn judge(
         &self,
         args: &JudgeArgs,
-        backend: BackendName,
+        backend: NamedBackend,
         terminal: &mut Terminal,
     ) -> anyhow::Result<()> {
         let embeddings = self
