@@ -263,23 +263,26 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_off_is_known() {
-        let optional = all().into_iter().filter(|setting| setting.optional);
-        let optional: Vec<&str> = optional.map(|setting| setting.name.as_str()).collect();
-        let expected = [
-            "batch.super_classes",
-            "evaluation.select",
-            "from",
-            "image.cache",
-            "image.train.colour_jitter",
-            "image.train.random_affine",
-            "image.train.random_affine.scale",
-            "image.train.random_resized_crop",
-            "model.weights",
-            "optimiser.average",
-            "optimiser.clip_norm",
+    fn what_can_be_off_takes_false_and_nothing_else_does() {
+        let parts = [
+            "image.cache={folder=\"kept\", shorter_side=256}",
+            "image.train.random_affine={degrees=0}",
         ];
-        assert_eq!(optional, expected);
+        for setting in all() {
+            let mut set = parts.map(str::to_owned).to_vec();
+            set.push(format!("{}=false", setting.name));
+            let read = RunConfig::read(None, &set);
+            let takes_false = setting.optional || setting.takes == Takes::Switch;
+            assert_eq!(read.is_ok(), takes_false, "{}: {read:?}", setting.name);
+        }
+        for (name, optional) in [
+            ("from", true),
+            ("batch.size", false),
+            ("image.cache", true),
+            ("image.train.random_affine.scale", true),
+        ] {
+            assert_eq!(find(name).map(|of| of.optional), Some(optional), "{name}");
+        }
     }
 
     #[test]
