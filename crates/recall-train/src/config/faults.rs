@@ -3,8 +3,8 @@
 use toml::{Table, Value};
 
 use super::keys;
-use super::schema::{self, SETTINGS, Setting, join};
-use super::takes::Takes;
+use super::schema::{self, SETTINGS, join};
+use super::setting::{Setting, Takes};
 
 /// What is wrong with settings, in a sentence.
 pub(super) enum Fault {

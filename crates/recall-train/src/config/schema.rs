@@ -7,40 +7,10 @@ use serde_json::Value;
 
 use super::RunConfig;
 use super::numbers::{Bound, Kind, Numbers, Real};
-use super::takes::Takes;
+use super::setting::{Setting, Takes};
 
 /// The settings of a run.
 pub(super) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| settings(&json_schema(), ""));
-
-/// One key, or a part with keys of its own.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Setting {
-    /// The last part of its name.
-    pub key: String,
-    /// Its full name, such as `image.train.size`.
-    pub name: String,
-    pub takes: Takes,
-    /// Whether it can be off.
-    pub optional: bool,
-    /// Whether a part that is on has to have it.
-    pub required: bool,
-    /// The comment on its field.
-    #[cfg(test)]
-    pub comment: String,
-    /// What it is in a part that is turned on without it.
-    #[cfg(test)]
-    pub default: Option<Value>,
-}
-
-impl Setting {
-    /// Its own settings, if it is a part.
-    pub(super) fn part(&self) -> Option<&[Self]> {
-        match &self.takes {
-            Takes::Part(settings) => Some(settings),
-            _ => None,
-        }
-    }
-}
 
 /// All settings, parts before what they hold.
 pub(super) fn all() -> Vec<&'static Setting> {
