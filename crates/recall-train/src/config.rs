@@ -24,7 +24,7 @@ mod ranges;
 mod read;
 mod recipe;
 mod schema;
-mod takes;
+mod setting;
 mod write;
 
 use std::path::PathBuf;

@@ -3,8 +3,8 @@
 use toml::{Table, Value};
 
 use super::keys;
-use super::schema::{self, SETTINGS, Setting, join};
-use super::takes::Takes;
+use super::schema::{self, SETTINGS, join};
+use super::setting::{Setting, Takes};
 
 /// What is wrong with settings, in a sentence.
 pub(super) enum Fault {
@@ -85,7 +85,9 @@ fn wrong(setting: &Setting, takes: &Takes, value: &Value, place: &str) -> Option
         (Takes::Either(of), value) => of
             .iter()
             .any(|takes| wrong(setting, takes, value, place).is_none()),
-        (Takes::Switch, Value::Boolean(_)) | (Takes::Text(_), Value::String(_)) => true,
+        (Takes::Switch, Value::Boolean(_)) => true,
+        // A file may go by a date, and `--set` needs no quotes.
+        (Takes::Text(_), Value::String(_) | Value::Datetime(_)) => true,
         (Takes::Number(numbers), Value::Integer(number)) => numbers.kind.holds(*number),
         (Takes::Number(numbers), Value::Float(_)) => numbers.kind.has_fractions(),
         (Takes::Other, _) => true,
@@ -120,7 +122,7 @@ fn given(takes: &Takes, value: &Value) -> String {
             Takes::List { .. } => format!("{} of them", values.len()),
             _ => "a list".to_owned(),
         },
-        Value::Table(_) => "settings of its own".to_owned(),
+        Value::Table(_) => "a part".to_owned(),
     }
 }
 

@@ -3,7 +3,8 @@
 use strsim::normalized_damerau_levenshtein;
 use toml::{Table, Value};
 
-use super::schema::{SETTINGS, Setting, all, find};
+use super::schema::{SETTINGS, all, find};
+use super::setting::Setting;
 
 /// How alike two names have to be for one to be meant by the other, from 0 to 1.
 const ALIKE: f64 = 0.55;
@@ -130,6 +131,13 @@ fn names() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_names_are_those_of_settings() {
+        for (_, key) in OTHER_NAMES {
+            assert!(find(key).is_some_and(|of| of.part().is_none()), "{key}");
+        }
+    }
 
     #[test]
     fn likely_keys() {

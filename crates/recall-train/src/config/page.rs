@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use toml::{Table, Value};
 
 use super::numbers::without_article;
-use super::schema::{SETTINGS, Setting};
-use super::takes::{Takes, listed};
+use super::schema::SETTINGS;
+use super::setting::{Setting, Takes, listed};
 use super::{RunConfig, order};
 
 const START: &str = "<!-- settings: written by a test of recall-train, from the structs -->\n\n";

@@ -3,8 +3,8 @@
 use toml::{Table, Value};
 
 use super::ConfigError;
-use super::schema::{SETTINGS, Setting};
-use super::takes::Takes;
+use super::schema::SETTINGS;
+use super::setting::{Setting, Takes};
 
 /// Refuses the first number in a configuration that its setting does not take.
 pub(super) fn check(table: &Table) -> Result<(), ConfigError> {

@@ -265,6 +265,12 @@ mod tests {
     }
 
     #[test]
+    fn a_path_may_look_like_a_date() {
+        let config = RunConfig::read(None, &set(&["model.weights=2020-01-01"])).unwrap();
+        assert_eq!(config.model.weights, Some("2020-01-01".into()));
+    }
+
+    #[test]
     fn reduced_decoding_is_gone_and_configurations_that_never_used_it_are_read() {
         let old = Some(("old.toml", "image = { reduced_jpeg = false }"));
         assert_eq!(RunConfig::read(old, &[]).unwrap(), RunConfig::default());

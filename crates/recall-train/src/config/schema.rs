@@ -7,40 +7,10 @@ use serde_json::Value;
 
 use super::RunConfig;
 use super::numbers::{Bound, Kind, Numbers, Real};
-use super::takes::Takes;
+use super::setting::{Setting, Takes};
 
 /// The settings of a run.
 pub(super) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| settings(&json_schema(), ""));
-
-/// One key, or a part with keys of its own.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Setting {
-    /// The last part of its name.
-    pub key: String,
-    /// Its full name, such as `image.train.size`.
-    pub name: String,
-    pub takes: Takes,
-    /// Whether it can be off.
-    pub optional: bool,
-    /// Whether a part that is on has to have it.
-    pub required: bool,
-    /// The comment on its field.
-    #[cfg(test)]
-    pub comment: String,
-    /// What it is in a part that is turned on without it.
-    #[cfg(test)]
-    pub default: Option<Value>,
-}
-
-impl Setting {
-    /// Its own settings, if it is a part.
-    pub(super) fn part(&self) -> Option<&[Self]> {
-        match &self.takes {
-            Takes::Part(settings) => Some(settings),
-            _ => None,
-        }
-    }
-}
 
 /// All settings, parts before what they hold.
 pub(super) fn all() -> Vec<&'static Setting> {
@@ -263,23 +233,26 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_off_is_known() {
-        let optional = all().into_iter().filter(|setting| setting.optional);
-        let optional: Vec<&str> = optional.map(|setting| setting.name.as_str()).collect();
-        let expected = [
-            "batch.super_classes",
-            "evaluation.select",
-            "from",
-            "image.cache",
-            "image.train.colour_jitter",
-            "image.train.random_affine",
-            "image.train.random_affine.scale",
-            "image.train.random_resized_crop",
-            "model.weights",
-            "optimiser.average",
-            "optimiser.clip_norm",
+    fn what_can_be_off_takes_false_and_nothing_else_does() {
+        let parts = [
+            "image.cache={folder=\"kept\", shorter_side=256}",
+            "image.train.random_affine={degrees=0}",
         ];
-        assert_eq!(optional, expected);
+        for setting in all() {
+            let mut set = parts.map(str::to_owned).to_vec();
+            set.push(format!("{}=false", setting.name));
+            let read = RunConfig::read(None, &set);
+            let takes_false = setting.optional || setting.takes == Takes::Switch;
+            assert_eq!(read.is_ok(), takes_false, "{}: {read:?}", setting.name);
+        }
+        for (name, optional) in [
+            ("from", true),
+            ("batch.size", false),
+            ("image.cache", true),
+            ("image.train.random_affine.scale", true),
+        ] {
+            assert_eq!(find(name).map(|of| of.optional), Some(optional), "{name}");
+        }
     }
 
     #[test]

@@ -1,9 +1,38 @@
-//! What a setting takes, and how that is said.
+//! A setting: its name, what it takes, and how that is said.
 
 use std::fmt;
 
 use super::numbers::{Numbers, plural};
-use super::schema::Setting;
+
+/// One key, or a part with keys of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Setting {
+    /// The last part of its name.
+    pub key: String,
+    /// Its full name, such as `image.train.size`.
+    pub name: String,
+    pub takes: Takes,
+    /// Whether it can be off.
+    pub optional: bool,
+    /// Whether a part that is on has to have it.
+    pub required: bool,
+    /// The comment on its field.
+    #[cfg(test)]
+    pub comment: String,
+    /// What it is in a part that is turned on without it.
+    #[cfg(test)]
+    pub default: Option<serde_json::Value>,
+}
+
+impl Setting {
+    /// Its own settings, if it is a part.
+    pub(super) fn part(&self) -> Option<&[Self]> {
+        match &self.takes {
+            Takes::Part(settings) => Some(settings),
+            _ => None,
+        }
+    }
+}
 
 /// What a setting takes.
 #[derive(Debug, Clone, PartialEq)]
