@@ -14,9 +14,10 @@ fn contrastive(embeddings: Tensor<Train, 2>, labels: &[i64]) -> Tensor<Train, 1>
     let rows = Tensor::<Train, 1>::from_floats(&labels[..], &FlexDevice).reshape([count, 1]);
     let same = (rows.clone() - rows.transpose()).equal_elem(0.0).float();
     let similarity = embeddings.clone().matmul(embeddings.transpose());
-    let missed = same.clone() * (-similarity.clone() + 1.0);
-    let close = (-same + 1.0) * (similarity - 0.5).clamp_min(0.0);
-    (missed + close).sum() / count as f64
+    let mean =
+        |values: Tensor<Train, 2>, of: Tensor<Train, 2>| (values * of.clone()).sum() / of.sum();
+    let missed = mean(-similarity.clone() + 1.0, same.clone());
+    missed + mean((similarity - 0.5).clamp_min(0.0), -same + 1.0)
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -7,6 +7,7 @@ mod data_sets;
 mod field_cases;
 mod gallery;
 mod judging;
+mod own;
 mod plan;
 mod presets;
 mod reproducible;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use recall_data::{Dataset, ImageSource, ItemId, Loader, names};
-use recall_engine::{Device, Engine, Pixels};
+use recall_engine::{Device, Engine, EngineConfig, EngineError, Pixels};
 use recall_eval::Embeddings;
 
 use crate::embed::{embed_each, embed_items};
@@ -46,10 +46,26 @@ impl TrainedModel {
     ///
     /// # Errors
     ///
-    /// Those of [`Checkpoint::load`].
+    /// [`RunError::Weights`] if a tensor is missing, left over or of another shape; an error for a model
+    /// that is a program's own.
     pub fn on(device: &dyn Device, checkpoint: Checkpoint) -> Result<Self, RunError> {
+        Self::with_engine(|config| device.engine(config), checkpoint)
+    }
+
+    /// Loads the weights of `checkpoint` into the model that `create` puts on a device: the one that a
+    /// program brought to [`TrainingRun::train_with`](crate::TrainingRun::train_with).
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Weights`] if it is another model; the error of `create`.
+    pub fn with_engine(
+        create: impl FnOnce(&EngineConfig) -> Result<Box<dyn Engine>, EngineError>,
+        checkpoint: Checkpoint,
+    ) -> Result<Self, RunError> {
+        let mut engine = create(&checkpoint.config.engine())?;
+        engine.load_judged(&checkpoint.weights_file())?;
         Ok(Self {
-            engine: checkpoint.load(device)?,
+            engine,
             checkpoint,
             loading: Loading::default(),
         })

@@ -11,7 +11,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use recall_engine::{Device, Engine, ModelFiles};
+use recall_engine::ModelFiles;
 use recall_eval::Evaluation;
 use serde::{Deserialize, Serialize};
 
@@ -213,20 +213,8 @@ impl Checkpoint {
         })
     }
 
-    /// Loads the model on `device`.
-    ///
-    /// # Errors
-    ///
-    /// [`RunError::Weights`] if a tensor is missing, left over or of another shape; an error for a model
-    /// that is a program's own.
-    pub fn load(&self, device: &dyn Device) -> Result<Box<dyn Engine>, RunError> {
-        let mut engine = device.engine(&self.config.engine())?;
-        engine.load_judged(&self.weights_file())?;
-        Ok(engine)
-    }
-
     /// The file with the weights that are judged.
-    pub(super) fn weights_file(&self) -> PathBuf {
+    pub(crate) fn weights_file(&self) -> PathBuf {
         self.path.join(MODEL)
     }
 

@@ -7,7 +7,6 @@ use burn::backend::Autodiff;
 use burn::module::AutodiffModule;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_flex::Flex;
-use recall_data::Batch;
 use recall_loss::{LossAndGrad, Mixup};
 use recall_step::TwoPass;
 use recall_train::{Embedder, Pixels, RunConfig};

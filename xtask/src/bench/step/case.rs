@@ -5,7 +5,6 @@ use std::time::Instant;
 use burn::backend::Autodiff;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_flex::Flex;
-use recall_data::Batch;
 use recall_loss::{LossAndGrad, Mixup};
 use recall_step::TwoPass;
 use recall_train::{Embedder, Pixels, RunConfig};
