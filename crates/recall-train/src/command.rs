@@ -3,6 +3,7 @@
 
 mod check;
 mod classes;
+mod common;
 mod compare;
 mod embed;
 mod eval;
@@ -22,14 +23,12 @@ mod train;
 mod trained;
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
-use recall_data::{Benchmark, CorruptPolicy, DataSpec};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use self::print::{say, unwritten};
-use crate::{Checkpoint, Loading, NamedBackend, RunError};
+use crate::RunError;
 
 /// Train image-retrieval embeddings on Recall@k itself.
 ///
@@ -61,54 +60,6 @@ enum Command {
     Compare(compare::CompareArgs),
     /// List the recipes there are, or print one.
     Presets(presets::PresetsArgs),
-}
-
-/// What every command takes.
-#[derive(Debug, Args)]
-struct CommonArgs {
-    /// Where to compute: auto, cuda, wgpu, flex (CPU) or ndarray (CPU, slow reference).
-    #[arg(long, value_name = "NAME", default_value = "auto")]
-    backend: NamedBackend,
-    #[arg(long, value_name = "SPEC", help = data_help())]
-    data: Option<DataSpec>,
-    /// Threads that decode images; 0 takes one for each core. Results do not depend on it.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
-    /// Leave out images that cannot be read, and count them, instead of stopping at the first.
-    #[arg(long)]
-    skip_corrupt: bool,
-    /// Print results only, no progress.
-    #[arg(long)]
-    quiet: bool,
-}
-
-/// What names a data set, in the help of whatever takes one.
-fn data_help() -> String {
-    format!(
-        "The images: emoji, folder:DIR, csv:FILE, or a benchmark in the folder DIR, one of {} \
-         followed by :DIR. Without it: those of the settings or the checkpoint, else emoji",
-        Benchmark::ALL.map(Benchmark::name).join(", ")
-    )
-}
-
-impl CommonArgs {
-    fn loading(&self) -> Loading {
-        let corrupt = if self.skip_corrupt {
-            CorruptPolicy::Skip
-        } else {
-            CorruptPolicy::Error
-        };
-        Loading {
-            threads: self.threads,
-            corrupt,
-        }
-    }
-}
-
-/// Whether a file of embeddings is of the format that holds labels, too.
-fn holds_labels(path: &Path) -> bool {
-    let extension = path.extension();
-    extension.is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
 }
 
 /// Exit code for whatever the user can put right.
@@ -183,25 +134,4 @@ fn refuse(error: &clap::Error) -> ExitCode {
     let sentence = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
     say(&format!("{sentence} (--help lists the options)"));
     ExitCode::from(USER_ERROR)
-}
-
-/// A checkpoint to load, for the commands that need a trained model.
-#[derive(Debug, Args)]
-struct CheckpointArg {
-    /// The folder of a run, or of one of its checkpoints.
-    #[arg(long, value_name = "DIR")]
-    checkpoint: PathBuf,
-}
-
-impl CheckpointArg {
-    fn open(&self) -> Result<Checkpoint, RunError> {
-        open_checkpoint(&self.checkpoint)
-    }
-}
-
-/// Opens the checkpoint that `path` leads to, and says what should be said of how it was found.
-fn open_checkpoint(path: &Path) -> Result<Checkpoint, RunError> {
-    let checkpoint = Checkpoint::open(path)?;
-    checkpoint.note().into_iter().for_each(say);
-    Ok(checkpoint)
 }

@@ -14,7 +14,7 @@ use crate::{BatchSize, RunConfig};
 /// Options of a look at a data set.
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    #[arg(value_name = "SPEC", help = super::data_help())]
+    #[arg(value_name = "SPEC", help = super::common::data_help())]
     data: DataSpec,
     /// Print one JSON object, with all cases of each finding.
     #[arg(long)]

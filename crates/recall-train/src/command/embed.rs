@@ -4,13 +4,13 @@ use clap::{Args, ValueEnum};
 use recall_eval::{EmbeddingsWriter, save_labels};
 
 use super::classes::Classes;
+use super::common::{CheckpointArg, CommonArgs, holds_labels};
 use super::origin::Origin;
 use super::output::{ForceArg, Inputs, Staged};
 use super::print::print;
 use super::split::SplitName;
 use super::terminal::Terminal;
 use super::trained::Images;
-use super::{CheckpointArg, CommonArgs, holds_labels};
 use crate::TrainedModel;
 use crate::run::{Progress, missing, sentence};
 

@@ -11,11 +11,11 @@ use recall_data::{DataSpec, Dataset, Protocol};
 use recall_eval::{Bootstrap, EmptyQueries, EvalError, Metric, Policy, RandomGallery, Ties};
 use serde::Serialize;
 
+use super::common::{CommonArgs, open_checkpoint};
 use super::print::print;
 use super::split::SplitName;
 use super::terminal::Terminal;
 use super::trained::{Images, Judged, TrainedClasses};
-use super::{CommonArgs, open_checkpoint};
 use crate::embed::need_labels;
 use crate::judge::{JudgeConfig, Problem, Ranking, metrics};
 use crate::run::{Checkpoint, Progress, missing, sentence};

@@ -13,7 +13,7 @@ use recall_eval::{Neighbour as Ranked, Retrieval, nearest};
 use recall_report::{NEIGHBOURS, Neighbour, Picture, QueryRow, Report};
 use serde::Deserialize;
 
-use super::open_checkpoint;
+use super::common::open_checkpoint;
 use super::origin::Origin;
 use super::output::{self, ForceArg, Inputs};
 use super::print::print;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 
-use super::CommonArgs;
+use super::common::CommonArgs;
 use super::print::print;
 use super::settings::{Document, SettingsArgs};
 use super::terminal::Terminal;

@@ -3,11 +3,12 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::Args;
 
+use super::common::CommonArgs;
+use super::interrupt;
 use super::print::{print, quoted, say};
 use super::seeds::{Series, Stage};
 use super::settings::{Document, SettingsArgs};
 use super::terminal::Terminal;
-use super::{CommonArgs, interrupt};
 use crate::compare::{CompareConfig, FinishedRun};
 use crate::records::{EvaluationRecord, Judged};
 use crate::run::{Finished, Place, TrainingRun, duration};

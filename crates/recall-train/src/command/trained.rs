@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use recall_data::{DataSpec, Dataset, ItemId, Protocol};
 use serde::Serialize;
 
-use super::CommonArgs;
+use super::common::CommonArgs;
 use super::terminal::Terminal;
 use crate::run::{Checkpoint, PartRecord, SeenClasses, reopen};
 use crate::{RunError, judge::Judgement};

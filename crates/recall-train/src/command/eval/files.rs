@@ -9,7 +9,7 @@ use recall_eval::{
 };
 
 use super::super::classes::Classes;
-use super::super::holds_labels;
+use super::super::common::holds_labels;
 use super::super::origin::Origin;
 use super::{JudgeArgs, NamedBackend, ProtocolName, Terminal, of_lists};
 use crate::judge::{LabelledSet, ListedProblem, Problem, ProblemKind};

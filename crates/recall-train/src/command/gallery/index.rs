@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 
 use crate::RunError;
 use crate::command::classes::Classes;
-use crate::command::holds_labels;
+use crate::command::common::holds_labels;
 use crate::command::origin::Origin;
 use crate::command::terminal::Terminal;
 

@@ -1,0 +1,78 @@
+//! Options that commands have in common.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use recall_data::{Benchmark, CorruptPolicy, DataSpec};
+
+use super::print::say;
+use crate::{Checkpoint, Loading, NamedBackend, RunError};
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(super) struct CommonArgs {
+    /// Where to compute: auto, cuda, wgpu, flex (CPU) or ndarray (CPU, slow reference).
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    pub backend: NamedBackend,
+    #[arg(long, value_name = "SPEC", help = data_help())]
+    pub data: Option<DataSpec>,
+    /// Threads that decode images; 0 takes one for each core. Results do not depend on it.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+    /// Leave out images that cannot be read, and count them, instead of stopping at the first.
+    #[arg(long)]
+    pub skip_corrupt: bool,
+    /// Print results only, no progress.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// What names a data set, in the help of whatever takes one.
+pub(super) fn data_help() -> String {
+    format!(
+        "The images: emoji, folder:DIR, csv:FILE, or a benchmark in the folder DIR, one of {} \
+         followed by :DIR. Without it: those of the settings or the checkpoint, else emoji",
+        Benchmark::ALL.map(Benchmark::name).join(", ")
+    )
+}
+
+impl CommonArgs {
+    pub fn loading(&self) -> Loading {
+        let corrupt = if self.skip_corrupt {
+            CorruptPolicy::Skip
+        } else {
+            CorruptPolicy::Error
+        };
+        Loading {
+            threads: self.threads,
+            corrupt,
+        }
+    }
+}
+
+/// Whether a file of embeddings is of the format that holds labels, too.
+pub(super) fn holds_labels(path: &Path) -> bool {
+    let extension = path.extension();
+    extension.is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
+}
+
+/// A checkpoint to load, for the commands that need a trained model.
+#[derive(Debug, Args)]
+pub(super) struct CheckpointArg {
+    /// The folder of a run, or of one of its checkpoints.
+    #[arg(long, value_name = "DIR")]
+    pub checkpoint: PathBuf,
+}
+
+impl CheckpointArg {
+    pub fn open(&self) -> Result<Checkpoint, RunError> {
+        open_checkpoint(&self.checkpoint)
+    }
+}
+
+/// Opens the checkpoint that `path` leads to, and says what should be said of how it was found.
+pub(super) fn open_checkpoint(path: &Path) -> Result<Checkpoint, RunError> {
+    let checkpoint = Checkpoint::open(path)?;
+    checkpoint.note().into_iter().for_each(say);
+    Ok(checkpoint)
+}
