@@ -21,7 +21,7 @@ pub(super) enum Start {
     /// After this checkpoint; none if the run was stopped before its first.
     Begun {
         folder: RunFolder,
-        checkpoint: Option<Checkpoint>,
+        checkpoint: Option<Box<Checkpoint>>,
     },
 }
 
@@ -68,6 +68,7 @@ impl Start {
                 ),
             });
         }
+        let checkpoint = checkpoint.map(Box::new);
         Ok(Self::Begun { folder, checkpoint })
     }
 
@@ -79,7 +80,7 @@ impl Start {
     fn checkpoint(&self) -> Option<&Checkpoint> {
         match self {
             Self::New(_) => None,
-            Self::Begun { checkpoint, .. } => checkpoint.as_ref(),
+            Self::Begun { checkpoint, .. } => checkpoint.as_deref(),
         }
     }
 
@@ -126,8 +127,10 @@ impl Start {
     ) -> Result<(), RunError> {
         match self {
             Self::New(_) => Ok(()),
-            Self::Begun { folder, checkpoint } => resume::began_with(folder, checkpoint.as_ref())?
-                .refuse_others(data, now, dataset, items),
+            Self::Begun { folder, checkpoint } => {
+                resume::began_with(folder, checkpoint.as_deref())?
+                    .refuse_others(data, now, dataset, items)
+            }
         }
     }
 
@@ -184,7 +187,8 @@ impl Start {
             folder.path().display(),
         ));
         let records = match &checkpoint {
-            Some(Checkpoint { state, .. }) => {
+            Some(checkpoint) => {
+                let state = &checkpoint.state;
                 Records::resume(&folder, state.records, state.step + 1)?
             }
             None => Records::create(&folder)?,
