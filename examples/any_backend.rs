@@ -1,9 +1,9 @@
 //! The loss on any backend: `cargo run --release -p recall-examples --example any_backend`
 //!
-//! The loss asks for `RecallBackend`. The backends of Burn have it, with kernels, and one of your own
-//! needs an empty `impl RecallBackend for MyBackend {}`, with which it runs on tensor operations. Below,
-//! one generic function runs on three backends, and nothing in it names one. Both ways to the gradient
-//! are shown, since an own training loop may want either.
+//! The loss requires `RecallBackend`. Burn's backends implement it with kernels. One of your own needs an
+//! empty `impl RecallBackend for MyBackend {}`, with which it runs on tensor operations. Below, one
+//! generic function runs on three backends, and nothing in it names one. Both ways to the gradient
+//! are shown, since your own training loop may want either.
 
 use burn::backend::Autodiff;
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -38,7 +38,7 @@ fn main() -> Result<(), LossError> {
     Ok(())
 }
 
-/// The loss of a batch, and the length of its gradient by either way.
+/// The loss of a batch, and the length of its gradient, either way.
 fn run<B>() -> Result<[f64; 3], LossError>
 where
     B: RecallBackend + AutodiffBackend<InnerBackend: RecallBackend>,
@@ -71,7 +71,7 @@ fn number<B: Backend>(tensor: Tensor<B, 1>) -> f64 {
     tensor.into_data().iter::<f64>().sum()
 }
 
-/// Unit vectors that lie about one centre a class, the same on every backend.
+/// Unit vectors around one centre per class, the same on every backend.
 fn clusters() -> (Vec<f64>, Vec<i64>) {
     let noise = |seed: usize, at: usize| (((seed * 131 + at) as f64).sin() * 43758.5453).fract();
     let mut points = Vec::with_capacity(ITEMS * DIM);

@@ -1,4 +1,4 @@
-//! Images that a program finds itself, instead of a folder or a list:
+//! Images that a program supplies itself, instead of a folder or a list:
 //! `cargo run --release -p recall-examples --example own_data`
 
 use recall_data::{Dataset, ImageSource, Item, Split};

@@ -1,6 +1,6 @@
 //! A model and a training loop of your own: `cargo run --release -p recall-examples --example own_loop`
 //!
-//! The crates give batches, loss and two-pass step; everything else here is plain Burn.
+//! The crates provide batches, loss and two-pass step; everything else here is plain Burn.
 
 use std::{error::Error, sync::Arc};
 
@@ -45,7 +45,7 @@ impl<B: Backend> MyModel<B> {
     }
 }
 
-// All that the crates ask of a model is rows of unit length: dot products are then cosines.
+// The crates only require rows of unit length, so that dot products are cosines.
 impl<B: Backend> MyModel<B> {
     fn embed(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
         let features = relu(self.conv.forward(relu(self.patches.forward(images))));
@@ -113,7 +113,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// How often the nearest neighbour of a test image is of its class.
+/// How often the nearest neighbour of a test image belongs to its class.
 fn judge(model: &MyModel<Flex>, loader: &Loader) -> Result<f64, Box<dyn Error>> {
     let dataset = loader.dataset();
     let test = dataset.split(Split::Test);

@@ -7,7 +7,7 @@ use recall_train::{OnDevice, RunConfig, TrainingRun};
 
 type Train = Autodiff<Flex>;
 
-/// Contrastive: images of a class should have a similarity of 1, others one of at most a half.
+/// Contrastive: images of a class should have a similarity of 1, others at most a half.
 fn contrastive(embeddings: Tensor<Train, 2>, labels: &[i64]) -> Tensor<Train, 1> {
     let count = labels.len();
     let labels: Vec<f32> = labels.iter().map(|&label| label as f32).collect();

@@ -1,4 +1,4 @@
-//! A triplet loss of your own over a batch of which a sixteenth is in a graph at a time:
+//! A triplet loss of your own over a batch, with a sixteenth of it in a graph at a time:
 //! `cargo run --release -p recall-examples --example triplet_loss`
 
 use std::error::Error;
