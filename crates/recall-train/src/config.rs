@@ -145,7 +145,7 @@ pub struct EvaluationConfig {
     ///
     /// Default false.
     pub test_during_training: bool,
-    /// The k of recall@k; map@r is reported, too.
+    /// The k of recall@k; map@r is reported, too. `metrics` takes precedence.
     #[schemars(inner(range(min = 1)))]
     pub ks: Vec<usize>,
     /// Images embedded at once.

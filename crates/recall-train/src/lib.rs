@@ -1,11 +1,13 @@
 //! Train image-retrieval embeddings on Recall@k itself, with very large batches in bounded memory.
 //!
-//! Three layers, each usable without the next:
+//! Layers, each usable without the next:
 //!
 //! - [`TwoPass`], the optimisation step of `recall-step`, for any model, any loss over embeddings and
 //!   any Burn backend;
+//! - [`Engine`], a model with what trains it, on a device of any backend: all of `recall-engine` is
+//!   exported here;
 //! - [`TrainingRun`], a whole run: data, batches, schedule, evaluation, checkpoints, report; and
-//!   [`TrainedModel`], what comes of it;
+//!   [`TrainedModel`], which embeds with the result;
 //! - [`command`], the `recall-train` program.
 
 // A line that cannot be written must not end a run: `command::print` is where lines are written.
