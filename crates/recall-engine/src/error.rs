@@ -5,7 +5,7 @@ use recall_loss::LossError;
 use recall_step::StepError;
 use thiserror::Error;
 
-use crate::{Backbone, LossFault};
+use crate::LossFault;
 
 /// Why an engine cannot do what it was asked to. Each message is one sentence that names the thing at
 /// fault.
@@ -49,7 +49,7 @@ pub enum EngineError {
     #[error(
         "the model is the program's own and model.backbone is `{0}`: set model.backbone to `own`"
     )]
-    NotOwn(Backbone),
+    NotOwn(&'static str),
 }
 
 impl EngineError {

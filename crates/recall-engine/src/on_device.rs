@@ -56,7 +56,7 @@ where
         init: impl FnOnce(&B::Device) -> M,
     ) -> Result<Self, EngineError> {
         if config.model.backbone != Backbone::Own {
-            return Err(EngineError::NotOwn(config.model.backbone));
+            return Err(EngineError::NotOwn(config.model.backbone.name()));
         }
         B::seed(device, config.seed);
         let there = DeviceOf {

@@ -2,6 +2,7 @@
 
 mod average;
 mod config;
+mod extent;
 mod groups;
 mod schedule;
 mod state;
@@ -15,8 +16,8 @@ use burn::tensor::backend::AutodiffBackend;
 use crate::Embedder;
 pub(crate) use average::move_towards;
 pub use config::{NonFinite, OptimiserConfig, OptimiserKind};
+pub use extent::Extent;
 use groups::Groups;
-pub use schedule::Extent;
 
 /// PyTorch's epsilon; Burn's default is larger.
 const EPSILON: f32 = 1e-8;

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use recall_step::value_and_grad;
 
-use super::{EmbeddingLoss, LossFault, LossValue};
+use super::embedding_loss::{EmbeddingLoss, LossFault, LossValue};
 
 /// A loss as a function of embeddings `[n, d]` and their labels.
 pub(crate) struct AutodiffLoss<B, F> {

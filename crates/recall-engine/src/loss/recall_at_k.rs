@@ -3,7 +3,8 @@
 use burn::tensor::{Int, Tensor, TensorData};
 use recall_loss::{LossError, Mixup, RecallAtKLoss, RecallBackend};
 
-use super::{EmbeddingLoss, LossConfig, LossFault, LossValue};
+use super::config::LossConfig;
+use super::embedding_loss::{EmbeddingLoss, LossFault, LossValue};
 
 pub(super) struct RecallAtK {
     loss: RecallAtKLoss,

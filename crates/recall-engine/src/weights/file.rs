@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::stored::{Source, Stored};
+use super::stored::{Format, Source, Stored};
 use super::{foreign, names, pytorch, safe};
 
 /// A file whose tensors are known and whose numbers are not read yet.
@@ -16,12 +16,6 @@ pub(super) struct Opened {
     pub others: BTreeMap<String, String>,
     pub source: Source,
     pub format: Format,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    Safetensors,
-    PyTorch,
 }
 
 /// As much as an index of shards may have.

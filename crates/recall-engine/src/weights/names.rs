@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::file::Format;
-use super::stored::Stored;
+use super::stored::{Format, Stored};
 
 /// What wraps a model, and whether it has to be before all names. A training script's file may hold
 /// other tensors beside its model (those of the optimiser): under `state_dict` or `model`, what is not

@@ -6,6 +6,13 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use half::{bf16, f16};
 
+/// What a file is, whatever it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Safetensors,
+    PyTorch,
+}
+
 /// A tensor of a file; its numbers are read when they are asked for.
 pub(super) struct Stored {
     pub shape: Vec<usize>,
