@@ -129,11 +129,17 @@ mod tests {
     use super::super::{Curve, Distribution, Neighbour, Picture, QueryRow, Series};
     use super::*;
 
-    const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x20\0\0\0\x20";
+    /// A picture of `side` × `side` pixels.
+    fn png(side: u32) -> Vec<u8> {
+        let mut file = std::io::Cursor::new(Vec::new());
+        let pixels = image::RgbImage::new(side, side);
+        pixels.write_to(&mut file, image::ImageFormat::Png).unwrap();
+        file.into_inner()
+    }
 
     fn shown(caption: &str) -> Picture {
         Picture {
-            bytes: PNG.to_vec(),
+            bytes: png(32),
             caption: caption.into(),
         }
     }
@@ -390,8 +396,7 @@ mod tests {
 
     #[test]
     fn only_small_pictures_are_shown_pixel_by_pixel() {
-        let mut large = PNG.to_vec();
-        large[18] = 1;
+        let large = png(288);
         let page = page(|report| {
             report.queries.truncate(1);
             report.queries[0].query.bytes = large;
