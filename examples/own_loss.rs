@@ -21,7 +21,8 @@ fn contrastive(embeddings: Tensor<Train, 2>, labels: &[i64]) -> Tensor<Train, 1>
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let run = TrainingRun::new(RunConfig::read(None, &["epochs=2".to_owned()])?);
+    let settings = ["epochs=3", "optimiser.learning_rate=0.0003"].map(str::to_owned);
+    let run = TrainingRun::new(RunConfig::read(None, &settings)?);
     let finished = run.train_with(
         |config| {
             let engine = OnDevice::<Train, _>::of_config(config, &FlexDevice)?;

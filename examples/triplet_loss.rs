@@ -1,8 +1,6 @@
 //! A triplet loss of your own over a batch, with a sixteenth of it in a graph at a time:
 //! `cargo run --release -p recall-examples --example triplet_loss`
 
-use std::error::Error;
-
 use burn::backend::Autodiff;
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamConfig, Optimizer};
@@ -12,13 +10,11 @@ use recall_step::{TwoPass, l2_normalise};
 
 type Train = Autodiff<Flex>;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device = FlexDevice;
     Flex::seed(&device, 0);
     // Anchors and their positives differ by noise; negatives are other points.
-    let draw = |deviation| {
-        Tensor::<Train, 2>::random([512, 32], Distribution::Normal(0.0, deviation), &device)
-    };
+    let draw = |deviation| Tensor::random([512, 32], Distribution::Normal(0.0, deviation), &device);
     let anchors = draw(1.0);
     let items = Tensor::cat(vec![anchors.clone(), anchors + draw(0.7), draw(1.0)], 0);
     let mut model: Linear<Train> = LinearConfig::new(32, 16).init(&device);
