@@ -7,8 +7,8 @@ use std::path::PathBuf;
 pub enum DataError {
     /// The data set is one that a program builds itself.
     #[error(
-        "the data set `{name}` was built by the program that trained on it, which alone can open it; --data \
-         names another one"
+        "the data set own:{name} is one that a program builds itself, and only that program can open it: name \
+         another one"
     )]
     Own {
         /// Its name.

@@ -169,7 +169,11 @@ impl FromStr for DataSpec {
             "emoji" => Ok(Self::Emoji),
             "folder" => Ok(Self::Folder(needs_path("folder", "DIR")?.into())),
             "csv" => Ok(Self::Csv(needs_path("file", "FILE")?.into())),
-            "own" => Ok(Self::Own(needs_path("name", "NAME")?.to_owned())),
+            // Only a program writes this; whoever types half of it means something else.
+            "own" => match path.filter(|name| !name.is_empty()) {
+                Some(name) => Ok(Self::Own(name.to_owned())),
+                None => Err(DataError::UnknownSpec { given: text.into() }),
+            },
             _ => match Benchmark::named(kind) {
                 Some(benchmark) => Ok(Self::Benchmark(
                     benchmark,

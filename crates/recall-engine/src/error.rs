@@ -41,8 +41,7 @@ pub enum EngineError {
     Embeddings(#[from] EvalError),
     /// The model is one of a program's own, and no configuration creates it.
     #[error(
-        "the model is one of a program's own (model.backbone is `own`): create it there and give it to \
-         `OnDevice::new`, or choose another model.backbone"
+        "model.backbone is `own`, a model that only the program which trains it can create: choose another one"
     )]
     OwnModel,
     /// A program brings its own model, and the configuration names another one.

@@ -28,7 +28,9 @@ pub enum CompareError {
         folder: PathBuf,
     },
     /// Runs that were judged by different metrics.
-    #[error("the runs have no metric in common; compare runs with the same evaluation.ks")]
+    #[error(
+        "the runs have no metric in common; compare runs with the same evaluation.ks and evaluation.metrics"
+    )]
     NoCommonMetric,
     /// The settings of a run cannot be read.
     #[error("{path}: {source}")]
