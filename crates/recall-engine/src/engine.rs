@@ -26,7 +26,8 @@ pub trait Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Embeddings`] if a number is not finite.
+    /// [`EngineError::Embeddings`] if a number is not finite; [`EngineError::Batch`] if the bytes are not
+    /// those of images of their shape.
     fn embed(&self, pixels: Pixels<'_>) -> Result<Embeddings, EngineError>;
 
     /// Takes an optimisation step, or says what of it is not finite and leaves the weights as they are.
@@ -34,7 +35,8 @@ pub trait Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Step`] if model or loss refuse the batch.
+    /// [`EngineError::Step`] if model or loss refuse the batch; [`EngineError::Batch`] if its parts do not
+    /// fit together.
     fn step(
         &mut self,
         request: &StepRequest<'_>,

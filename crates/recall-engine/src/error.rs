@@ -36,6 +36,9 @@ pub enum EngineError {
     /// A step could not be taken.
     #[error(transparent)]
     Step(#[from] StepError<LossFault>),
+    /// The parts of a batch do not fit together.
+    #[error("{0}")]
+    Batch(String),
     /// The embeddings are not finite.
     #[error(transparent)]
     Embeddings(#[from] EvalError),

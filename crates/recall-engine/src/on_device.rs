@@ -168,6 +168,7 @@ where
     }
 
     fn embed(&self, pixels: Pixels<'_>) -> Result<Embeddings, EngineError> {
+        pixels.check()?;
         let rows = 0..pixels.count();
         let device = &self.device.device;
         let images = (self.standardise).images::<B::InnerBackend>(pixels, rows, device);
@@ -186,8 +187,16 @@ where
             chunk: request.chunk,
             seed: request.model_seed,
         };
+        request.pixels.check()?;
         let rows = request.pixels.count();
-        let chunks = rows.div_ceil(request.chunk);
+        if request.labels.len() != rows {
+            return Err(EngineError::Batch(format!(
+                "there are {} labels for {rows} images: each needs one",
+                request.labels.len()
+            )));
+        }
+        // A step refuses chunks of no image in its own words.
+        let chunks = rows.div_ceil(request.chunk.max(1));
         let (chunk_done, done) = (RefCell::new(chunk_done), Cell::new(0));
         let mut broken = None;
         let output = two_pass.run(
@@ -248,6 +257,7 @@ where
     }
 
     fn try_step(&mut self, pixels: Pixels<'_>, chunk: usize) -> Result<TrialSeconds, EngineError> {
+        pixels.check()?;
         Trial {
             model: &mut self.model,
             optimiser: &mut self.optimiser,

@@ -6,6 +6,8 @@ use burn::tensor::{DType, Int, Tensor, TensorData, backend::Backend};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::EngineError;
+
 /// Images of one size as they come from a loader: bytes, not yet standardised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pixels<'a> {
@@ -36,6 +38,10 @@ impl Standardisation {
     /// Uploads some of the images as bytes and standardises them on the device.
     ///
     /// The output is `[rows.len(), 3, height, width]`.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer bytes than the shape says, or fewer images than `rows`.
     pub fn images<B: Backend>(
         &self,
         pixels: Pixels<'_>,
@@ -69,5 +75,20 @@ impl Pixels<'_> {
     /// How many images.
     pub fn count(&self) -> usize {
         self.shape[0]
+    }
+
+    /// Refuses bytes that are not those of images of this shape.
+    pub(crate) fn check(&self) -> Result<(), EngineError> {
+        let [images, channels, height, width] = self.shape;
+        let bytes = (self.shape.iter()).try_fold(1_usize, |count, side| count.checked_mul(*side));
+        let some = images > 0 && channels == 3 && height > 0 && width > 0;
+        match some && bytes == Some(self.bytes.len()) {
+            true => Ok(()),
+            false => Err(EngineError::Batch(format!(
+                "{} bytes are no images of shape {:?}: give [n, 3, height, width], a byte for each number",
+                self.bytes.len(),
+                self.shape
+            ))),
+        }
     }
 }
