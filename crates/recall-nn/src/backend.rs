@@ -1,0 +1,95 @@
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+
+use burn::tensor::backend::Backend;
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{DType, Tensor, TensorMetadata, TensorPrimitive};
+
+use crate::{Layer, plain};
+
+/// A Burn backend that computes the layers of this crate.
+///
+/// The default is tensor operations, so an empty `impl` is enough for any backend. Flex brings kernels;
+/// [`Autodiff`](burn::backend::Autodiff) around a backend with kernels records their own backward pass, and
+/// around any other it differentiates the tensor operations.
+pub trait NnBackend: Backend {
+    /// The kernels of this backend, for f32.
+    fn kernels() -> Option<&'static dyn Kernels<Self>> {
+        None
+    }
+
+    /// The output of `layer`, whose documentation says what its inputs are.
+    fn layer(layer: Layer, inputs: Vec<FloatTensor<Self>>) -> FloatTensor<Self> {
+        match kernels_for::<Self>(&inputs) {
+            Some(kernels) => kernels.forward(layer, inputs),
+            None => plain::forward::<Self>(layer, inputs),
+        }
+    }
+}
+
+/// Kernels for the layers, forward and backward.
+pub trait Kernels<B: Backend>: Sync {
+    /// The output of `layer`.
+    fn forward(&self, layer: Layer, inputs: Vec<FloatTensor<B>>) -> FloatTensor<B> {
+        self.forward_keeping(layer, inputs).0
+    }
+
+    /// The output of `layer`, and what its backward pass needs.
+    fn forward_keeping(
+        &self,
+        layer: Layer,
+        inputs: Vec<FloatTensor<B>>,
+    ) -> (FloatTensor<B>, Kept<B>);
+
+    /// From the gradient of the output, those of the inputs for which `wanted` is true; there may be
+    /// others among them.
+    fn backward(
+        &self,
+        layer: Layer,
+        kept: Kept<B>,
+        grad: FloatTensor<B>,
+        wanted: &[bool],
+    ) -> Vec<Option<FloatTensor<B>>>;
+}
+
+/// What a forward pass keeps for the backward pass; what it means is up to the layer.
+pub struct Kept<B: Backend> {
+    /// Inputs, outputs or what else has the type of the backend's tensors.
+    pub tensors: Vec<FloatTensor<B>>,
+    /// Small numbers: which cell of a window was the largest.
+    pub bytes: Arc<Vec<u8>>,
+    /// Shape of the first input.
+    pub shape: Vec<usize>,
+}
+
+impl<B: Backend> Clone for Kept<B> {
+    fn clone(&self) -> Self {
+        Self {
+            tensors: self.tensors.clone(),
+            bytes: Arc::clone(&self.bytes),
+            shape: self.shape.clone(),
+        }
+    }
+}
+
+impl<B: Backend> Debug for Kept<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").field("shape", &self.shape).finish_non_exhaustive()
+    }
+}
+
+/// The kernels, if there are any for inputs of this precision.
+pub(crate) fn kernels_for<B: NnBackend>(
+    inputs: &[FloatTensor<B>],
+) -> Option<&'static dyn Kernels<B>> {
+    let single = inputs.iter().all(|input| input.dtype() == DType::F32);
+    single.then(B::kernels).flatten()
+}
+
+pub(crate) fn tensor<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {
+    Tensor::from_primitive(TensorPrimitive::Float(primitive))
+}
+
+pub(crate) fn primitive<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {
+    tensor.into_primitive().tensor()
+}
