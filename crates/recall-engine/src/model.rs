@@ -13,6 +13,7 @@ use std::fmt;
 
 use burn::module::Module;
 use burn::tensor::{Tensor, backend::Backend};
+use recall_nn::NnBackend;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -163,7 +164,7 @@ impl Family {
         }
     }
 
-    fn init<B: Backend>(
+    fn init<B: NnBackend>(
         self,
         config: &ModelConfig,
         image: [usize; 2],
@@ -213,7 +214,7 @@ pub enum Network<B: Backend> {
     VisionTransformer(VisionTransformer<B>),
 }
 
-impl<B: Backend> Embedder<B> for Network<B> {
+impl<B: NnBackend> Embedder<B> for Network<B> {
     fn embed(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
         match self {
             Self::ConvNet(model) => model.embed(images),

@@ -74,7 +74,9 @@ impl<B: Backend> Clone for Kept<B> {
 
 impl<B: Backend> Debug for Kept<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kept").field("shape", &self.shape).finish_non_exhaustive()
+        f.debug_struct("Kept")
+            .field("shape", &self.shape)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,18 +1,26 @@
 //! Layers of convolutional networks and transformers for [Burn](https://burn.dev).
 //!
 //! On Flex, Burn's backend for a CPU, they run on kernels of this crate, forward and backward; on every
-//! other backend they are Burn's tensor operations, arranged so that they ask for little. A model of
-//! one's own calls them as functions on its parameters.
+//! other backend they are Burn's tensor operations, arranged so that they ask for little. Each is a
+//! function that takes Burn's own module of that name, so a model keeps its parameters where they are.
 
+mod attention;
 mod autodiff;
 mod backend;
-mod functional;
+mod conv2d;
+mod gelu;
 mod kernels;
 mod layer;
+mod layer_norm;
+mod linear;
+mod max_pool2d;
 pub mod plain;
 
-pub use backend::{Kernels, Kept, NnBackend};
-pub use functional::{
-    Conv2dOptions, attention, conv2d, gelu, layer_norm, linear, max_pool2d,
-};
-pub use layer::{Conv2d, Layer, MaxPool2d};
+pub use attention::attention;
+pub use backend::{Kept, Kernels, NnBackend};
+pub use conv2d::{Epilogue, conv2d};
+pub use gelu::gelu;
+pub use layer::{Conv2dSettings, Layer};
+pub use layer_norm::layer_norm;
+pub use linear::linear;
+pub use max_pool2d::max_pool2d;

@@ -6,7 +6,7 @@ use burn::tensor::ops::{ConvOptions, FloatTensor};
 use burn::tensor::{Tensor, TensorMetadata, activation, module};
 
 use crate::backend::{primitive, tensor};
-use crate::{Conv2d, Layer};
+use crate::{Conv2dSettings, Layer};
 
 /// The output of `layer` by tensor operations alone.
 ///
@@ -16,12 +16,16 @@ use crate::{Conv2d, Layer};
 pub fn forward<B: Backend>(layer: Layer, inputs: Vec<FloatTensor<B>>) -> FloatTensor<B> {
     let input = |index: usize| inputs[index].clone();
     match layer {
-        Layer::Conv2d(settings) => conv2d::<B>(settings, inputs),
-        Layer::MaxPool2d(pool) => primitive(module::max_pool2d::<B>(
+        Layer::Conv2d(settings) => primitive(conv2d::<B>(settings, inputs)),
+        Layer::MaxPool2d {
+            kernel,
+            stride,
+            padding,
+        } => primitive(module::max_pool2d::<B>(
             tensor(input(0)),
-            [pool.kernel; 2],
-            [pool.stride; 2],
-            [pool.padding; 2],
+            [kernel; 2],
+            [stride; 2],
+            [padding; 2],
             [1; 2],
             false,
         )),
@@ -40,25 +44,28 @@ pub fn forward<B: Backend>(layer: Layer, inputs: Vec<FloatTensor<B>>) -> FloatTe
     }
 }
 
-fn conv2d<B: Backend>(settings: Conv2d, inputs: Vec<FloatTensor<B>>) -> FloatTensor<B> {
-    let mut inputs = inputs.into_iter();
-    let mut next = || inputs.next().expect("as many inputs as the settings say");
-    let (images, mut weight) = (tensor::<B, 4>(next()), tensor::<B, 4>(next()));
-    // The scale goes into the weights: they are smaller than the output.
-    let shift = settings.affine.then(|| {
-        let scale: Tensor<B, 1> = tensor(next());
-        weight = weight.clone() * scale.reshape([-1, 1, 1, 1]);
-        tensor::<B, 1>(next())
-    });
-    let options = ConvOptions::new([settings.stride; 2], [settings.padding; 2], [1; 2], 1);
-    let mut output = module::conv2d(images, weight, shift, options);
-    if settings.residual {
-        output = output + tensor(next());
+fn conv2d<B: Backend>(settings: Conv2dSettings, inputs: Vec<FloatTensor<B>>) -> Tensor<B, 4> {
+    let mut rest = 2..;
+    let mut input = |wanted: bool| match wanted {
+        true => rest.next().map(|index| inputs[index].clone()),
+        false => None,
+    };
+    let mut weight: Tensor<B, 4> = tensor(inputs[1].clone());
+    // The scale goes into the weights, which are fewer than the outputs.
+    if let Some(scale) = input(settings.scale) {
+        weight = weight * tensor::<B, 1>(scale).reshape([-1, 1, 1, 1]);
     }
-    primitive(match settings.relu {
+    let shift = input(settings.shift).map(tensor::<B, 1>);
+    let options = ConvOptions::new([settings.stride; 2], [settings.padding; 2], [1; 2], 1);
+    let output = module::conv2d(tensor(inputs[0].clone()), weight, shift, options);
+    let output = match input(settings.residual) {
+        Some(residual) => output + tensor(residual),
+        None => output,
+    };
+    match settings.relu {
         true => activation::relu(output),
         false => output,
-    })
+    }
 }
 
 fn attention<B: Backend>(packed: Tensor<B, 3>, heads: usize) -> Tensor<B, 3> {

@@ -58,12 +58,18 @@ impl<B: Backend> FrozenBatchNorm<B> {
     /// - input and output: `[n, channels, height, width]`
     pub fn forward(&self, input: Tensor<B, 4>) -> Tensor<B, 4> {
         let [_, channels, _, _] = input.dims();
-        // γ (x − μ) / √(σ² + ε) + β as one scale and one shift of the large tensor.
+        let shape = [1, channels, 1, 1];
+        let [scale, shift] = self.scale_and_shift();
+        input * scale.reshape(shape) + shift.reshape(shape)
+    }
+
+    /// `γ / √(σ² + ε)` and `β − μγ / √(σ² + ε)`, `[channels]` each: what the input is multiplied by and
+    /// what is added then. A convolution before it can take both in, so that they cost nothing.
+    pub fn scale_and_shift(&self) -> [Tensor<B, 1>; 2] {
         let variance = self.running_var.val().add_scalar(self.epsilon);
         let scale = self.weight.val() * variance.powf_scalar(-0.5);
         let shift = self.bias.val() - self.running_mean.val() * scale.clone();
-        let shape = [1, channels, 1, 1];
-        input * scale.reshape(shape) + shift.reshape(shape)
+        [scale, shift]
     }
 }
 

@@ -149,7 +149,7 @@ impl ModelConfig {
     /// # Panics
     ///
     /// If the settings make no sense, such as no `widths`: see [`problem`](Self::problem).
-    pub fn init<B: Backend>(
+    pub fn init<B: NnBackend>(
         &self,
         image: [usize; 2],
         device: &B::Device,

@@ -2,11 +2,15 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d};
-use burn::tensor::{Tensor, activation::relu, backend::Backend};
+use burn::tensor::{Tensor, backend::Backend};
+use recall_nn::{Epilogue, NnBackend, conv2d, layer_norm, max_pool2d};
 use recall_step::l2_normalise;
 use serde::{Deserialize, Serialize};
 
 use super::Embedder;
+
+/// What layer normalisation adds to the variance.
+const EPSILON: f64 = 1e-5;
 
 /// Settings of [`ConvNet`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -71,7 +75,9 @@ impl ConvNetConfig {
                 .collect(),
             halve: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
             pool: AdaptiveAvgPool2dConfig::new([self.grid, self.grid]).init(),
-            norm: LayerNormConfig::new(features).init(device),
+            norm: LayerNormConfig::new(features)
+                .with_epsilon(EPSILON)
+                .init(device),
             head: LinearConfig::new(features, self.dim).init(device),
         }
     }
@@ -92,14 +98,22 @@ pub struct ConvNet<B: Backend> {
     head: Linear<B>,
 }
 
-impl<B: Backend> Embedder<B> for ConvNet<B> {
+impl<B: NnBackend> Embedder<B> for ConvNet<B> {
     fn embed(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
-        let mut x = relu(self.stem.forward(images));
+        let relu = || Epilogue {
+            relu: true,
+            ..Epilogue::default()
+        };
+        let mut x = conv2d(images, &self.stem, relu());
         for convolution in &self.convolutions {
-            x = relu(convolution.forward(self.halve.forward(x)));
+            x = conv2d(max_pool2d(x, &self.halve), convolution, relu());
         }
-        let features = self.pool.forward(x).flatten(1, 3);
-        l2_normalise(self.head.forward(self.norm.forward(features)))
+        // The mean of single cells is the map itself.
+        if x.dims()[2..] != self.pool.output_size {
+            x = self.pool.forward(x);
+        }
+        let features = layer_norm(x.flatten::<2>(1, 3), &self.norm, EPSILON);
+        l2_normalise(self.head.forward(features))
     }
 
     fn stage(&self, path: &[&str]) -> Option<usize> {

@@ -3,8 +3,11 @@
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Tensor, backend::Backend};
-
+use recall_nn::{NnBackend, layer_norm};
 use recall_step::l2_normalise;
+
+/// What layer normalisation adds to the variance.
+const EPSILON: f64 = 1e-5;
 
 /// Generalised-mean pooling with one learnable exponent (Radenović, Tolias and Chum, TPAMI 2019).
 ///
@@ -49,11 +52,13 @@ pub struct EmbeddingHead<B: Backend> {
     linear: Linear<B>,
 }
 
-impl<B: Backend> EmbeddingHead<B> {
+impl<B: NnBackend> EmbeddingHead<B> {
     /// A head that embeds `features` numbers in `dim`.
     pub fn new(features: usize, dim: usize, device: &B::Device) -> Self {
         Self {
-            norm: LayerNormConfig::new(features).init(device),
+            norm: LayerNormConfig::new(features)
+                .with_epsilon(EPSILON)
+                .init(device),
             linear: LinearConfig::new(features, dim).init(device),
         }
     }
@@ -65,6 +70,7 @@ impl<B: Backend> EmbeddingHead<B> {
     /// - features: `[n, features]`
     /// - output: `[n, dim]`, rows of unit length
     pub fn forward(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
-        l2_normalise(self.linear.forward(self.norm.forward(features)))
+        let normal = layer_norm(features, &self.norm, EPSILON);
+        l2_normalise(self.linear.forward(normal))
     }
 }

@@ -4,7 +4,8 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Initializer, PaddingConfig2d};
-use burn::tensor::{Tensor, activation::relu, backend::Backend};
+use burn::tensor::{Tensor, backend::Backend};
+use recall_nn::{Epilogue, NnBackend, conv2d, max_pool2d};
 use recall_step::{FrozenBatchNorm, FrozenBatchNormConfig};
 
 use super::Embedder;
@@ -28,7 +29,7 @@ pub struct ResNet50<B: Backend> {
     embedding: EmbeddingHead<B>,
 }
 
-impl<B: Backend> ResNet50<B> {
+impl<B: NnBackend> ResNet50<B> {
     /// A network with random weights that embeds in `dim` numbers; pooled by GeM, or by the mean.
     pub fn new(dim: usize, gem: bool, device: &B::Device) -> Self {
         let stage = |input: usize, width: usize, blocks: usize, stride: usize| {
@@ -62,15 +63,15 @@ impl<B: Backend> ResNet50<B> {
     /// - images: `[n, 3, height, width]`
     /// - output: `[n, 2048, ⌈height / 32⌉, ⌈width / 32⌉]`
     pub fn features(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
-        let stem = relu(self.bn1.forward(self.conv1.forward(images)));
+        let stem = normalised(images, &self.conv1, &self.bn1, None, true);
         [&self.layer1, &self.layer2, &self.layer3, &self.layer4]
             .into_iter()
             .flatten()
-            .fold(self.maxpool.forward(stem), |x, block| block.forward(x))
+            .fold(max_pool2d(stem, &self.maxpool), |x, block| block.forward(x))
     }
 }
 
-impl<B: Backend> Embedder<B> for ResNet50<B> {
+impl<B: NnBackend> Embedder<B> for ResNet50<B> {
     fn embed(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
         let map = self.features(images);
         let pooled = match &self.gem {
@@ -107,7 +108,7 @@ struct Downsample<B: Backend> {
     bn: FrozenBatchNorm<B>,
 }
 
-impl<B: Backend> Bottleneck<B> {
+impl<B: NnBackend> Bottleneck<B> {
     fn new(input: usize, width: usize, stride: usize, device: &B::Device) -> Self {
         let norm = |channels| FrozenBatchNormConfig::new(channels).init(device);
         let output = 4 * width;
@@ -126,15 +127,33 @@ impl<B: Backend> Bottleneck<B> {
     }
 
     fn forward(&self, input: Tensor<B, 4>) -> Tensor<B, 4> {
-        let x = relu(self.bn1.forward(self.conv1.forward(input.clone())));
-        let x = relu(self.bn2.forward(self.conv2.forward(x)));
-        let x = self.bn3.forward(self.conv3.forward(x));
+        let x = normalised(input.clone(), &self.conv1, &self.bn1, None, true);
+        let x = normalised(x, &self.conv2, &self.bn2, None, true);
         let shortcut = match &self.downsample {
-            Some(downsample) => downsample.bn.forward(downsample.conv.forward(input)),
+            Some(downsample) => normalised(input, &downsample.conv, &downsample.bn, None, false),
             None => input,
         };
-        relu(x + shortcut)
+        normalised(x, &self.conv3, &self.bn3, Some(shortcut), true)
     }
+}
+
+/// A convolution, its normalisation, what is added and ReLU, in one pass: frozen statistics are a scale
+/// and a shift of each channel.
+fn normalised<B: NnBackend>(
+    images: Tensor<B, 4>,
+    convolution: &Conv2d<B>,
+    norm: &FrozenBatchNorm<B>,
+    residual: Option<Tensor<B, 4>>,
+    relu: bool,
+) -> Tensor<B, 4> {
+    let [scale, shift] = norm.scale_and_shift();
+    let epilogue = Epilogue {
+        scale: Some(scale),
+        shift: Some(shift),
+        residual,
+        relu,
+    };
+    conv2d(images, convolution, epilogue)
 }
 
 fn convolution<B: Backend>(

@@ -5,11 +5,14 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{
     Dropout, DropoutConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig,
 };
-use burn::tensor::activation::{gelu, softmax};
 use burn::tensor::{Distribution, Tensor, backend::Backend};
+use recall_nn::{Epilogue, NnBackend, attention, conv2d, gelu, layer_norm, linear};
 
 use super::Embedder;
 use super::head::EmbeddingHead;
+
+/// What layer normalisation adds to the variance.
+const EPSILON: f64 = 1e-6;
 
 /// Settings of [`VisionTransformer`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,7 +42,7 @@ pub struct VisionTransformerConfig {
 
 impl VisionTransformerConfig {
     /// Creates the model with random weights.
-    pub fn init<B: Backend>(&self, device: &B::Device) -> VisionTransformer<B> {
+    pub fn init<B: NnBackend>(&self, device: &B::Device) -> VisionTransformer<B> {
         let [rows, columns] = self.image.map(|side| side / self.patch);
         let normal = Initializer::Normal {
             mean: 0.0,
@@ -65,7 +68,7 @@ impl VisionTransformerConfig {
 
     fn norm<B: Backend>(&self, device: &B::Device) -> LayerNorm<B> {
         LayerNormConfig::new(self.width)
-            .with_epsilon(1e-6)
+            .with_epsilon(EPSILON)
             .init(device)
     }
 }
@@ -83,7 +86,7 @@ pub struct VisionTransformer<B: Backend> {
     mean: bool,
 }
 
-impl<B: Backend> VisionTransformer<B> {
+impl<B: NnBackend> VisionTransformer<B> {
     /// The normalised tokens, the class token first.
     ///
     /// # Shapes
@@ -91,8 +94,8 @@ impl<B: Backend> VisionTransformer<B> {
     /// - images: `[n, 3, height, width]`
     /// - output: `[n, 1 + patches, width of a token]`
     pub fn tokens(&self, images: Tensor<B, 4>) -> Tensor<B, 3> {
-        let patches: Tensor<B, 3> = self.patch_embed.proj.forward(images).flatten(2, 3);
-        let patches = patches.swap_dims(1, 2);
+        let patches = conv2d(images, &self.patch_embed.proj, Epilogue::default());
+        let patches = patches.flatten::<3>(2, 3).swap_dims(1, 2);
         let [n, _, width] = patches.dims();
         let class = self.cls_token.val().expand([n, 1, width]);
         let tokens = Tensor::cat(vec![class, patches], 1) + self.pos_embed.val();
@@ -100,11 +103,11 @@ impl<B: Backend> VisionTransformer<B> {
             .blocks
             .iter()
             .fold(tokens, |tokens, block| block.forward(tokens));
-        self.norm.forward(tokens)
+        layer_norm(tokens, &self.norm, EPSILON)
     }
 }
 
-impl<B: Backend> Embedder<B> for VisionTransformer<B> {
+impl<B: NnBackend> Embedder<B> for VisionTransformer<B> {
     fn embed(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
         let tokens = self.tokens(images);
         let [_, count, _] = tokens.dims();
@@ -142,7 +145,7 @@ struct Block<B: Backend> {
     drop_path: DropPath,
 }
 
-impl<B: Backend> Block<B> {
+impl<B: NnBackend> Block<B> {
     fn new(config: &VisionTransformerConfig, drop_path: f64, device: &B::Device) -> Self {
         let scale = || {
             config
@@ -168,9 +171,13 @@ impl<B: Backend> Block<B> {
             };
             tokens + self.drop_path.forward(branch)
         };
-        let attended = self.attn.forward(self.norm1.forward(tokens.clone()));
+        let attended = self
+            .attn
+            .forward(layer_norm(tokens.clone(), &self.norm1, EPSILON));
         let tokens = add(tokens, attended, &self.ls1);
-        let thought = self.mlp.forward(self.norm2.forward(tokens.clone()));
+        let thought = self
+            .mlp
+            .forward(layer_norm(tokens.clone(), &self.norm2, EPSILON));
         add(tokens, thought, &self.ls2)
     }
 }
@@ -216,34 +223,19 @@ struct Attention<B: Backend> {
     heads: usize,
 }
 
-impl<B: Backend> Attention<B> {
+impl<B: NnBackend> Attention<B> {
     fn new(config: &VisionTransformerConfig, device: &B::Device) -> Self {
         Self {
-            qkv: linear(config.width, 3 * config.width, device),
-            proj: linear(config.width, config.width, device),
+            qkv: new_linear(config.width, 3 * config.width, device),
+            proj: new_linear(config.width, config.width, device),
             dropout: DropoutConfig::new(config.dropout).init(),
             heads: config.heads,
         }
     }
 
     fn forward(&self, tokens: Tensor<B, 3>) -> Tensor<B, 3> {
-        let [n, count, width] = tokens.dims();
-        let each = width / self.heads;
-        // [n, count, 3, heads, each] in timm's layout; queries, keys and values are its third axis.
-        let qkv = self
-            .qkv
-            .forward(tokens)
-            .reshape([n, count, 3, self.heads, each])
-            .permute([2, 0, 3, 1, 4]);
-        let part =
-            |index: usize| -> Tensor<B, 4> { qkv.clone().narrow(0, index, 1).squeeze_dim(0) };
-        let queries = part(0).mul_scalar((each as f64).powf(-0.5));
-        let weights = softmax(queries.matmul(part(1).swap_dims(2, 3)), 3);
-        let mixed = weights
-            .matmul(part(2))
-            .swap_dims(1, 2)
-            .reshape([n, count, width]);
-        self.dropout.forward(self.proj.forward(mixed))
+        let mixed = attention(linear(tokens, &self.qkv), self.heads);
+        self.dropout.forward(linear(mixed, &self.proj))
     }
 }
 
@@ -254,22 +246,22 @@ struct Mlp<B: Backend> {
     dropout: Dropout,
 }
 
-impl<B: Backend> Mlp<B> {
+impl<B: NnBackend> Mlp<B> {
     fn new(config: &VisionTransformerConfig, device: &B::Device) -> Self {
         Self {
-            fc1: linear(config.width, 4 * config.width, device),
-            fc2: linear(4 * config.width, config.width, device),
+            fc1: new_linear(config.width, 4 * config.width, device),
+            fc2: new_linear(4 * config.width, config.width, device),
             dropout: DropoutConfig::new(config.dropout).init(),
         }
     }
 
     fn forward(&self, tokens: Tensor<B, 3>) -> Tensor<B, 3> {
-        let hidden = self.dropout.forward(gelu(self.fc1.forward(tokens)));
-        self.dropout.forward(self.fc2.forward(hidden))
+        let hidden = self.dropout.forward(gelu(linear(tokens, &self.fc1)));
+        self.dropout.forward(linear(hidden, &self.fc2))
     }
 }
 
-fn linear<B: Backend>(input: usize, output: usize, device: &B::Device) -> Linear<B> {
+fn new_linear<B: Backend>(input: usize, output: usize, device: &B::Device) -> Linear<B> {
     LinearConfig::new(input, output)
         .with_initializer(Initializer::Normal {
             mean: 0.0,

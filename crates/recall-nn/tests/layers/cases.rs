@@ -1,0 +1,190 @@
+//! Layers with inputs, their outputs and gradients.
+
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{Tensor, TensorData, TensorPrimitive};
+use recall_nn::{Conv2dSettings, Layer, NnBackend, plain};
+
+/// A layer and the shapes of its inputs.
+#[derive(Debug, Clone)]
+pub struct Case {
+    pub layer: Layer,
+    pub shapes: Vec<Vec<usize>>,
+}
+
+/// What a layer computes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    pub output: Vec<f64>,
+    /// One for each input, of the sum of `output · slope`.
+    pub grads: Vec<Vec<f64>>,
+}
+
+/// A convolution `[n, cin, height, width] → cout` with all or nothing of the rest.
+pub fn conv2d(
+    [n, cin, height, width]: [usize; 4],
+    cout: usize,
+    [kernel, stride, padding]: [usize; 3],
+    [scale, shift, residual, relu]: [bool; 4],
+) -> Case {
+    let side = |pixels: usize| (pixels + 2 * padding - kernel) / stride + 1;
+    let mut shapes = vec![vec![n, cin, height, width], vec![cout, cin, kernel, kernel]];
+    shapes.extend((0..usize::from(scale) + usize::from(shift)).map(|_| vec![cout]));
+    shapes.extend(residual.then(|| vec![n, cout, side(height), side(width)]));
+    let layer = Layer::Conv2d(Conv2dSettings {
+        stride,
+        padding,
+        scale,
+        shift,
+        residual,
+        relu,
+    });
+    Case { layer, shapes }
+}
+
+/// Everything that is not a convolution, in odd and in usual sizes.
+pub fn others() -> Vec<Case> {
+    let case = |layer, shapes: &[&[usize]]| Case {
+        layer,
+        shapes: shapes.iter().map(|shape| shape.to_vec()).collect(),
+    };
+    let pool = |kernel, stride, padding| Layer::MaxPool2d {
+        kernel,
+        stride,
+        padding,
+    };
+    let norm = Layer::LayerNorm { epsilon: 1e-5 };
+    vec![
+        case(pool(2, 2, 0), &[&[2, 3, 8, 6]]),
+        case(pool(2, 2, 0), &[&[1, 2, 7, 5]]),
+        case(pool(3, 2, 1), &[&[2, 2, 9, 8]]),
+        case(pool(3, 1, 1), &[&[1, 1, 4, 5]]),
+        case(pool(4, 3, 2), &[&[1, 2, 7, 7]]),
+        case(norm, &[&[3, 7], &[7], &[7]]),
+        case(norm, &[&[2, 5, 16], &[16], &[16]]),
+        case(norm, &[&[40, 33], &[33], &[33]]),
+        case(Layer::Gelu, &[&[3, 17]]),
+        case(Layer::Gelu, &[&[2, 3, 5, 7]]),
+        case(Layer::Attention { heads: 1 }, &[&[1, 1, 3]]),
+        case(Layer::Attention { heads: 2 }, &[&[2, 5, 24]]),
+        case(Layer::Attention { heads: 3 }, &[&[1, 17, 63]]),
+    ]
+}
+
+/// Numbers in [−1, 1) that depend on the seed and the index alone.
+pub fn formula(seed: u32, count: usize) -> Vec<f64> {
+    let numbers = (0..count as u32).map(|index| {
+        let mut x = index.wrapping_mul(2_654_435_761) ^ seed.wrapping_mul(2_246_822_519);
+        for factor in [2_246_822_507_u32, 3_266_489_909] {
+            x = (x ^ (x >> 16)).wrapping_mul(factor);
+        }
+        f64::from(x ^ (x >> 16)) / f64::from(1_u32 << 31) - 1.0
+    });
+    numbers.collect()
+}
+
+impl Case {
+    /// The inputs.
+    pub fn inputs(&self) -> Vec<Vec<f64>> {
+        let counts = self.shapes.iter().map(|shape| shape.iter().product());
+        counts
+            .zip(1..)
+            .map(|(count, seed)| formula(seed, count))
+            .collect()
+    }
+
+    /// Through [`NnBackend::layer`], as models do.
+    pub fn by_backend<B: AutodiffBackend + NnBackend>(&self) -> Found {
+        self.run::<B>(B::layer, &self.inputs())
+    }
+
+    /// Through the tensor operations.
+    pub fn plainly<B: AutodiffBackend>(&self) -> Found {
+        self.run::<B>(plain::forward::<B>, &self.inputs())
+    }
+
+    /// The weighted sum that is differentiated, through the tensor operations.
+    pub fn sum<B: Backend>(&self, inputs: &[Vec<f64>]) -> f64 {
+        let inputs = self.primitives::<B>(inputs).into_iter();
+        let inputs = inputs
+            .map(|input| input.into_primitive().tensor())
+            .collect();
+        let output = plain::forward::<B>(self.layer, inputs);
+        let output = values(Tensor::<B, 1>::from_primitive(TensorPrimitive::Float(
+            flat::<B>(output),
+        )));
+        let slopes = formula(0, output.len());
+        output
+            .iter()
+            .zip(slopes)
+            .map(|(value, slope)| value * slope)
+            .sum()
+    }
+
+    fn run<B: AutodiffBackend>(
+        &self,
+        forward: fn(
+            Layer,
+            Vec<burn::tensor::ops::FloatTensor<B>>,
+        ) -> burn::tensor::ops::FloatTensor<B>,
+        inputs: &[Vec<f64>],
+    ) -> Found {
+        let inputs = self.primitives::<B>(inputs);
+        let leaves: Vec<_> = inputs.into_iter().map(Tensor::require_grad).collect();
+        let shaped = leaves.iter().zip(&self.shapes).map(|(leaf, shape)| {
+            let leaf = leaf.clone().into_primitive().tensor();
+            B::float_reshape(leaf, shape.clone().into())
+        });
+        let output = flat::<B>(forward(self.layer, shaped.collect()));
+        let output = Tensor::<B, 1>::from_primitive(TensorPrimitive::Float(output));
+        let [count] = output.dims();
+        let slopes = Tensor::from_data(
+            TensorData::new(formula(0, count), [count]),
+            &output.device(),
+        );
+        let grads = (output.clone() * slopes).sum().backward();
+        let grad = |leaf: &Tensor<B, 1>| leaf.grad(&grads).map(values).unwrap_or_default();
+        Found {
+            output: values(output),
+            grads: leaves.iter().map(grad).collect(),
+        }
+    }
+
+    fn primitives<B: Backend>(&self, inputs: &[Vec<f64>]) -> Vec<Tensor<B, 1>> {
+        let device = Default::default();
+        let tensors = inputs
+            .iter()
+            .map(|input| Tensor::from_data(TensorData::new(input.clone(), [input.len()]), &device));
+        tensors.collect()
+    }
+}
+
+fn flat<B: Backend>(
+    tensor: burn::tensor::ops::FloatTensor<B>,
+) -> burn::tensor::ops::FloatTensor<B> {
+    use burn::tensor::TensorMetadata;
+    let count = tensor.shape().num_elements();
+    B::float_reshape(tensor, [count].into())
+}
+
+fn values<B: Backend>(tensor: Tensor<B, 1>) -> Vec<f64> {
+    tensor.into_data().iter::<f64>().collect()
+}
+
+impl Found {
+    /// Panics unless all numbers agree to `tolerance` of the largest of their tensor.
+    pub fn assert_close(&self, other: &Self, tolerance: f64, what: &str) {
+        assert_eq!(self.grads.len(), other.grads.len());
+        let tensors = std::iter::once((&self.output, &other.output))
+            .chain(self.grads.iter().zip(&other.grads));
+        for (index, (a, b)) in tensors.enumerate() {
+            assert_eq!(a.len(), b.len(), "{what}: tensor {index}");
+            let largest = b.iter().fold(1e-3_f64, |largest, x| largest.max(x.abs()));
+            for (a, b) in a.iter().zip(b) {
+                assert!(
+                    (a - b).abs() <= tolerance * largest,
+                    "{what}: {a} and {b} in tensor {index} (0 is the output), of {largest} at most"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The layers: kernels against tensor operations, those against finite differences, and both against
+//! PyTorch.
+
+mod cases;
+mod differences;
+mod kernels;
+mod modules;
+mod pytorch;
