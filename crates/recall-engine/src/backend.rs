@@ -6,9 +6,22 @@ use std::sync::{Arc, Mutex};
 use burn::tensor::Tensor;
 use burn::tensor::backend::{self as burn_backend, AutodiffBackend};
 use recall_loss::RecallBackend;
+use recall_nn::NnBackend;
 
 use crate::device::DeviceOf;
 use crate::{Device, Memory};
+
+/// The backends of Burn that an engine trains on: they differentiate, and what they differentiate has the
+/// loss and the layers. Every backend that meets these bounds is one of them.
+pub trait EngineBackend:
+    AutodiffBackend<InnerBackend: RecallBackend + NnBackend> + NnBackend
+{
+}
+
+impl<B> EngineBackend for B where
+    B: AutodiffBackend<InnerBackend: RecallBackend + NnBackend> + NnBackend
+{
+}
 
 /// One backend: what a crate that adds one hands over, as a `static`, so that all that is generic is
 /// compiled in that crate and not in the ones that use it.
@@ -30,7 +43,7 @@ impl Backend {
     /// The default device of `B`, whose memory is opened by `memory`.
     pub fn device<B>(memory: fn(&B::Device) -> Box<dyn Memory>) -> Box<dyn Device>
     where
-        B: AutodiffBackend<InnerBackend: RecallBackend>,
+        B: EngineBackend,
     {
         Box::new(DeviceOf::<B> {
             device: B::Device::default(),

@@ -2,10 +2,9 @@
 
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use recall_eval::{EvalError, PositiveRanks, Retrieval};
-use recall_loss::RecallBackend;
 
 use crate::memory::{is_processor, of_process_or_untold};
-use crate::{Engine, EngineConfig, EngineError, Memory, OnDevice};
+use crate::{Engine, EngineBackend, EngineConfig, EngineError, Memory, OnDevice};
 
 /// A device of some backend.
 pub trait Device {
@@ -37,7 +36,7 @@ pub trait Device {
 /// processor do not report their memory by it; those of the trainer's backends do.
 pub fn of_backend<B>(device: B::Device) -> impl Device + Clone
 where
-    B: AutodiffBackend<InnerBackend: RecallBackend>,
+    B: EngineBackend,
 {
     DeviceOf::<B> {
         device,
@@ -61,7 +60,7 @@ impl<B: AutodiffBackend> Clone for DeviceOf<B> {
     }
 }
 
-impl<B: AutodiffBackend<InnerBackend: RecallBackend>> Device for DeviceOf<B> {
+impl<B: EngineBackend> Device for DeviceOf<B> {
     fn name(&self) -> String {
         <B::InnerBackend as Backend>::name(&self.device)
     }

@@ -37,7 +37,7 @@ mod pixels;
 mod trial;
 mod weights;
 
-pub use backend::Backend;
+pub use backend::{Backend, EngineBackend};
 pub use device::{Device, of_backend};
 pub use engine::{Broken, Engine, EngineConfig, ModelFiles, StepRequest, StepResult, TrialSeconds};
 pub use error::EngineError;

@@ -7,7 +7,6 @@ use burn::module::{AutodiffModule, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use recall_eval::Embeddings;
-use recall_loss::RecallBackend;
 use recall_step::{StepError, TwoPass};
 
 use crate::device::DeviceOf;
@@ -16,8 +15,8 @@ use crate::loss::AutodiffLoss;
 use crate::optimiser::move_towards;
 use crate::trial::Trial;
 use crate::{
-    Backbone, Broken, Device, Embedder, EmbeddingLoss, Engine, EngineConfig, EngineError,
-    LoadedWeights, LossFault, ModelFiles, Network, Optimiser, OptimiserConfig, Pixels,
+    Backbone, Broken, Device, Embedder, EmbeddingLoss, Engine, EngineBackend, EngineConfig,
+    EngineError, LoadedWeights, LossFault, ModelFiles, Network, Optimiser, OptimiserConfig, Pixels,
     Standardisation, StepRequest, StepResult, TrialSeconds, load_weights, save_weights,
 };
 
@@ -40,7 +39,7 @@ where
 
 impl<B, M> OnDevice<B, M>
 where
-    B: AutodiffBackend<InnerBackend: RecallBackend>,
+    B: EngineBackend,
     M: AutodiffModule<B, InnerModule: Embedder<B::InnerBackend>> + Embedder<B>,
 {
     /// A model of your own, which `init` creates on `device`, trained as `config` says. What `init` draws
@@ -126,7 +125,7 @@ where
 
 impl<B> OnDevice<B, Network<B>>
 where
-    B: AutodiffBackend<InnerBackend: RecallBackend>,
+    B: EngineBackend,
 {
     /// The model that `config` names on `device`, with random weights: what
     /// [`Device::engine`] creates, open to a loss of your own.
@@ -156,7 +155,7 @@ where
 
 impl<B, M> Engine for OnDevice<B, M>
 where
-    B: AutodiffBackend<InnerBackend: RecallBackend>,
+    B: EngineBackend,
     M: AutodiffModule<B, InnerModule: Embedder<B::InnerBackend>> + Embedder<B>,
 {
     fn device(&self) -> &dyn Device {
