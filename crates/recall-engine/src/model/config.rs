@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use burn::tensor::backend::Backend;
+use recall_nn::NnBackend;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,21 +1,15 @@
 //! One measurement of one model, in a process of its own.
 
-use std::ops::Range;
 use std::time::Instant;
 
-use burn::backend::Autodiff;
-use burn::module::AutodiffModule;
-use burn::tensor::{Int, Tensor, TensorData};
+use anyhow::ensure;
+use burn::tensor::{Distribution, Tensor};
 use burn_flex::Flex;
-use recall_loss::{LossAndGrad, Mixup};
-use recall_step::TwoPass;
-use recall_train::{Embedder, Pixels, RunConfig};
+use recall_train::{NamedBackend, Pixels, RunConfig, StepRequest};
 use serde::{Deserialize, Serialize};
 
 use crate::bench::machine::peak_memory;
 use crate::bench::process::Measure;
-
-type Backend = Autodiff<Flex>;
 
 /// What is measured.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,9 +27,12 @@ pub struct Case {
 pub struct Measured {
     /// The whole batch, chunk by chunk, without a graph.
     pub forward_seconds: f64,
-    /// Two passes, the loss and its gradient with SiMix; no update.
+    /// Two passes, the loss and its gradient with SiMix, and the optimiser's update.
     pub step_seconds: f64,
     pub peak_bytes: usize,
+    /// What a product of large matrices reaches here, in multiplications with an addition a second.
+    #[serde(default)]
+    pub product_rate: f64,
 }
 
 impl Measure for Case {
@@ -43,7 +40,6 @@ impl Measure for Case {
     type Measured = Measured;
 
     fn measure(&self) -> anyhow::Result<Self::Measured> {
-        let device = Default::default();
         let mut set = vec![
             format!("model.backbone={}", self.backbone),
             format!("image.train.size=[{0}, {0}]", self.side),
@@ -54,54 +50,59 @@ impl Measure for Case {
             set.push("model.dim=512".into());
         }
         let config = RunConfig::read(None, &set)?;
-        let model = config
-            .model
-            .init::<Backend>(config.image.train.size, &device)?;
-        let loss = config.loss.surrogate().init()?;
+        let device = NamedBackend::Flex.open()?;
+        let mut engine = device.engine(&config.engine())?;
         let labels: Vec<i64> = (0..self.batch as i64).map(|row| row / 4).collect();
         let shape = [self.batch, 3, self.side, self.side];
         let bytes: Vec<u8> = (0..shape.iter().product::<usize>())
             .map(|i| (i * 31 % 251) as u8)
             .collect();
-        let pixels = Pixels {
-            bytes: &bytes,
-            shape,
+        let images = |first: usize, count: usize| {
+            let image = 3 * self.side * self.side;
+            Pixels {
+                bytes: &bytes[first * image..][..count * image],
+                shape: [count, 3, self.side, self.side],
+            }
         };
-        let standardise = config.image.standardise;
 
-        let inner = model.valid();
-        let forward = |rows: Range<usize>| {
-            let images = standardise.images::<Flex>(pixels, rows, &device);
-            inner.embed(images).into_data()
-        };
-        forward(0..self.chunk.min(self.batch));
+        engine.embed(images(0, self.chunk.min(self.batch)))?;
         let start = Instant::now();
         for first in (0..self.batch).step_by(self.chunk) {
-            forward(first..self.batch.min(first + self.chunk));
+            engine.embed(images(first, self.chunk.min(self.batch - first)))?;
         }
         let forward_seconds = start.elapsed().as_secs_f64();
 
-        let mixup = Mixup::all_pairs(&labels, 0);
-        let classes = TensorData::new(labels, [self.batch]);
-        let classes = Tensor::<Flex, 1, Int>::from_data(classes, &device);
-        let two_pass = TwoPass {
+        let request = StepRequest {
+            pixels: images(0, self.batch),
+            labels: &labels,
             chunk: self.chunk,
-            seed: 0,
+            model_seed: 0,
+            loss_seed: 0,
+            learning_rate: 1e-4,
         };
+        // The first one creates the optimiser's state.
+        engine.step(&request, &mut |_, _| ())?;
         let start = Instant::now();
-        two_pass.run(
-            &model,
-            self.batch,
-            |model, rows| model.embed(standardise.images::<Backend>(pixels, rows, &device)),
-            |embeddings| {
-                loss.value_and_grad(embeddings, classes, Some(&mixup))
-                    .map(LossAndGrad::for_step)
-            },
-        )?;
+        let result = engine.step(&request, &mut |_, _| ())?;
+        let step_seconds = start.elapsed().as_secs_f64();
+        ensure!(result.broken.is_none(), "the step broke: {result:?}");
         Ok(Measured {
             forward_seconds,
-            step_seconds: start.elapsed().as_secs_f64(),
+            step_seconds,
             peak_bytes: peak_memory()?,
+            product_rate: product_rate(),
         })
     }
+}
+
+/// The best of a few products of 1024 × 1024 matrices.
+fn product_rate() -> f64 {
+    const SIDE: usize = 1024;
+    let matrix = Tensor::<Flex, 2>::random([SIDE; 2], Distribution::Default, &Default::default());
+    let seconds = (0..8).map(|_| {
+        let start = Instant::now();
+        drop(matrix.clone().matmul(matrix.clone()).into_data());
+        start.elapsed().as_secs_f64()
+    });
+    (SIDE * SIDE * SIDE) as f64 / seconds.fold(f64::INFINITY, f64::min)
 }
