@@ -16,6 +16,11 @@ mod library {}
 #[doc = include_str!("../../crates/recall-loss/README.md")]
 mod recall_loss {}
 
+/// The page of `recall-nn`.
+#[cfg(doctest)]
+#[doc = include_str!("../../crates/recall-nn/README.md")]
+mod recall_nn {}
+
 /// The page of `recall-step`.
 #[cfg(doctest)]
 #[doc = include_str!("../../crates/recall-step/README.md")]
