@@ -61,6 +61,10 @@ def attention(heads, n, tokens, triple):
     return [[n, tokens, triple]], forward
 
 
+def gem(x, p):
+    return x.clamp(min=1e-6).pow(3 + p).mean((2, 3)).pow(1 / (3 + p))
+
+
 ALL = (True,) * 4
 CONVOLUTIONS = [
     conv([2, 3, 10, 9], 8, 4, 2, 1, False, False, False, True),
@@ -80,6 +84,8 @@ OTHERS = [
     norm(40, 33),
     ([[3, 17]], F.gelu),
     ([[2, 3, 5, 7]], F.gelu),
+    ([[2, 3, 4, 5], [1]], gem),
+    ([[1, 5, 1, 1], [1]], gem),
     attention(1, 1, 1, 3),
     attention(2, 2, 5, 24),
     attention(3, 1, 17, 63),

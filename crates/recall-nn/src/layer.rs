@@ -29,6 +29,10 @@ pub enum Layer {
     ///
     /// Input: of any shape.
     Gelu,
+    /// `(mean over space of max(x, 10⁻⁶)ᵖ)^(1/p)`: the mean for p = 1, and towards the maximum as p grows.
+    ///
+    /// Inputs: a map `[n, channels, height, width]` and p `[1]`, above zero; output `[n, channels]`.
+    GeM,
     /// `softmax(q kᵀ / √(width / heads)) v` for each head.
     ///
     /// Input: `[n, tokens, 3 · width]`, queries, keys and values in this order; output

@@ -40,6 +40,7 @@ pub fn forward<B: Backend>(layer: Layer, inputs: Vec<FloatTensor<B>>) -> FloatTe
             B::float_reshape(primitive(normal * gamma + beta), shape)
         }
         Layer::Gelu => B::gelu(input(0)),
+        Layer::GeM => primitive(gem::<B>(tensor(input(0)), tensor(input(1)))),
         Layer::Attention { heads } => primitive(attention::<B>(tensor(input(0)), heads)),
     }
 }
@@ -66,6 +67,16 @@ fn conv2d<B: Backend>(settings: Conv2dSettings, inputs: Vec<FloatTensor<B>>) -> 
         true => activation::relu(output),
         false => output,
     }
+}
+
+fn gem<B: Backend>(map: Tensor<B, 4>, p: Tensor<B, 1>) -> Tensor<B, 2> {
+    // Powers through logarithms: the exponent is a tensor that has a gradient of its own.
+    let logarithms = map.flatten::<3>(2, 3).clamp_min(1e-6).log();
+    let mean = (logarithms * p.clone().reshape([1, 1, 1]))
+        .exp()
+        .mean_dim(2);
+    let inverse = p.powf_scalar(-1.0).reshape([1, 1]);
+    (mean.squeeze_dim::<2>(2).log() * inverse).exp()
 }
 
 fn attention<B: Backend>(packed: Tensor<B, 3>, heads: usize) -> Tensor<B, 3> {

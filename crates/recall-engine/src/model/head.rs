@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Tensor, backend::Backend};
-use recall_nn::{NnBackend, layer_norm};
+use recall_nn::{NnBackend, gem, layer_norm};
 use recall_step::l2_normalise;
 
 /// What layer normalisation adds to the variance.
@@ -19,7 +19,7 @@ pub struct GeM<B: Backend> {
     pub p: Param<Tensor<B, 1>>,
 }
 
-impl<B: Backend> GeM<B> {
+impl<B: NnBackend> GeM<B> {
     /// Pooling with the exponent 3, where the paper starts.
     pub fn new(device: &B::Device) -> Self {
         Self {
@@ -34,14 +34,7 @@ impl<B: Backend> GeM<B> {
     /// - map: `[n, channels, height, width]`
     /// - output: `[n, channels]`
     pub fn forward(&self, map: Tensor<B, 4>) -> Tensor<B, 2> {
-        let p = self.p.val();
-        // Powers through logarithms: the exponent is a tensor that has a gradient of its own.
-        let logarithms = map.flatten::<3>(2, 3).clamp_min(1e-6).log();
-        let mean = (logarithms * p.clone().reshape([1, 1, 1]))
-            .exp()
-            .mean_dim(2);
-        let inverse = p.powf_scalar(-1.0).reshape([1, 1]);
-        (mean.squeeze_dim::<2>(2).log() * inverse).exp()
+        gem(map, self.p.val())
     }
 }
 

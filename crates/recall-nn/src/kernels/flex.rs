@@ -4,7 +4,7 @@ use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{Flex, FlexTensor, Layout};
 
 use super::cpu::conv2d::{self, Conv2dShape, Finish};
-use super::cpu::{attention, gelu, layer_norm, max_pool2d};
+use super::cpu::{attention, gelu, gem, layer_norm, max_pool2d};
 use crate::{Conv2dSettings, Kept, Kernels, Layer, NnBackend};
 
 impl NnBackend for Flex {
@@ -66,6 +66,15 @@ impl Kernels<Flex> for OnSlices {
                 let input = gelu::backward(floats(&kept.tensors[0]), floats(&grad));
                 vec![Some(tensor(input, &kept.shape))]
             }
+            Layer::GeM => {
+                let [map, p] = [0, 1].map(|index| floats(&kept.tensors[index]));
+                let positions = kept.shape[2] * kept.shape[3];
+                let found = gem::backward(map, positions, p[0], floats(&grad));
+                vec![
+                    Some(tensor(found.input, &kept.shape)),
+                    Some(tensor(vec![found.exponent], &[1])),
+                ]
+            }
             Layer::Attention { heads } => {
                 let (n, tokens, each) = attended(&kept.shape, heads);
                 let [packed, weights] = [0, 1].map(|index| floats(&kept.tensors[index]));
@@ -117,6 +126,12 @@ fn forward(layer: Layer, inputs: Vec<FlexTensor>, keep: bool) -> (FlexTensor, Ke
         Layer::Gelu => {
             kept.tensors = inputs.clone();
             tensor(gelu::forward(input), &shape)
+        }
+        Layer::GeM => {
+            let [n, channels, height, width] = four(&shape);
+            kept.tensors = inputs.clone();
+            let pooled = gem::forward(input, height * width, floats(&inputs[1])[0]);
+            tensor(pooled, &[n, channels])
         }
         Layer::Attention { heads } => {
             let (n, tokens, each) = attended(&shape, heads);

@@ -64,6 +64,8 @@ pub fn others() -> Vec<Case> {
         case(norm, &[&[40, 33], &[33], &[33]]),
         case(Layer::Gelu, &[&[3, 17]]),
         case(Layer::Gelu, &[&[2, 3, 5, 7]]),
+        case(Layer::GeM, &[&[2, 3, 4, 5], &[1]]),
+        case(Layer::GeM, &[&[1, 5, 1, 1], &[1]]),
         case(Layer::Attention { heads: 1 }, &[&[1, 1, 3]]),
         case(Layer::Attention { heads: 2 }, &[&[2, 5, 24]]),
         case(Layer::Attention { heads: 3 }, &[&[1, 17, 63]]),
@@ -86,10 +88,12 @@ impl Case {
     /// The inputs.
     pub fn inputs(&self) -> Vec<Vec<f64>> {
         let counts = self.shapes.iter().map(|shape| shape.iter().product());
-        counts
-            .zip(1..)
-            .map(|(count, seed)| formula(seed, count))
-            .collect()
+        let numbers = counts.zip(1..).map(|(count, seed)| formula(seed, count));
+        let mut inputs: Vec<_> = numbers.collect();
+        if self.layer == Layer::GeM {
+            inputs[1][0] += 3.0;
+        }
+        inputs
     }
 
     /// Through [`NnBackend::layer`], as models do.
