@@ -4,6 +4,7 @@
 //! other backend they are Burn's tensor operations, arranged so that they ask for little. A model of
 //! one's own calls them as functions on its parameters.
 
+mod adam;
 mod autodiff;
 mod backend;
 mod functional;
@@ -11,8 +12,7 @@ mod kernels;
 mod layer;
 pub mod plain;
 
-pub use backend::{Kernels, Kept, NnBackend};
-pub use functional::{
-    Conv2dOptions, attention, conv2d, gelu, layer_norm, linear, max_pool2d,
-};
+pub use adam::{AdamStep, WeightDecay};
+pub use backend::{Kept, Kernels, NnBackend};
+pub use functional::{Conv2dOptions, attention, conv2d, gelu, layer_norm, linear, max_pool2d};
 pub use layer::{Conv2d, Layer, MaxPool2d};
