@@ -28,6 +28,7 @@ mod device;
 mod engine;
 mod error;
 mod health;
+mod held;
 mod loss;
 mod memory;
 mod model;

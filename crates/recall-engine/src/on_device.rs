@@ -11,6 +11,7 @@ use recall_step::{StepError, TwoPass};
 
 use crate::device::DeviceOf;
 use crate::health::{broken_rows, mean_similarity};
+use crate::held::Held;
 use crate::loss::AutodiffLoss;
 use crate::optimiser::move_towards;
 use crate::trial::Trial;
@@ -27,8 +28,8 @@ where
     M: AutodiffModule<B>,
 {
     device: DeviceOf<B>,
-    model: M,
-    optimiser: Optimiser<B, M>,
+    model: Held<M>,
+    optimiser: Optimiser<B>,
     /// The moving average of the weights, if one is wanted.
     average: Option<M::InnerModule>,
     loss: Box<dyn EmbeddingLoss<B::InnerBackend>>,
@@ -100,7 +101,7 @@ where
         let average = settings.average.map(|_| model.valid());
         Ok(Self {
             device,
-            model,
+            model: Held::new(model),
             optimiser,
             average,
             loss,
@@ -118,7 +119,9 @@ where
 
     /// Goes on with `model`, whose weights are other ones.
     fn begin_with(&mut self, model: M) {
-        (self.model, self.optimiser) = self.settings.init(model);
+        let (model, optimiser) = self.settings.init(model);
+        self.model = Held::new(model);
+        self.optimiser = optimiser;
         self.average = self.settings.average.map(|_| self.model.valid());
     }
 }
@@ -199,7 +202,7 @@ where
         let (chunk_done, done) = (RefCell::new(chunk_done), Cell::new(0));
         let mut broken = None;
         let output = two_pass.run(
-            &self.model,
+            &*self.model,
             rows,
             |model, rows| {
                 done.set(done.get() + 1);
@@ -228,7 +231,7 @@ where
 
         let finite = |value: f64| value.is_finite().then_some(value);
         let loss = output.objective.loss.into_data();
-        let gradient_norm = self.optimiser.gradient_norm(&self.model, &output.gradients);
+        let gradient_norm = (self.optimiser).gradient_norm(&*self.model, &output.gradients);
         let mut result = StepResult {
             loss: finite(loss.iter::<f64>().sum()),
             recall: output.objective.recall.map(mean).and_then(finite),
@@ -239,15 +242,18 @@ where
         if result.loss.is_none() {
             result.broken = Some(Broken::Loss);
         } else if result.gradient_norm.is_none() {
-            let names = self.optimiser.not_finite(&self.model, &output.gradients);
+            let names = self.optimiser.not_finite(&*self.model, &output.gradients);
             result.broken = Some(Broken::Gradients(names));
         } else {
-            self.model = self.optimiser.step(
-                request.learning_rate,
-                self.model.clone(),
-                output.gradients,
-                gradient_norm,
-            );
+            let optimiser = &mut self.optimiser;
+            self.model.change(|model| {
+                optimiser.step(
+                    request.learning_rate,
+                    model,
+                    output.gradients,
+                    gradient_norm,
+                )
+            });
             if let (Some(average), Some(keep)) = (self.average.take(), self.settings.average) {
                 self.average = Some(move_towards(average, &self.model.valid(), keep));
             }
@@ -272,7 +278,7 @@ where
     }
 
     fn forget_trials(&mut self) {
-        self.optimiser = self.settings.optimiser(&self.model);
+        self.optimiser = self.settings.optimiser(&*self.model);
     }
 
     fn load_pretrained(&mut self, path: &Path) -> Result<LoadedWeights, EngineError> {
@@ -285,17 +291,17 @@ where
         match &self.average {
             Some(average) => {
                 save_weights(average, &files.judged)?;
-                save_weights(&self.model, &files.trained)?;
+                save_weights(&*self.model, &files.trained)?;
             }
-            None => save_weights(&self.model, &files.judged)?,
+            None => save_weights(&*self.model, &files.judged)?,
         }
-        self.optimiser.save(&self.model, &files.optimiser)
+        self.optimiser.save(&*self.model, &files.optimiser)
     }
 
     fn load(&mut self, files: &ModelFiles) -> Result<(), EngineError> {
         let (model, _) = load_weights(self.model.clone(), &files.trained, self.grid)?;
         self.begin_with(model);
-        self.optimiser.load(&self.model, &files.optimiser)?;
+        self.optimiser.load(&*self.model, &files.optimiser)?;
         // Into a copy of the model: an average finds the weights it follows by their identity.
         if let Some(average) = self.average.take() {
             self.average = Some(load_weights(average, &files.judged, self.grid)?.0);

@@ -4,28 +4,29 @@ mod average;
 mod config;
 mod extent;
 mod groups;
+mod moments;
 mod schedule;
 mod state;
+mod update;
 
-use burn::module::AutodiffModule;
-use burn::optim::adaptor::OptimizerAdaptor;
-use burn::optim::decay::WeightDecayConfig;
-use burn::optim::{Adam, AdamConfig, AdamW, AdamWConfig, GradientsParams, Optimizer};
+use std::collections::HashMap;
+
+use burn::module::{AutodiffModule, ParamId};
+use burn::optim::GradientsParams;
 use burn::tensor::backend::AutodiffBackend;
 
-use crate::Embedder;
+use crate::{Embedder, EngineBackend};
 pub(crate) use average::move_towards;
 pub use config::{NonFinite, OptimiserConfig, OptimiserKind};
 pub use extent::Extent;
 use groups::Groups;
-
-/// PyTorch's epsilon; Burn's default is larger.
-const EPSILON: f32 = 1e-8;
+use moments::Moments;
+use update::Update;
 
 impl OptimiserConfig {
     /// Creates the optimiser, and returns with it the model that it trains: without gradients where it is
     /// frozen.
-    pub fn init<B, M>(&self, model: M) -> (M, Optimiser<B, M>)
+    pub fn init<B, M>(&self, model: M) -> (M, Optimiser<B>)
     where
         B: AutodiffBackend,
         M: AutodiffModule<B> + Embedder<B>,
@@ -39,99 +40,66 @@ impl OptimiserConfig {
     }
 
     /// The optimiser of `model`, before its first step.
-    pub(crate) fn optimiser<B, M>(&self, model: &M) -> Optimiser<B, M>
+    pub(crate) fn optimiser<B, M>(&self, model: &M) -> Optimiser<B>
     where
         B: AutodiffBackend,
         M: AutodiffModule<B> + Embedder<B>,
     {
-        let groups = Groups::new(model, self);
-        let steppers = groups
-            .treatments
-            .iter()
-            .map(|treatment| {
-                let decay = if treatment.decays {
-                    self.weight_decay
-                } else {
-                    0.0
-                };
-                self.stepper(decay)
-            })
-            .collect();
         Optimiser {
-            groups,
-            steppers,
-            clip_norm: self.clip_norm,
-        }
-    }
-
-    fn stepper<B: AutodiffBackend, M: AutodiffModule<B>>(&self, decay: f32) -> Stepper<B, M> {
-        match self.kind {
-            OptimiserKind::Adam => Stepper::Adam(
-                AdamConfig::new()
-                    .with_epsilon(EPSILON)
-                    .with_weight_decay(Some(WeightDecayConfig::new(decay)))
-                    .init(),
-            ),
-            OptimiserKind::AdamW => Stepper::AdamW(
-                AdamWConfig::new()
-                    .with_epsilon(EPSILON)
-                    .with_weight_decay(decay)
-                    .init(),
-            ),
+            groups: Groups::new(model, self),
+            moments: HashMap::new(),
+            config: self.clone(),
         }
     }
 }
 
 /// Trains a model's parameters, group by group.
-pub struct Optimiser<B: AutodiffBackend, M: AutodiffModule<B>> {
+pub struct Optimiser<B: AutodiffBackend> {
     groups: Groups,
-    steppers: Vec<Stepper<B, M>>,
-    clip_norm: Option<f64>,
+    /// Of the parameters that were updated.
+    moments: HashMap<ParamId, Moments<B::InnerBackend>>,
+    config: OptimiserConfig,
 }
 
-impl<B: AutodiffBackend, M: AutodiffModule<B> + Embedder<B>> Optimiser<B, M> {
+impl<B: EngineBackend> Optimiser<B> {
     /// The length of all gradients as one vector, before it is cut: infinite or NaN if one of them is.
-    pub fn gradient_norm(&self, model: &M, gradients: &GradientsParams) -> f64 {
+    pub fn gradient_norm<M>(&self, model: &M, gradients: &GradientsParams) -> f64
+    where
+        M: AutodiffModule<B>,
+    {
         groups::norm::<B, _>(model, gradients)
     }
 
     /// The names of the parameters whose gradient is not finite.
-    pub fn not_finite(&self, model: &M, gradients: &GradientsParams) -> Vec<String> {
-        groups::not_finite(model, gradients)
+    pub fn not_finite<M>(&self, model: &M, gradients: &GradientsParams) -> Vec<String>
+    where
+        M: AutodiffModule<B>,
+    {
+        groups::not_finite::<B, _>(model, gradients)
     }
 
-    /// Updates the model. `gradient_norm` is what [`gradient_norm`](Self::gradient_norm) gives.
-    pub fn step(
+    /// Updates the model, in place where the backend can and nobody else has a copy of it. `gradient_norm` is
+    /// what [`gradient_norm`](Self::gradient_norm) gives.
+    pub fn step<M>(
         &mut self,
         learning_rate: f64,
-        mut model: M,
+        model: M,
         mut gradients: GradientsParams,
         gradient_norm: f64,
-    ) -> M {
-        if let Some(limit) = self.clip_norm {
+    ) -> M
+    where
+        M: AutodiffModule<B>,
+    {
+        if let Some(limit) = self.config.clip_norm {
             groups::clip::<B, _>(&model, &mut gradients, gradient_norm, limit);
         }
-        let parts = self.groups.split::<B, _>(&model, gradients);
-        let groups = self.groups.treatments.iter().zip(&mut self.steppers);
-        for ((treatment, stepper), gradients) in groups.zip(parts) {
-            model = stepper.step(learning_rate * treatment.rate, model, gradients);
-        }
-        model
-    }
-}
-
-/// Adam or AdamW over a module.
-enum Stepper<B: AutodiffBackend, M: AutodiffModule<B>> {
-    Adam(OptimizerAdaptor<Adam, M, B>),
-    AdamW(OptimizerAdaptor<AdamW, M, B>),
-}
-
-impl<B: AutodiffBackend, M: AutodiffModule<B>> Stepper<B, M> {
-    fn step(&mut self, learning_rate: f64, model: M, gradients: GradientsParams) -> M {
-        match self {
-            Self::Adam(adam) => adam.step(learning_rate, model, gradients),
-            Self::AdamW(adamw) => adamw.step(learning_rate, model, gradients),
-        }
+        model.map(&mut Update {
+            config: &self.config,
+            groups: &self.groups,
+            moments: &mut self.moments,
+            gradients,
+            learning_rate,
+        })
     }
 }
 

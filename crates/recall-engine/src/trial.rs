@@ -7,39 +7,43 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Distribution, ElementConversion, Tensor};
 use recall_step::{StepError, StepOutput, TwoPass};
 
+use crate::held::Held;
 use crate::{
-    Embedder, EmbeddingLoss, EngineError, LossFault, Optimiser, Pixels, Standardisation,
-    TrialSeconds,
+    Embedder, EmbeddingLoss, EngineBackend, EngineError, LossFault, Optimiser, Pixels,
+    Standardisation, TrialSeconds,
 };
 
 /// A learning rate that leaves the weights as they are, bit for bit.
 const NO_RATE: f64 = 0.0;
 
-pub(crate) struct Trial<'a, B: AutodiffBackend, M: AutodiffModule<B>> {
-    pub model: &'a mut M,
-    pub optimiser: &'a mut Optimiser<B, M>,
+pub(crate) struct Trial<'a, B: AutodiffBackend, M> {
+    pub model: &'a mut Held<M>,
+    pub optimiser: &'a mut Optimiser<B>,
     pub standardise: Standardisation,
     pub device: &'a B::Device,
 }
 
-impl<B: AutodiffBackend, M: AutodiffModule<B> + Embedder<B>> Trial<'_, B, M> {
+impl<B: EngineBackend, M: AutodiffModule<B> + Embedder<B>> Trial<'_, B, M> {
     /// A step over chunks of `chunk` images, whatever its gradient is worth.
     pub fn step(self, pixels: Pixels<'_>, chunk: usize) -> Result<TrialSeconds, EngineError> {
         let two_pass = TwoPass { chunk, seed: 0 };
         let start = Instant::now();
         let output: Result<StepOutput<B, ()>, StepError<LossFault>> = two_pass.run(
-            self.model,
+            &**self.model,
             pixels.count(),
             |model, rows| model.embed(self.standardise.images::<B>(pixels, rows, self.device)),
             // The loss is measured by itself: any gradient will do.
             |embeddings| Ok((embeddings, ())),
         );
         let output = output?;
-        let norm = self.optimiser.gradient_norm(self.model, &output.gradients);
+        let norm = self
+            .optimiser
+            .gradient_norm(&**self.model, &output.gradients);
         let passes = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let model = self.model.clone();
-        *self.model = self.optimiser.step(NO_RATE, model, output.gradients, norm);
+        let optimiser = self.optimiser;
+        self.model
+            .change(|model| optimiser.step(NO_RATE, model, output.gradients, norm));
         // Waits for the device. One that fails does so again where it counts.
         let _ = B::sync(self.device);
         Ok(TrialSeconds {

@@ -5,7 +5,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::ops::FloatTensor;
 use burn::tensor::{DType, Tensor, TensorMetadata, TensorPrimitive};
 
-use crate::{Layer, plain};
+use crate::{AdamStep, Layer, plain};
 
 /// A Burn backend that computes the layers of this crate.
 ///
@@ -24,6 +24,30 @@ pub trait NnBackend: Backend {
             Some(kernels) => kernels.forward(layer, inputs),
             None => plain::forward::<Self>(layer, inputs),
         }
+    }
+
+    /// Updates a parameter by Adam or AdamW, as Burn's optimisers of these names do, and returns it with its
+    /// moments.
+    ///
+    /// The gradient and both moments have the shape of the parameter; before the first update the moments
+    /// are zero. A backend with kernels writes in place what it is the only owner of.
+    ///
+    /// # Panics
+    ///
+    /// If the shapes differ.
+    fn adam_step(
+        step: &AdamStep,
+        param: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        moment_1: FloatTensor<Self>,
+        moment_2: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        plain::adam_step::<Self>(step, param, grad, moment_1, moment_2)
+    }
+
+    /// The sum of the squares of all numbers of a tensor of any shape, as `[1]`.
+    fn sum_of_squares(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::sum_of_squares::<Self>(tensor)
     }
 }
 

@@ -4,6 +4,7 @@
 //! other backend they are Burn's tensor operations, arranged so that they ask for little. Each is a
 //! function that takes Burn's own module of that name, so a model keeps its parameters where they are.
 
+mod adam;
 mod attention;
 mod autodiff;
 mod backend;
@@ -17,6 +18,7 @@ mod linear;
 mod max_pool2d;
 pub mod plain;
 
+pub use adam::{AdamStep, WeightDecay};
 pub use attention::attention;
 pub use backend::{Kept, Kernels, NnBackend};
 pub use conv2d::{Epilogue, conv2d};

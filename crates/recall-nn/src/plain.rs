@@ -1,12 +1,21 @@
 //! The layers as tensor operations, for backends that bring no kernels, and the oracle of those that do.
 //! Burn differentiates them.
 
+mod adam;
+
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{ConvOptions, FloatTensor};
 use burn::tensor::{Tensor, TensorMetadata, activation, module};
 
 use crate::backend::{primitive, tensor};
 use crate::{Conv2dSettings, Layer};
+
+pub use adam::adam_step;
+
+/// The sum of the squares of all numbers of a tensor by tensor operations alone, as `[1]`.
+pub fn sum_of_squares<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_sum(B::float_mul(tensor.clone(), tensor))
+}
 
 /// The output of `layer` by tensor operations alone.
 ///

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use burn::module::{AutodiffModule, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{ElementConversion, Tensor};
+use burn::tensor::{ElementConversion, Tensor, TensorPrimitive};
+use recall_nn::NnBackend;
 
-use crate::{Embedder, OptimiserConfig};
+use crate::{Embedder, EngineBackend, OptimiserConfig};
 
 /// What a group's parameters have in common.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,53 +19,24 @@ pub(super) struct Treatment {
     pub decays: bool,
 }
 
-/// The parameters of a model, sorted by how they are treated.
+/// How each parameter of a model is treated.
 #[derive(Debug, Clone)]
-pub(super) struct Groups {
-    pub treatments: Vec<Treatment>,
-    of: HashMap<ParamId, usize>,
-}
+pub(super) struct Groups(HashMap<ParamId, Treatment>);
 
 impl Groups {
     pub fn new<B: Backend, M: Embedder<B>>(model: &M, config: &OptimiserConfig) -> Self {
         let mut sort = Sort::<M> {
             walk: Walk::new(model),
             config,
-            groups: Self {
-                treatments: Vec::new(),
-                of: HashMap::new(),
-            },
+            groups: Self(HashMap::new()),
         };
         model.visit(&mut sort);
         sort.groups
     }
 
-    /// The group of a parameter.
-    pub fn of(&self, id: ParamId) -> Option<usize> {
-        self.of.get(&id).copied()
-    }
-
-    /// The gradients of each group.
-    pub fn split<B: AutodiffBackend, M: AutodiffModule<B>>(
-        &self,
-        model: &M,
-        gradients: GradientsParams,
-    ) -> Vec<GradientsParams> {
-        // The ordinary case, in which nothing has to be sorted.
-        if self.treatments.len() == 1 {
-            return vec![gradients];
-        }
-        let mut split = Split {
-            groups: self,
-            gradients,
-            parts: self
-                .treatments
-                .iter()
-                .map(|_| GradientsParams::new())
-                .collect(),
-        };
-        model.visit(&mut split);
-        split.parts
+    /// How a parameter is treated, if it is one of the model.
+    pub fn of(&self, id: ParamId) -> Option<Treatment> {
+        self.0.get(&id).copied()
     }
 }
 
@@ -131,30 +103,7 @@ impl<B: Backend, M: Embedder<B>> ModuleVisitor<B> for Sort<'_, M> {
             },
             decays: config.decay_norms_and_biases || !spared,
         };
-        let known = &mut self.groups.treatments;
-        let index = known
-            .iter()
-            .position(|other| *other == treatment)
-            .unwrap_or_else(|| {
-                known.push(treatment);
-                known.len() - 1
-            });
-        self.groups.of.insert(param.id, index);
-    }
-}
-
-struct Split<'a> {
-    groups: &'a Groups,
-    gradients: GradientsParams,
-    parts: Vec<GradientsParams>,
-}
-
-impl<B: AutodiffBackend> ModuleVisitor<B> for Split<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        let gradient = self.gradients.remove::<B::InnerBackend, D>(param.id);
-        if let (Some(gradient), Some(group)) = (gradient, self.groups.of(param.id)) {
-            self.parts[group].register(param.id, gradient);
-        }
+        self.groups.0.insert(param.id, treatment);
     }
 }
 
@@ -195,7 +144,7 @@ impl<B: Backend, M: Embedder<B>> ModuleMapper<B> for Freeze<'_, M> {
 }
 
 /// The length of all gradients as one vector.
-pub(super) fn norm<B: AutodiffBackend, M: AutodiffModule<B>>(
+pub(super) fn norm<B: EngineBackend, M: AutodiffModule<B>>(
     model: &M,
     gradients: &GradientsParams,
 ) -> f64 {
@@ -267,10 +216,12 @@ struct Length<'a, B: AutodiffBackend> {
     squared: Option<Tensor<B::InnerBackend, 1>>,
 }
 
-impl<B: AutodiffBackend> ModuleVisitor<B> for Length<'_, B> {
+impl<B: EngineBackend> ModuleVisitor<B> for Length<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
         if let Some(gradient) = self.gradients.get::<B::InnerBackend, D>(param.id) {
-            let squared = (gradient.clone() * gradient).sum();
+            let gradient = gradient.into_primitive().tensor();
+            let squared = TensorPrimitive::Float(B::InnerBackend::sum_of_squares(gradient));
+            let squared = Tensor::from_primitive(squared);
             self.squared = Some(match self.squared.take() {
                 Some(sum) => sum + squared,
                 None => squared,
@@ -286,6 +237,7 @@ struct Scale<'a> {
 
 impl<B: AutodiffBackend> ModuleVisitor<B> for Scale<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        // Removed, so that it is nobody else's and Flex scales it in place.
         if let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(param.id) {
             self.gradients
                 .register(param.id, gradient.mul_scalar(self.factor));

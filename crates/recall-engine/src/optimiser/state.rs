@@ -5,74 +5,39 @@
 //! parameter is in the model.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
 use burn::module::{AutodiffModule, ModuleVisitor, Param, ParamId};
-use burn::optim::adaptor::OptimizerAdaptor;
-use burn::optim::record::AdaptorRecord;
-use burn::optim::{
-    Adam, AdamState, AdamW, AdamWState, AdaptiveMomentumState, Optimizer, SimpleOptimizer,
-};
-use burn::tensor::backend::AutodiffBackend;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::ops::FloatTensor;
+use burn::tensor::{Tensor, TensorData, TensorPrimitive};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, View};
 
-use super::{Optimiser, Stepper};
+use super::{Moments, Optimiser};
+use crate::EngineError;
 use crate::weights::unwritten;
-use crate::{Embedder, EngineError};
 
-/// The optimisers whose state is two moments and a count.
-trait Moments<B: AutodiffBackend>: SimpleOptimizer<B::InnerBackend> {
-    fn momentum<const D: usize>(state: Self::State<D>)
-    -> AdaptiveMomentumState<B::InnerBackend, D>;
-    fn state<const D: usize>(momentum: AdaptiveMomentumState<B::InnerBackend, D>)
-    -> Self::State<D>;
-}
-
-impl<B: AutodiffBackend> Moments<B> for Adam {
-    fn momentum<const D: usize>(
-        state: AdamState<B::InnerBackend, D>,
-    ) -> AdaptiveMomentumState<B::InnerBackend, D> {
-        state.momentum
-    }
-    fn state<const D: usize>(
-        momentum: AdaptiveMomentumState<B::InnerBackend, D>,
-    ) -> AdamState<B::InnerBackend, D> {
-        AdamState { momentum }
-    }
-}
-
-impl<B: AutodiffBackend> Moments<B> for AdamW {
-    fn momentum<const D: usize>(
-        state: AdamWState<B::InnerBackend, D>,
-    ) -> AdaptiveMomentumState<B::InnerBackend, D> {
-        state.momentum
-    }
-    fn state<const D: usize>(
-        momentum: AdaptiveMomentumState<B::InnerBackend, D>,
-    ) -> AdamWState<B::InnerBackend, D> {
-        AdamWState { momentum }
-    }
-}
-
-impl<B: AutodiffBackend, M: AutodiffModule<B> + Embedder<B>> Optimiser<B, M> {
+impl<B: AutodiffBackend> Optimiser<B> {
     /// Writes the state.
     ///
     /// # Errors
     ///
     /// [`EngineError::File`] if the file cannot be written.
-    pub(crate) fn save(&self, model: &M, path: &Path) -> Result<(), EngineError> {
-        let mut tensors = Tensors::new();
-        for stepper in &self.steppers {
-            match stepper {
-                Stepper::Adam(adam) => collect(adam, model, &mut tensors),
-                Stepper::AdamW(adamw) => collect(adamw, model, &mut tensors),
-            }
-        }
-        safetensors::serialize_to_file(&tensors, None, path).map_err(|error| unwritten(path, error))
+    pub(crate) fn save<M>(&self, model: &M, path: &Path) -> Result<(), EngineError>
+    where
+        M: AutodiffModule<B>,
+    {
+        let mut collect = Collect::<B::InnerBackend> {
+            path: Vec::new(),
+            moments: &self.moments,
+            tensors: Tensors::new(),
+        };
+        model.visit(&mut collect);
+        safetensors::serialize_to_file(&collect.tensors, None, path)
+            .map_err(|error| unwritten(path, error))
     }
 
     /// Takes over the state that [`save`](Self::save) wrote for the same model.
@@ -80,23 +45,28 @@ impl<B: AutodiffBackend, M: AutodiffModule<B> + Embedder<B>> Optimiser<B, M> {
     /// # Errors
     ///
     /// [`EngineError::Weights`] if the file cannot be read or belongs to another model.
-    pub(crate) fn load(&mut self, model: &M, path: &Path) -> Result<(), EngineError> {
+    pub(crate) fn load<M>(&mut self, model: &M, path: &Path) -> Result<(), EngineError>
+    where
+        M: AutodiffModule<B>,
+    {
         let bytes = fs::read(path).map_err(EngineError::file("read", path))?;
         let stored =
             SafeTensors::deserialize(&bytes).map_err(|error| refuse(path, error.to_string()))?;
-        let mut taken = 0;
-        for (group, stepper) in self.steppers.iter_mut().enumerate() {
-            let of_group = |id: ParamId| self.groups.of(id) == Some(group);
-            taken += match stepper {
-                Stepper::Adam(adam) => restore(adam, model, &stored, &of_group),
-                Stepper::AdamW(adamw) => restore(adamw, model, &stored, &of_group),
-            }
-            .map_err(|problem| refuse(path, problem))?;
+        let mut restore = Restore::<B::InnerBackend> {
+            path: Vec::new(),
+            stored: &stored,
+            found: Vec::new(),
+            problem: None,
+        };
+        model.visit(&mut restore);
+        if let Some(problem) = restore.problem {
+            return Err(refuse(path, problem));
         }
-        if 3 * taken != stored.len() {
+        if PARTS.len() * restore.found.len() != stored.len() {
             let problem = "it holds the state of parameters that the model does not have";
             return Err(refuse(path, problem.to_owned()));
         }
+        self.moments.extend(restore.found);
         Ok(())
     }
 }
@@ -139,34 +109,13 @@ impl View for &Written {
 
 const PARTS: [&str; 3] = ["time", "moment_1", "moment_2"];
 
-fn collect<B, M, O>(optimiser: &OptimizerAdaptor<O, M, B>, model: &M, tensors: &mut Tensors)
-where
-    B: AutodiffBackend,
-    M: AutodiffModule<B>,
-    O: Moments<B>,
-{
-    let records = optimiser.to_record();
-    model.visit(&mut Collect::<B, O, _> {
-        path: Vec::new(),
-        record: |id: ParamId| records.get(&id).cloned(),
-        tensors,
-        kind: std::marker::PhantomData,
-    });
-}
-
-struct Collect<'a, B: AutodiffBackend, O, F> {
+struct Collect<'a, B: Backend> {
     path: Vec<String>,
-    record: F,
-    tensors: &'a mut Tensors,
-    kind: std::marker::PhantomData<(B, O)>,
+    moments: &'a HashMap<ParamId, Moments<B>>,
+    tensors: Tensors,
 }
 
-impl<B, O, F> ModuleVisitor<B> for Collect<'_, B, O, F>
-where
-    B: AutodiffBackend,
-    O: Moments<B>,
-    F: Fn(ParamId) -> Option<AdaptorRecord<O, B>>,
-{
+impl<B: AutodiffBackend> ModuleVisitor<B> for Collect<'_, B::InnerBackend> {
     fn enter_module(&mut self, name: &str, _container: &str) {
         self.path.push(name.to_owned());
     }
@@ -176,20 +125,21 @@ where
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        let Some(record) = (self.record)(param.id) else {
+        let Some(moments) = self.moments.get(&param.id) else {
             return;
         };
-        let momentum = O::momentum(record.into_state::<D>());
         let name = self.path.join(".");
         let [time, first, second] = PARTS.map(|part| format!("{name}.{part}"));
-        let count = (momentum.time as u64).to_le_bytes();
+        let count = (moments.time as u64).to_le_bytes();
         let count = Written {
             dtype: Dtype::U64,
             shape: vec![1],
             read: Box::new(move || count.to_vec()),
         };
         self.tensors.insert(time, count);
-        for (name, moment) in [(first, momentum.moment_1), (second, momentum.moment_2)] {
+        for (name, moment) in [(first, &moments.first), (second, &moments.second)] {
+            let moment = TensorPrimitive::Float(moment.clone());
+            let moment = Tensor::<B::InnerBackend, D>::from_primitive(moment);
             let written = Written {
                 dtype: Dtype::F32,
                 shape: moment.dims().to_vec(),
@@ -203,54 +153,20 @@ where
     }
 }
 
-/// How many parameters were found.
-fn restore<B, M, O>(
-    optimiser: &mut OptimizerAdaptor<O, M, B>,
-    model: &M,
-    stored: &SafeTensors<'_>,
-    of_group: &dyn Fn(ParamId) -> bool,
-) -> Result<usize, String>
-where
-    B: AutodiffBackend,
-    M: AutodiffModule<B>,
-    O: Moments<B>,
-    OptimizerAdaptor<O, M, B>: Clone,
-{
-    let mut found = Vec::new();
-    let mut restore = Restore::<B, O> {
-        path: Vec::new(),
-        stored,
-        of_group,
-        found: &mut found,
-        problem: None,
-    };
-    model.visit(&mut restore);
-    if let Some(problem) = restore.problem {
-        return Err(problem);
-    }
-    let mut records = optimiser.to_record();
-    let count = found.len();
-    records.extend(found);
-    *optimiser = optimiser.clone().load_record(records);
-    Ok(count)
-}
-
-struct Restore<'a, B: AutodiffBackend, O: SimpleOptimizer<B::InnerBackend>> {
+struct Restore<'a, B: Backend> {
     path: Vec<String>,
     stored: &'a SafeTensors<'a>,
-    of_group: &'a dyn Fn(ParamId) -> bool,
-    found: &'a mut Vec<(ParamId, AdaptorRecord<O, B>)>,
+    found: Vec<(ParamId, Moments<B>)>,
     problem: Option<String>,
 }
 
-impl<B: AutodiffBackend, O: Moments<B>> Restore<'_, B, O> {
+impl<B: Backend> Restore<'_, B> {
     fn read<const D: usize>(
         &self,
-        param: &Param<Tensor<B, D>>,
-    ) -> Result<Option<AdaptiveMomentumState<B::InnerBackend, D>>, String> {
+        shape: [usize; D],
+        device: &B::Device,
+    ) -> Result<Option<Moments<B>>, String> {
         let name = self.path.join(".");
-        let device = param.val().device();
-        let shape = param.val().dims();
         let mut views = Vec::with_capacity(PARTS.len());
         for part in PARTS {
             match self.stored.tensor(&format!("{name}.{part}")) {
@@ -262,7 +178,7 @@ impl<B: AutodiffBackend, O: Moments<B>> Restore<'_, B, O> {
         }
         let time = <[u8; 8]>::try_from(views[0].data())
             .map_err(|_| format!("{name}.time is no single number"))?;
-        let moment = |view: &TensorView<'_>| {
+        let moment = |view: &TensorView<'_>| -> Result<FloatTensor<B>, String> {
             if view.dtype() != Dtype::F32 || view.shape() != shape {
                 return Err(format!(
                     "the moments of {name} are {:?} and should be {shape:?}",
@@ -278,17 +194,18 @@ impl<B: AutodiffBackend, O: Moments<B>> Restore<'_, B, O> {
                     "the moments of {name} are not finite: every step would be lost"
                 ));
             }
-            Ok(Tensor::from_data(TensorData::new(values, shape), &device))
+            let moment = Tensor::<B, D>::from_data(TensorData::new(values, shape), device);
+            Ok(moment.into_primitive().tensor())
         };
-        Ok(Some(AdaptiveMomentumState::new(
-            u64::from_le_bytes(time) as usize,
-            moment(&views[1])?,
-            moment(&views[2])?,
-        )))
+        Ok(Some(Moments {
+            time: u64::from_le_bytes(time) as usize,
+            first: moment(&views[1])?,
+            second: moment(&views[2])?,
+        }))
     }
 }
 
-impl<B: AutodiffBackend, O: Moments<B>> ModuleVisitor<B> for Restore<'_, B, O> {
+impl<B: AutodiffBackend> ModuleVisitor<B> for Restore<'_, B::InnerBackend> {
     fn enter_module(&mut self, name: &str, _container: &str) {
         self.path.push(name.to_owned());
     }
@@ -298,15 +215,13 @@ impl<B: AutodiffBackend, O: Moments<B>> ModuleVisitor<B> for Restore<'_, B, O> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if !(self.of_group)(param.id) || self.problem.is_some() {
+        if self.problem.is_some() {
             return;
         }
-        match self.read(param) {
+        let value = param.val();
+        match self.read(value.dims(), &value.device()) {
             Ok(None) => {}
-            Ok(Some(momentum)) => {
-                let record = AdaptorRecord::from_state(O::state(momentum));
-                self.found.push((param.id, record));
-            }
+            Ok(Some(moments)) => self.found.push((param.id, moments)),
             Err(problem) => self.problem = Some(problem),
         }
     }

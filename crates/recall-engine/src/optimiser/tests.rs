@@ -51,7 +51,7 @@ fn values(model: &Network<B>, gradients: Option<&GradientsParams>) -> BTreeMap<S
 }
 
 /// A small network, the optimiser of `config` and gradients of something.
-fn prepared(config: &OptimiserConfig) -> (Network<B>, Optimiser<B, Network<B>>, GradientsParams) {
+fn prepared(config: &OptimiserConfig) -> (Network<B>, Optimiser<B>, GradientsParams) {
     let device = Default::default();
     let model = ModelConfig {
         widths: vec![3, 4],
@@ -77,7 +77,7 @@ fn slopes(model: &Network<B>) -> GradientsParams {
 }
 
 fn stepped(
-    optimiser: &mut Optimiser<B, Network<B>>,
+    optimiser: &mut Optimiser<B>,
     model: Network<B>,
     gradients: GradientsParams,
 ) -> Network<B> {

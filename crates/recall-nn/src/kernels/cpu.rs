@@ -4,7 +4,9 @@
 //! in a fixed order: the results are the same bits for any number of threads. Plain loops inside
 //! `Arch::dispatch` are compiled for each instruction set, and the best one is taken at run time.
 
+pub(crate) mod adam;
 pub(crate) mod attention;
+pub(crate) mod conv2d;
 mod exp;
 pub(crate) mod gelu;
 pub(crate) mod gem;
@@ -13,6 +15,7 @@ pub(crate) mod max_pool2d;
 #[cfg(test)]
 mod oracle;
 mod product;
+pub(crate) mod squares;
 mod sums;
 
 /// About how many numbers one task of a pass over memory reads: enough to make up for the task, few
