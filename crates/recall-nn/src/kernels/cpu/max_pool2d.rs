@@ -1,5 +1,6 @@
 //! The largest number in each window of each plane.
 
+use std::hint::select_unpredictable;
 use std::ops::Range;
 
 use pulp::Arch;
@@ -283,26 +284,36 @@ fn interior_block<const KERNEL: usize, const WIDTH: usize, const KEEP: bool>(
     values: &mut [f32],
     taps: &mut [u8],
 ) {
-    let pixels = pixels.map(|pixels| &pixels[2 * column..][..2 * (WIDTH - 1) + KERNEL]);
-    let mut best = [f32::NEG_INFINITY; WIDTH];
-    let mut tap = [0u32; WIDTH];
-    for (y, pixels) in pixels.iter().enumerate() {
-        for x in 0..KERNEL {
-            for lane in 0..WIDTH {
-                let value = pixels[2 * lane + x];
-                let larger = value > best[lane] || value.is_nan();
-                best[lane] = if larger { value } else { best[lane] };
-                tap[lane] = if larger {
-                    (y * KERNEL + x) as u32
-                } else {
-                    tap[lane]
-                };
+    // What each tap sees, side by side.
+    let seen = pixels.map(|pixels| {
+        let pixels = &pixels[2 * column..][..2 * (WIDTH - 1) + KERNEL];
+        let mut seen = [[0.0; WIDTH]; KERNEL];
+        for (x, seen) in seen.iter_mut().enumerate() {
+            for (lane, seen) in seen.iter_mut().enumerate() {
+                *seen = pixels[2 * lane + x];
             }
+        }
+        seen
+    });
+    let mut best = [f32::NEG_INFINITY; WIDTH];
+    for seen in seen.as_flattened() {
+        for (best, &value) in best.iter_mut().zip(seen) {
+            let larger = (value > *best) | value.is_nan();
+            *best = select_unpredictable(larger, value, *best);
         }
     }
     values[column..column + WIDTH].copy_from_slice(&best);
     if KEEP {
-        taps[column..column + WIDTH].copy_from_slice(&tap.map(|tap| tap as u8));
+        // The first that is equal, from the last on. Kept up to date in the loop above instead, the
+        // taps would keep the compiler from making vectors of it.
+        let mut taps_of_best = [0u32; WIDTH];
+        for (tap, seen) in seen.as_flattened().iter().enumerate().rev() {
+            for ((best_tap, &value), best) in taps_of_best.iter_mut().zip(seen).zip(best) {
+                let found = (value == best) | value.is_nan();
+                *best_tap = select_unpredictable(found, tap as u32, *best_tap);
+            }
+        }
+        taps[column..column + WIDTH].copy_from_slice(&taps_of_best.map(|tap| tap as u8));
     }
 }
 
