@@ -1,6 +1,8 @@
 //! Generalised-mean pooling (Radenović, Tolias and Chum, TPAMI 2019):
 //! `(mean over a plane of max(x, 10⁻⁶)ᵖ)^(1/p)`.
 
+use std::hint::select_unpredictable;
+
 use pulp::Arch;
 use rayon::prelude::*;
 
@@ -134,7 +136,8 @@ impl Buffers {
         let pooled = self.pool(x, p);
         let scale = grad * pooled.value / pooled.sum;
         for ((input, &x), &power) in input.iter_mut().zip(x).zip(&self.powers) {
-            *input = if x < LEAST { 0.0 } else { scale * power / x };
+            // Half of the numbers may be below: no branch.
+            *input = select_unpredictable(x < LEAST, 0.0, scale * power / x);
         }
         let [weighted] = sums([&self.logarithms, &self.powers], |[logarithm, power]| {
             [logarithm * power]

@@ -1,5 +1,6 @@
 //! The largest number in each window of each plane.
 
+use std::hint::select_unpredictable;
 use std::ops::Range;
 
 use pulp::Arch;
@@ -13,7 +14,7 @@ const LANES: usize = 8;
 /// Pools planes `x` `[…, height, width]` with square windows; also which tap of each window, row by
 /// row, was the largest if `keep`, and nothing otherwise.
 ///
-/// The first of equal numbers counts. NaN in a window is its largest number; the last counts.
+/// The first of equal numbers counts. NaN is larger than any number.
 pub(crate) fn forward(
     x: &[f32],
     height: usize,
@@ -33,27 +34,28 @@ pub(crate) fn forward(
     let tasks = values
         .par_chunks_mut(planes * outputs)
         .zip(x.par_chunks(planes * pixels));
+    let halves = || windows.halves();
     if keep {
         let tasks = tasks.zip(taps.par_chunks_mut(planes * outputs));
-        tasks.for_each(|((values, x), taps)| {
+        tasks.for_each_init(halves, |halves, ((values, x), taps)| {
             arch.dispatch(
                 #[inline(always)]
                 || {
                     let planes = x.chunks_exact(pixels).zip(values.chunks_exact_mut(outputs));
                     for ((x, values), taps) in planes.zip(taps.chunks_exact_mut(outputs)) {
-                        windows.pool::<true>(x, values, taps);
+                        windows.pool::<true>(x, halves, values, taps);
                     }
                 },
             );
         });
     } else {
-        tasks.for_each(|(values, x)| {
+        tasks.for_each_init(halves, |halves, (values, x)| {
             arch.dispatch(
                 #[inline(always)]
                 || {
                     let planes = x.chunks_exact(pixels).zip(values.chunks_exact_mut(outputs));
                     for (x, values) in planes {
-                        windows.pool::<false>(x, values, &mut []);
+                        windows.pool::<false>(x, halves, values, &mut []);
                     }
                 },
             );
@@ -136,12 +138,29 @@ impl Windows {
         self.rows * self.columns
     }
 
+    /// Room for the halves of one plane, if they will be asked for.
+    fn halves(&self) -> Halves {
+        let width = self.width.div_ceil(2);
+        let asked_for = self.stride == 2 && matches!(self.kernel, 2 | 3);
+        let len = if asked_for { self.height * width } else { 0 };
+        Halves {
+            width,
+            columns: [vec![0.0; len], vec![0.0; len]],
+        }
+    }
+
     /// Pools one plane; `taps` is empty unless `KEEP`.
     #[inline(always)]
-    fn pool<const KEEP: bool>(&self, x: &[f32], values: &mut [f32], taps: &mut [u8]) {
+    fn pool<const KEEP: bool>(
+        &self,
+        x: &[f32],
+        halves: &mut Halves,
+        values: &mut [f32],
+        taps: &mut [u8],
+    ) {
         match (self.kernel, self.stride) {
-            (2, 2) => self.pool_with_interior::<2, KEEP>(x, values, taps),
-            (3, 2) => self.pool_with_interior::<3, KEEP>(x, values, taps),
+            (2, 2) => self.pool_with_interior::<2, KEEP>(x, halves, values, taps),
+            (3, 2) => self.pool_with_interior::<3, KEEP>(x, halves, values, taps),
             _ => {
                 for row in 0..self.rows {
                     self.pool_row::<KEEP>(x, row, 0..self.columns, values, taps);
@@ -183,7 +202,7 @@ impl Windows {
             let pixels = &x[y * self.width..][..self.width];
             for padded_x in xs.clone() {
                 let value = pixels[padded_x - self.padding];
-                if value > best || value.is_nan() {
+                if value > best || (value.is_nan() && !best.is_nan()) {
                     best = value;
                     tap = (padded_y - top) * self.kernel + (padded_x - left);
                 }
@@ -198,31 +217,30 @@ impl Windows {
     fn pool_with_interior<const KERNEL: usize, const KEEP: bool>(
         &self,
         x: &[f32],
+        halves: &mut Halves,
         values: &mut [f32],
         taps: &mut [u8],
     ) {
         let rows = interior(self.height, KERNEL, self.padding);
         let columns = interior(self.width, KERNEL, self.padding);
+        halves.fill(x, self.width);
         for row in 0..self.rows {
-            if !rows.contains(&row) {
+            if !rows.contains(&row) || columns.is_empty() {
                 self.pool_row::<KEEP>(x, row, 0..self.columns, values, taps);
                 continue;
             }
             self.pool_row::<KEEP>(x, row, 0..columns.start, values, taps);
-            let top = 2 * row - self.padding;
-            let left = 2 * columns.start - self.padding;
-            let mut pixels = [&x[..0]; KERNEL];
-            for (tap, pixels) in pixels.iter_mut().enumerate() {
-                *pixels = &x[(top + tap) * self.width..][left..self.width];
+            let (top, left) = (2 * row - self.padding, 2 * columns.start - self.padding);
+            let mut seen = [[&[][..]; KERNEL]; KERNEL];
+            for (y, seen) in seen.iter_mut().enumerate() {
+                for (x, seen) in seen.iter_mut().enumerate() {
+                    *seen = halves.every_second(top + y, left + x, columns.len());
+                }
             }
-            let outputs = row * self.columns..(row + 1) * self.columns;
-            let inside = &mut values[outputs.clone()][columns.clone()];
-            let no_taps = &mut [];
-            let inside_taps = match KEEP {
-                true => &mut taps[outputs][columns.clone()],
-                false => no_taps,
-            };
-            interior_row::<KERNEL, KEEP>(pixels, inside, inside_taps);
+            let inside = row * self.columns + columns.start..row * self.columns + columns.end;
+            let taps_inside = if KEEP { inside.clone() } else { 0..0 };
+            let taps_inside = &mut taps[taps_inside];
+            largest_of::<KERNEL, KEEP>(seen, &mut values[inside], taps_inside);
             self.pool_row::<KEEP>(x, row, columns.end..self.columns, values, taps);
         }
     }
@@ -253,56 +271,97 @@ fn interior(size: usize, kernel: usize, padding: usize) -> Range<usize> {
     }
 }
 
-/// Outputs side by side from the rows of their windows.
-#[inline(always)]
-fn interior_row<const KERNEL: usize, const KEEP: bool>(
-    pixels: [&[f32]; KERNEL],
-    values: &mut [f32],
-    taps: &mut [u8],
-) {
-    let mut column = 0;
-    while column + LANES <= values.len() {
-        interior_block::<KERNEL, LANES, KEEP>(pixels, column, values, taps);
-        column += LANES;
+/// The even columns of a plane and the odd ones: what the same tap of windows side by side sees is
+/// side by side.
+struct Halves {
+    /// Columns of each half.
+    width: usize,
+    columns: [Vec<f32>; 2],
+}
+
+impl Halves {
+    #[inline(always)]
+    fn fill(&mut self, x: &[f32], width: usize) {
+        let [even, odd] = &mut self.columns;
+        if width.is_multiple_of(2) {
+            deinterleave(x, even, odd);
+            return;
+        }
+        let rows = x.chunks_exact(width);
+        let halves = even.chunks_exact_mut(self.width);
+        let halves = halves.zip(odd.chunks_exact_mut(self.width));
+        for (x, (even, odd)) in rows.zip(halves) {
+            deinterleave(x, even, odd);
+            even[self.width - 1] = x[width - 1];
+        }
     }
-    if column + LANES / 2 <= values.len() {
-        interior_block::<KERNEL, { LANES / 2 }, KEEP>(pixels, column, values, taps);
-        column += LANES / 2;
-    }
-    while column < values.len() {
-        interior_block::<KERNEL, 1, KEEP>(pixels, column, values, taps);
-        column += 1;
+
+    /// The pixels of a row at `first`, `first + 2` and so on.
+    #[inline(always)]
+    fn every_second(&self, row: usize, first: usize, count: usize) -> &[f32] {
+        &self.columns[first % 2][row * self.width + first / 2..][..count]
     }
 }
 
-/// The outputs from `column` on.
 #[inline(always)]
-fn interior_block<const KERNEL: usize, const WIDTH: usize, const KEEP: bool>(
-    pixels: [&[f32]; KERNEL],
-    column: usize,
+fn deinterleave(x: &[f32], even: &mut [f32], odd: &mut [f32]) {
+    let pairs = x.as_chunks::<2>().0;
+    for (pair, (even, odd)) in pairs.iter().zip(even.iter_mut().zip(odd)) {
+        [*even, *odd] = *pair;
+    }
+}
+
+/// Outputs side by side, from what each tap of their windows sees.
+#[inline(always)]
+fn largest_of<const KERNEL: usize, const KEEP: bool>(
+    seen: [[&[f32]; KERNEL]; KERNEL],
     values: &mut [f32],
     taps: &mut [u8],
 ) {
-    let pixels = pixels.map(|pixels| &pixels[2 * column..][..2 * (WIDTH - 1) + KERNEL]);
-    let mut best = [f32::NEG_INFINITY; WIDTH];
-    let mut tap = [0u32; WIDTH];
-    for (y, pixels) in pixels.iter().enumerate() {
-        for x in 0..KERNEL {
-            for lane in 0..WIDTH {
-                let value = pixels[2 * lane + x];
-                let larger = value > best[lane] || value.is_nan();
-                best[lane] = if larger { value } else { best[lane] };
-                tap[lane] = if larger {
-                    (y * KERNEL + x) as u32
-                } else {
-                    tap[lane]
-                };
+    const HALF: usize = LANES / 2;
+    if values.len() >= LANES {
+        blocks::<KERNEL, LANES, KEEP>(seen, values, taps);
+    } else if values.len() >= HALF {
+        blocks::<KERNEL, HALF, KEEP>(seen, values, taps);
+    } else {
+        blocks::<KERNEL, 1, KEEP>(seen, values, taps);
+    }
+}
+
+/// The same, `WIDTH` outputs at a time, of which there are at least so many.
+#[inline(always)]
+fn blocks<const KERNEL: usize, const WIDTH: usize, const KEEP: bool>(
+    seen: [[&[f32]; KERNEL]; KERNEL],
+    values: &mut [f32],
+    taps: &mut [u8],
+) {
+    let mut first = 0;
+    while first < values.len() {
+        // The last block may do again what the one before it did.
+        first = first.min(values.len() - WIDTH);
+        let values = &mut values[first..][..WIDTH];
+        let mut best = [f32::NEG_INFINITY; WIDTH];
+        for seen in seen.as_flattened() {
+            for (best, &value) in best.iter_mut().zip(&seen[first..][..WIDTH]) {
+                let larger = (value > *best) | value.is_nan();
+                *best = select_unpredictable(larger, value, *best);
             }
         }
-    }
-    values[column..column + WIDTH].copy_from_slice(&best);
-    if KEEP {
-        taps[column..column + WIDTH].copy_from_slice(&tap.map(|tap| tap as u8));
+        values.copy_from_slice(&best);
+        if KEEP {
+            // The first that is equal, from the last on. Kept up to date in the loop above instead,
+            // the taps would keep the compiler from making vectors of it.
+            let mut found = [0u32; WIDTH];
+            for (tap, seen) in seen.as_flattened().iter().enumerate().rev() {
+                let seen = seen[first..][..WIDTH].iter().zip(&best);
+                for (found, (&value, &best)) in found.iter_mut().zip(seen) {
+                    let same = (value == best) | value.is_nan();
+                    *found = select_unpredictable(same, tap as u32, *found);
+                }
+            }
+            taps[first..][..WIDTH].copy_from_slice(&found.map(|tap| tap as u8));
+        }
+        first += WIDTH;
     }
 }
 
@@ -351,7 +410,9 @@ mod tests {
                         .filter(|x| *x < width);
                     if let (Some(y), Some(x)) = (y, x) {
                         let value = plane[y * width + x];
-                        if best.is_none_or(|(best, _)| value > best || value.is_nan()) {
+                        if best.is_none_or(|(best, _)| {
+                            value > best || (value.is_nan() && !best.is_nan())
+                        }) {
                             best = Some((value, y * width + x));
                         }
                     }
