@@ -245,15 +245,9 @@ where
             let names = self.optimiser.not_finite(&*self.model, &output.gradients);
             result.broken = Some(Broken::Gradients(names));
         } else {
-            let optimiser = &mut self.optimiser;
-            self.model.change(|model| {
-                optimiser.step(
-                    request.learning_rate,
-                    model,
-                    output.gradients,
-                    gradient_norm,
-                )
-            });
+            let (rate, gradients) = (request.learning_rate, output.gradients);
+            self.model
+                .change(|model| (self.optimiser).step(rate, model, gradients, gradient_norm));
             if let (Some(average), Some(keep)) = (self.average.take(), self.settings.average) {
                 self.average = Some(move_towards(average, &self.model.valid(), keep));
             }
@@ -330,3 +324,6 @@ fn mean<B: Backend>(values: Tensor<B, 1>) -> f64 {
     let count = values.num_elements();
     values.iter::<f64>().sum::<f64>() / count as f64
 }
+
+#[cfg(test)]
+mod tests;

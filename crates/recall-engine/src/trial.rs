@@ -36,14 +36,12 @@ impl<B: EngineBackend, M: AutodiffModule<B> + Embedder<B>> Trial<'_, B, M> {
             |embeddings| Ok((embeddings, ())),
         );
         let output = output?;
-        let norm = self
-            .optimiser
-            .gradient_norm(&**self.model, &output.gradients);
+        let gradients = output.gradients;
+        let norm = self.optimiser.gradient_norm(&**self.model, &gradients);
         let passes = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let optimiser = self.optimiser;
         self.model
-            .change(|model| optimiser.step(NO_RATE, model, output.gradients, norm));
+            .change(|model| (self.optimiser).step(NO_RATE, model, gradients, norm));
         // Waits for the device. One that fails does so again where it counts.
         let _ = B::sync(self.device);
         Ok(TrialSeconds {

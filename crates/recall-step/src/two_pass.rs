@@ -151,6 +151,10 @@ impl TwoPass {
             });
         }
 
+        // The accumulator moves each running sum out, adds to it and moves it back, and the gradient of the
+        // chunk goes as it is added. So on Flex the sum stays where it is, and there are two sets of gradients
+        // at most: the sum, and what a backward pass has found. Only a gradient that is a view with its axes
+        // swapped, as Burn's own convolutions leave them, makes Flex write that one sum anew.
         let mut accumulator = GradientsAccumulator::new();
         let mut back_propagate = |index: usize, embeddings: Tensor<B, 2>| {
             let [count, dim] = embeddings.dims();

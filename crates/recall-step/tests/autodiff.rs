@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::backend::Autodiff;
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::optim::GradientsParams;
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Distribution, Tensor, Tolerance};
 use burn_flex::Flex;
 use recall_step::{StepError, TwoPass, l2_normalise};
@@ -93,4 +93,24 @@ fn a_gradient_of_another_shape_and_an_error_of_any_type_are_returned() {
     let failed = step.run::<B, _, (), _>(&model, ROWS, embed, |_| Err("no".to_owned()));
     assert_eq!(failed.unwrap_err().to_string(), "no");
     assert_eq!(model.num_params(), 6 * 4 + 4);
+}
+
+/// What the comment in the two-pass step says of memory.
+#[test]
+fn the_gradients_of_chunks_are_added_in_place() {
+    let (model, items) = (model(), items());
+    let mut sums = GradientsAccumulator::new();
+    let mut addresses = Vec::new();
+    for chunk in 0..3 {
+        let rows = items.clone().slice([chunk * 15..(chunk + 1) * 15]);
+        let gradients = model.forward(rows).sum().backward();
+        sums.accumulate(&model, GradientsParams::from_grads(gradients, &model));
+        let so_far = sums.grads();
+        let weight = so_far.get::<Flex, 2>(model.weight.id).unwrap();
+        let bytes = weight.into_primitive().tensor();
+        addresses.push(bytes.bytes().as_ptr() as usize);
+        drop(bytes);
+        sums.accumulate(&model, so_far);
+    }
+    assert_eq!(addresses, [addresses[0]; 3]);
 }

@@ -1,3 +1,5 @@
+mod against_burn;
+
 use std::collections::BTreeMap;
 
 use burn::backend::Autodiff;

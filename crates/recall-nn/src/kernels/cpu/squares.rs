@@ -9,13 +9,13 @@ const CHUNK: usize = 1 << 14;
 /// Sums that run side by side: enough to hide how long an addition takes.
 const LANES: usize = 64;
 
-/// The sum of the squares of all `values`: of chunks in f32, of their sums in f64.
+/// The sum of the squares of all `values`: of a few hundred at a time in f32, of their sums in f64.
 pub(in crate::kernels) fn sum_of_squares(values: &[f32]) -> f64 {
-    let chunks: Vec<f32> = values.par_chunks(CHUNK).map(of_chunk).collect();
-    chunks.into_iter().map(f64::from).sum()
+    let chunks: Vec<f64> = values.par_chunks(CHUNK).map(of_chunk).collect();
+    chunks.into_iter().sum()
 }
 
-fn of_chunk(values: &[f32]) -> f32 {
+fn of_chunk(values: &[f32]) -> f64 {
     Arch::new().dispatch(
         #[inline(always)]
         || {
@@ -29,7 +29,7 @@ fn of_chunk(values: &[f32]) -> f32 {
             for (sum, value) in sums.iter_mut().zip(rest) {
                 *sum += value * value;
             }
-            sums.iter().sum()
+            sums.into_iter().map(f64::from).sum()
         },
     )
 }
