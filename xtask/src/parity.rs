@@ -2,6 +2,7 @@
 //! operations in f64 say, and whether it ranks as the CPU does.
 
 mod case;
+pub mod models;
 mod random;
 mod ranks;
 mod reference;

@@ -13,6 +13,7 @@ use burn_ndarray::NdArray;
 use recall_engine::{
     Backbone, Embedder, ModelConfig, Network, Pooling, load_weights, save_weights,
 };
+use recall_nn::NnBackend;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 const DIM: usize = 32;
@@ -166,7 +167,7 @@ fn difference(actual: &[f32], expected: &[f32]) -> f32 {
     apart / largest
 }
 
-fn compare<B: Backend>(config: &ModelConfig, size: usize, weights: &Path) {
+fn compare<B: NnBackend>(config: &ModelConfig, size: usize, weights: &Path) {
     type Graph<B> = Autodiff<B>;
     let device = <Graph<B> as burn::tensor::backend::BackendTypes>::Device::default();
     let name = config.backbone.name();

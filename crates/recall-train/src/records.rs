@@ -47,6 +47,9 @@ pub struct StepRecord {
     /// Wall-clock time since the step before, waiting for images included.
     #[serde(default)]
     pub seconds: f64,
+    /// How much of it was waiting for images: if it is a good part, more threads or a cache are faster.
+    #[serde(default)]
+    pub waited_seconds: f64,
 }
 
 /// What is known of an evaluation.

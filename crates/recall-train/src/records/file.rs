@@ -102,6 +102,7 @@ mod tests {
             skipped: 1,
             unread: vec!["a \"b\".png".to_owned()],
             seconds: 0.25,
+            waited_seconds: 0.0,
         }
     }
 

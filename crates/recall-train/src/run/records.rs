@@ -110,6 +110,7 @@ impl Records {
             ("train/similarity", record.similarity),
             ("train/learning_rate", Some(record.learning_rate)),
             ("train/seconds", Some(record.seconds)),
+            ("train/waited_seconds", Some(record.waited_seconds)),
         ];
         let values: Vec<(&str, f64)> = values
             .into_iter()
@@ -178,6 +179,7 @@ mod tests {
             skipped: 0,
             unread: Vec::new(),
             seconds: 0.25,
+            waited_seconds: 0.0,
         }
     }
 

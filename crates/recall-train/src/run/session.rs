@@ -128,9 +128,11 @@ impl<'a> Session<'a> {
         let mut first_skipped = None;
         for batch in self.parts.loaders.train.batches(requests) {
             let batch = batch?;
+            let waited = start.elapsed().as_secs_f64();
             first_skipped = first_skipped.or_else(|| batch.skipped.first().cloned());
             let mut record = self.step(&batch)?;
             record.seconds = start.elapsed().as_secs_f64();
+            record.waited_seconds = waited;
             start = Instant::now();
             self.parts.state.training_seconds += record.seconds;
             self.parts.state.step += 1;

@@ -50,7 +50,7 @@ impl Measure for Case {
             set.push("model.dim=512".into());
         }
         let config = RunConfig::read(None, &set)?;
-        let device = NamedBackend::Flex.open()?;
+        let device = NamedBackend::FLEX.open()?;
         let mut engine = device.engine(&config.engine())?;
         let labels: Vec<i64> = (0..self.batch as i64).map(|row| row / 4).collect();
         let shape = [self.batch, 3, self.side, self.side];

@@ -5,13 +5,18 @@ use recall_eval::{Bootstrap, Units};
 use super::Session;
 use crate::RunError;
 use crate::judge::QUERIES;
-use crate::records::Judged;
+use crate::records::{Judged, StepRecord};
 use crate::run::checkpoint::{Checkpoint, CheckpointState};
 use crate::run::images::Items;
 use crate::run::peers::Groups;
 use crate::run::report::{self, Outcome};
 use crate::run::selection::{Remark, Selection};
 use crate::run::{Finished, left_out};
+
+/// The share of the time above which waiting for images is worth a word, in a run of more than
+/// [`LONG_RUN`] seconds: the first batch is always waited for.
+const MUCH_WAITING: f64 = 0.2;
+const LONG_RUN: f64 = 60.0;
 
 impl Session<'_> {
     /// Judges the result, on the test images if there are some, and writes the report.
@@ -114,6 +119,16 @@ impl Session<'_> {
             many => self.parts.progress.warn(&format!(
                 "{many} steps were left out: too few of their images could be read"
             )),
+        }
+        let sum = |seconds: fn(&StepRecord) -> f64| -> f64 {
+            self.parts.records.steps.iter().map(seconds).sum()
+        };
+        let (waited, spent) = (sum(|step| step.waited_seconds), sum(|step| step.seconds));
+        if spent > LONG_RUN && waited > MUCH_WAITING * spent {
+            self.parts.progress.warn(&format!(
+                "training waited for images {:.0} % of its time: `image.cache` keeps large ones resized",
+                100.0 * waited / spent
+            ));
         }
         Ok(Finished {
             result,

@@ -37,6 +37,7 @@ impl Session<'_> {
             skipped: batch.skipped.len(),
             unread: self.locations(batch.skipped.iter().map(|skipped| skipped.id)),
             seconds: 0.0,
+            waited_seconds: 0.0,
         };
         if !batch.skipped.is_empty() && !has_pair(&batch.labels) {
             // Nothing to find is left in this batch. The step counts all the same, so that the places of

@@ -1,0 +1,106 @@
+//! Whether a step of the backbones comes to the same on a backend as on the CPU: there on tensor operations,
+//! here on kernels of their own.
+
+use std::io::Write;
+
+use anyhow::{Context, ensure};
+use recall_train::{Engine, ModelFiles, NamedBackend, Pixels, RunConfig, StepRequest, StepResult};
+
+/// Pixels a side: as few as the backbones take.
+const SIDE: usize = 64;
+/// Images of a batch, four of a class.
+const IMAGES: usize = 8;
+/// How far embeddings may be apart, of at most 1, and other results as a share of the CPU's.
+const TOLERANCE: f64 = 2e-3;
+
+/// Prints a row for each backbone, and gives the number of failures.
+pub fn check(backend: NamedBackend) -> anyhow::Result<usize> {
+    println!(
+        "\nA step of the backbones, against the CPU\n{:<12} {:>12} {:>10} {:>10} {:>14}",
+        "", "embeddings", "loss", "gradient", "after the step"
+    );
+    let mut failures = 0;
+    for backbone in ["convnet", "resnet50", "vit-b32"] {
+        let errors = errors(backend, backbone).with_context(|| backbone.to_owned())?;
+        let ok = errors.iter().all(|error| *error <= TOLERANCE);
+        failures += usize::from(!ok);
+        let [before, loss, gradient, after] = errors;
+        println!(
+            "{backbone:<12} {before:>12.0e} {loss:>10.0e} {gradient:>10.0e} {after:>14.0e}  {}",
+            if ok { "ok" } else { "WRONG" }
+        );
+        std::io::stdout().flush()?;
+    }
+    Ok(failures)
+}
+
+/// Of the embeddings, the loss, the length of the gradient, and the embeddings after the step.
+fn errors(backend: NamedBackend, backbone: &str) -> anyhow::Result<[f64; 4]> {
+    let set = [
+        format!("model.backbone={backbone}"),
+        format!("image.train.size=[{SIDE}, {SIDE}]"),
+        format!("image.eval.crop={SIDE}"),
+        format!("image.eval.resize={SIDE}"),
+    ];
+    let config = RunConfig::read(None, &set)?.engine();
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name);
+    let files = ModelFiles {
+        judged: path("model.safetensors"),
+        trained: path("model.safetensors"),
+        optimiser: path("optimiser.safetensors"),
+    };
+    // Both start with the weights that the CPU drew.
+    let mut ours = NamedBackend::FLEX.open()?.engine(&config)?;
+    ours.save(&files)?;
+    let mut theirs = backend.open()?.engine(&config)?;
+    theirs.load(&files)?;
+
+    let expected = results(&mut *ours)?;
+    let found = results(&mut *theirs)?;
+    let share = |value: fn(&StepResult) -> Option<f64>| -> anyhow::Result<f64> {
+        let [a, b] = [&expected.1, &found.1].map(value);
+        let (a, b) = a.zip(b).context("a number of the step is not finite")?;
+        Ok((a - b).abs() / a.abs())
+    };
+    Ok([
+        apart(&expected.0, &found.0),
+        share(|step| step.loss)?,
+        share(|step| step.gradient_norm)?,
+        apart(&expected.2, &found.2),
+    ])
+}
+
+/// Embeddings, a step, and embeddings after it.
+fn results(engine: &mut dyn Engine) -> anyhow::Result<(Vec<f32>, StepResult, Vec<f32>)> {
+    let bytes: Vec<u8> = (0..IMAGES * 3 * SIDE * SIDE)
+        .map(|at| (at * at / 7 % 251) as u8)
+        .collect();
+    let pixels = Pixels {
+        bytes: &bytes,
+        shape: [IMAGES, 3, SIDE, SIDE],
+    };
+    let labels: Vec<i64> = (0..IMAGES as i64).map(|row| row / 4).collect();
+    let before = engine.embed(pixels)?;
+    let step = engine.step(
+        &StepRequest {
+            pixels,
+            labels: &labels,
+            chunk: IMAGES / 2,
+            learning_rate: 1e-4,
+            model_seed: 0,
+            loss_seed: 0,
+        },
+        &mut |_, _| (),
+    )?;
+    ensure!(step.broken.is_none(), "the step is not finite: {step:?}");
+    let after = engine.embed(pixels)?;
+    Ok((before.as_slice().to_vec(), step, after.as_slice().to_vec()))
+}
+
+fn apart(a: &[f32], b: &[f32]) -> f64 {
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| f64::from((a - b).abs()))
+        .fold(0.0, f64::max)
+}
