@@ -102,7 +102,7 @@ fn the_gradients_of_chunks_are_added_in_place() {
     let mut sums = GradientsAccumulator::new();
     let mut addresses = Vec::new();
     for chunk in 0..3 {
-        let rows = items.clone().slice([chunk * 15..(chunk + 1) * 15]);
+        let rows = items.clone().slice(chunk * 15..(chunk + 1) * 15);
         let gradients = model.forward(rows).sum().backward();
         sums.accumulate(&model, GradientsParams::from_grads(gradients, &model));
         let so_far = sums.grads();

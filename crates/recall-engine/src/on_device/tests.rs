@@ -28,6 +28,7 @@ fn addresses(engine: &OnDevice<Train, Network<Train>>) -> HashMap<ParamId, usize
 #[test]
 fn steps_and_trials_update_the_weights_where_they_are() {
     let mut config = EngineConfig::default();
+    (config.model.widths, config.model.grid, config.image) = (vec![3, 4], 2, [8, 8]);
     config.loss.ks = vec![1];
     let device = Default::default();
     let mut engine = OnDevice::<Train, Network<Train>>::of_config(&config, &device).unwrap();

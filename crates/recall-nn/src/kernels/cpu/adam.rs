@@ -42,6 +42,7 @@ pub(in crate::kernels) fn step(
 }
 
 /// What the numbers of an update are multiplied by.
+#[derive(Clone, Copy)]
 struct Factors {
     /// Added to the gradient, times the parameter.
     penalty: f32,
@@ -88,9 +89,12 @@ fn update<const DECOUPLED: bool>(
     Arch::new().dispatch(
         #[inline(always)]
         || {
+            // A copy: behind a reference they might be written to with the slices, for all the compiler
+            // knows, and it would make no vectors.
+            let factors = *factors;
             let moments = moment_1.iter_mut().zip(moment_2);
             for ((param, &grad), (first, second)) in param.iter_mut().zip(grad).zip(moments) {
-                one::<DECOUPLED>(factors, param, grad, first, second);
+                one::<DECOUPLED>(&factors, param, grad, first, second);
             }
         },
     );
