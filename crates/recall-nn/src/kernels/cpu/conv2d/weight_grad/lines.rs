@@ -1,0 +1,165 @@
+use std::ops::Range;
+
+use pulp::Simd;
+
+use super::super::shape::Conv2dShape;
+use super::patch::{Patch, patch_size};
+
+/// The most numbers in a vector, which may be read and written behind the end of a line.
+const SLACK: usize = 16;
+
+/// For one channel and one row of the kernel, the padded pixels that a patch sees: one line of them for each line of
+/// the patch. Pixels `stride` apart are next to each other, so that what one place of the kernel sees is a piece of
+/// each line.
+pub(super) struct Lines {
+    /// `[phase, line, pitch]`.
+    values: Vec<f32>,
+    pitch: usize,
+}
+
+impl Lines {
+    pub(super) fn new(shape: &Conv2dShape) -> Self {
+        let [columns, lines] = patch_size(shape);
+        let phases = shape.stride.min(shape.kernel);
+        let pitch = columns + (shape.kernel - 1) / shape.stride;
+        Self {
+            values: vec![0.0; phases * lines * pitch + SLACK],
+            pitch,
+        }
+    }
+
+    /// Reads what the places `places` of row `down` of the kernel see in `channel`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a place in a tensor of four dimensions"
+    )]
+    #[inline(always)]
+    pub(super) fn read<S: Simd>(
+        &mut self,
+        simd: S,
+        shape: &Conv2dShape,
+        patch: &Patch,
+        images: &[f32],
+        channel: usize,
+        down: usize,
+        places: Range<usize>,
+    ) {
+        let (stride, padding, out_height) = (shape.stride, shape.padding, shape.out_height());
+        let phases = stride.min(shape.kernel);
+        let pitch = self.pitch;
+        let plane = patch.lines.len() * pitch;
+        for phase in 0..phases {
+            // The first place of this phase, if it is among those asked for.
+            let skipped = places.start.saturating_sub(phase).next_multiple_of(stride);
+            if phase + skipped >= places.end {
+                continue;
+            }
+            // The columns of the line that are within the image.
+            let inside = |end: usize| {
+                let columns = (end + padding).saturating_sub(phase).div_ceil(stride);
+                columns.saturating_sub(patch.columns.start).min(pitch)
+            };
+            let inside = inside(0)..inside(shape.width);
+            let first =
+                ((patch.columns.start + inside.start) * stride + phase).saturating_sub(padding);
+            let lines = self.values[phase * plane..][..plane].chunks_exact_mut(pitch);
+            let (mut image, mut row) = (
+                patch.lines.start / out_height,
+                patch.lines.start % out_height,
+            );
+            for line in lines {
+                let y = (row * stride + down).wrapping_sub(padding);
+                if y < shape.height && !inside.is_empty() {
+                    let start = ((image * shape.cin + channel) * shape.height + y) * shape.width;
+                    let pixels = &images[start..start + shape.width][first..];
+                    line[..inside.start].fill(0.0);
+                    line[inside.end..].fill(0.0);
+                    let line = &mut line[inside.clone()];
+                    match stride {
+                        1 => copy(simd, &pixels[..line.len()], line),
+                        _ => {
+                            for (value, &pixel) in
+                                line.iter_mut().zip(pixels.iter().step_by(stride))
+                            {
+                                *value = pixel;
+                            }
+                        }
+                    }
+                } else {
+                    line.fill(0.0);
+                }
+                row += 1;
+                if row == out_height {
+                    row = 0;
+                    image += 1;
+                }
+            }
+        }
+    }
+
+    /// Writes what a place of the row that was read sees at the patch's positions, and as much behind them as a vector
+    /// is long.
+    #[inline(always)]
+    pub(super) fn shifted<S: Simd>(
+        &self,
+        shape: &Conv2dShape,
+        patch: &Patch,
+        place: usize,
+        row: &mut [f32],
+    ) {
+        let (lanes, columns) = (S::F32_LANES, patch.columns.len());
+        let phase = place % shape.stride;
+        let mut from = phase * patch.lines.len() * self.pitch + place / shape.stride;
+        let mut to = 0;
+        for _ in patch.lines.clone() {
+            // Whole vectors: what is too much the next line writes over.
+            for column in (0..columns).step_by(lanes) {
+                let pixels = &self.values[from + column..][..lanes];
+                S::as_mut_simd_f32s(&mut row[to + column..][..lanes]).0[0] =
+                    S::as_simd_f32s(pixels).0[0];
+            }
+            from += self.pitch;
+            to += columns;
+        }
+    }
+}
+
+/// Copies a patch from images of lines of `width`, `height` in an image, where `first(image)` is the first line.
+#[inline(always)]
+pub(super) fn copy_rows(
+    patch: &Patch,
+    height: usize,
+    width: usize,
+    values: &[f32],
+    first: impl Fn(usize) -> usize,
+    row: &mut [f32],
+) {
+    let columns = &patch.columns;
+    let (mut line, mut row) = (patch.lines.start, row);
+    while line < patch.lines.end {
+        let (image, in_image) = (line / height, line % height);
+        // Whole lines of an image follow each other.
+        let lines = match columns.len() == width {
+            true => (height - in_image).min(patch.lines.end - line),
+            false => 1,
+        };
+        let start = (first(image) + in_image) * width + columns.start;
+        let (piece, rest) = row.split_at_mut(lines * columns.len());
+        piece.copy_from_slice(&values[start..start + piece.len()]);
+        row = rest;
+        line += lines;
+    }
+}
+
+/// Copies a few numbers, for which a call of `memcpy` takes longer than the copy.
+#[inline(always)]
+fn copy<S: Simd>(simd: S, from: &[f32], to: &mut [f32]) {
+    let (from, from_rest) = S::as_simd_f32s(from);
+    let (to, to_rest) = S::as_mut_simd_f32s(to);
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+    if !to_rest.is_empty() {
+        simd.partial_store_f32s(to_rest, simd.partial_load_f32s(from_rest));
+    }
+}
