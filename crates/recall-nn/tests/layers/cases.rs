@@ -1,7 +1,9 @@
 //! Layers with inputs, their outputs and gradients.
 
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{Tensor, TensorData, TensorPrimitive};
+use burn::tensor::ops::FloatTensorOps;
+use burn::tensor::{DType, Tensor, TensorData, TensorPrimitive};
+use burn_flex::Flex;
 use recall_nn::{Conv2dSettings, Layer, NnBackend, plain};
 
 /// A layer and the shapes of its inputs.
@@ -106,15 +108,18 @@ impl Case {
         self.run::<B>(plain::forward::<B>, &self.inputs())
     }
 
-    /// The weighted sum that is differentiated, through the tensor operations.
-    pub fn sum<B: Backend>(&self, inputs: &[Vec<f64>]) -> f64 {
-        let inputs = self.primitives::<B>(inputs).into_iter();
-        let inputs = inputs
-            .map(|input| input.into_primitive().tensor())
-            .collect();
-        let output = plain::forward::<B>(self.layer, inputs);
-        let output = values(Tensor::<B, 1>::from_primitive(TensorPrimitive::Float(
-            flat::<B>(output),
+    /// The weighted sum that is differentiated, through the tensor operations in f64: of Flex, since NdArray
+    /// panics where a window of a pool leaves the image and nothing is differentiated.
+    pub fn sum(&self, inputs: &[Vec<f64>]) -> f64 {
+        let device = Default::default();
+        let inputs = inputs.iter().zip(&self.shapes).map(|(input, shape)| {
+            let data = TensorData::new(input.clone(), [input.len()]);
+            let input = Tensor::<Flex, 1>::from_data(data, (&device, DType::F64));
+            Flex::float_reshape(input.into_primitive().tensor(), shape.clone().into())
+        });
+        let output = flat::<Flex>(plain::forward::<Flex>(self.layer, inputs.collect()));
+        let output = values(Tensor::<Flex, 1>::from_primitive(TensorPrimitive::Float(
+            output,
         )));
         let slopes = formula(0, output.len());
         output

@@ -133,7 +133,7 @@ impl Task<'_> {
     #[inline(always)]
     fn compute<S: Simd, const TALL: usize, const WIDE: usize>(self, simd: S) -> Vec<f32> {
         let shape = self.shape;
-        let out_height = shape.out_height();
+        let size @ [out_height, _] = [shape.out_height(), shape.out_width()];
         let Buffers {
             grad,
             pixels,
@@ -146,14 +146,14 @@ impl Task<'_> {
             let rows = grad.chunks_exact_mut(ROW).zip(self.outputs.clone());
             for (row, channel) in rows {
                 let first = |image: usize| (image * shape.cout + channel) * out_height;
-                copy_rows(&patch, out_height, shape.out_width(), self.grad, first, row);
+                copy_rows(simd, &patch, size, self.grad, first, row);
                 row[count..padded].fill(0.0);
             }
             if shape.is_pointwise() {
                 let rows = pixels.chunks_exact_mut(ROW).zip(self.weights.clone());
                 for (row, channel) in rows {
-                    let first = |image: usize| image * shape.cin + channel;
-                    copy_rows(&patch, out_height, shape.width, self.images, first, row);
+                    let first = |image: usize| (image * shape.cin + channel) * out_height;
+                    copy_rows(simd, &patch, size, self.images, first, row);
                     row[count..padded].fill(0.0);
                 }
             } else {
@@ -180,8 +180,8 @@ impl Task<'_> {
                     }
                 }
             }
-            let size = [self.outputs.len(), self.weights.len()];
-            add_dots::<S, TALL, WIDE>(simd, grad, pixels, padded, size, &mut sums);
+            let rows = [self.outputs.len(), self.weights.len()];
+            add_dots::<S, TALL, WIDE>(simd, grad, pixels, padded, rows, &mut sums);
         }
         sums
     }

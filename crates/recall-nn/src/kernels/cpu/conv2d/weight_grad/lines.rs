@@ -62,31 +62,34 @@ impl Lines {
             let inside = inside(0)..inside(shape.width);
             let first =
                 ((patch.columns.start + inside.start) * stride + phase).saturating_sub(padding);
-            let lines = self.values[phase * plane..][..plane].chunks_exact_mut(pitch);
+            // A short line is one vector: what is too much the next line writes over.
+            let mask = mask(inside.clone());
+            let mask = (stride == 1 && pitch <= S::F32_LANES).then(|| S::as_simd_u32s(&mask).0[0]);
             let (mut image, mut row) = (
                 patch.lines.start / out_height,
                 patch.lines.start % out_height,
             );
-            for line in lines {
+            for to in (phase * plane..(phase + 1) * plane).step_by(pitch) {
                 let y = (row * stride + down).wrapping_sub(padding);
                 if y < shape.height && !inside.is_empty() {
                     let start = ((image * shape.cin + channel) * shape.height + y) * shape.width;
-                    let pixels = &images[start..start + shape.width][first..];
-                    line[..inside.start].fill(0.0);
-                    line[inside.end..].fill(0.0);
-                    let line = &mut line[inside.clone()];
-                    match stride {
-                        1 => copy(simd, &pixels[..line.len()], line),
-                        _ => {
-                            for (value, &pixel) in
-                                line.iter_mut().zip(pixels.iter().step_by(stride))
-                            {
-                                *value = pixel;
-                            }
-                        }
+                    let vector = (start + first)
+                        .checked_sub(inside.start)
+                        .and_then(|start| images.get(start..start + S::F32_LANES));
+                    if let (Some(mask), Some(pixels)) = (mask, vector) {
+                        let pixels = simd.transmute_u32s_f32s(S::as_simd_f32s(pixels).0[0]);
+                        let line = &mut self.values[to..to + S::F32_LANES];
+                        S::as_mut_simd_f32s(line).0[0] =
+                            simd.transmute_f32s_u32s(simd.and_u32s(pixels, mask));
+                    } else {
+                        let line = &mut self.values[to..to + pitch];
+                        line[..inside.start].fill(0.0);
+                        line[inside.end..].fill(0.0);
+                        let pixels = &images[start..start + shape.width][first..];
+                        every(simd, stride, pixels, &mut line[inside.clone()]);
                     }
                 } else {
-                    line.fill(0.0);
+                    self.values[to..to + pitch].fill(0.0);
                 }
                 row += 1;
                 if row == out_height {
@@ -113,10 +116,12 @@ impl Lines {
         let mut to = 0;
         for _ in patch.lines.clone() {
             // Whole vectors: what is too much the next line writes over.
-            for column in (0..columns).step_by(lanes) {
+            let mut column = 0;
+            while column < columns {
                 let pixels = &self.values[from + column..][..lanes];
                 S::as_mut_simd_f32s(&mut row[to + column..][..lanes]).0[0] =
                     S::as_simd_f32s(pixels).0[0];
+                column += lanes;
             }
             from += self.pitch;
             to += columns;
@@ -126,32 +131,37 @@ impl Lines {
 
 /// Copies a patch from images of lines of `width`, `height` in an image, where `first(image)` is the first line.
 #[inline(always)]
-pub(super) fn copy_rows(
+pub(super) fn copy_rows<S: Simd>(
+    simd: S,
     patch: &Patch,
-    height: usize,
-    width: usize,
+    [height, width]: [usize; 2],
     values: &[f32],
     first: impl Fn(usize) -> usize,
     row: &mut [f32],
 ) {
     let columns = &patch.columns;
-    let (mut line, mut row) = (patch.lines.start, row);
-    while line < patch.lines.end {
-        let (image, in_image) = (line / height, line % height);
+    let whole = columns.len() == width;
+    let (mut image, mut line) = (patch.lines.start / height, patch.lines.start % height);
+    let mut row = &mut row[..patch.count()];
+    while !row.is_empty() {
         // Whole lines of an image follow each other.
-        let lines = match columns.len() == width {
-            true => (height - in_image).min(patch.lines.end - line),
-            false => 1,
+        let len = match whole {
+            true => row.len().min((height - line) * width),
+            false => columns.len(),
         };
-        let start = (first(image) + in_image) * width + columns.start;
-        let (piece, rest) = row.split_at_mut(lines * columns.len());
-        piece.copy_from_slice(&values[start..start + piece.len()]);
+        let start = (first(image) + line) * width + columns.start;
+        let (piece, rest) = row.split_at_mut(len);
+        copy(simd, &values[start..start + len], piece);
         row = rest;
-        line += lines;
+        line += if whole { height } else { 1 };
+        if line >= height {
+            line = 0;
+            image += 1;
+        }
     }
 }
 
-/// Copies a few numbers, for which a call of `memcpy` takes longer than the copy.
+/// Copies what is mostly a few numbers, for which a call of `memcpy` takes longer than the copy.
 #[inline(always)]
 fn copy<S: Simd>(simd: S, from: &[f32], to: &mut [f32]) {
     let (from, from_rest) = S::as_simd_f32s(from);
@@ -162,4 +172,33 @@ fn copy<S: Simd>(simd: S, from: &[f32], to: &mut [f32]) {
     if !to_rest.is_empty() {
         simd.partial_store_f32s(to_rest, simd.partial_load_f32s(from_rest));
     }
+}
+
+/// Copies every `stride`th number of `from`.
+#[inline(always)]
+fn every<S: Simd>(simd: S, stride: usize, from: &[f32], to: &mut [f32]) {
+    match stride {
+        1 => copy(simd, &from[..to.len()], to),
+        // In vectors as well, which the compiler finds in pairs alone.
+        2 => {
+            let (pairs, last) = from.as_chunks::<2>();
+            for (to, pair) in to.iter_mut().zip(pairs) {
+                *to = pair[0];
+            }
+            if let (Some(to), Some(&last)) = (to.get_mut(pairs.len()), last.first()) {
+                *to = last;
+            }
+        }
+        _ => {
+            for (to, from) in to.iter_mut().zip(from.chunks(stride)) {
+                *to = from[0];
+            }
+        }
+    }
+}
+
+/// All ones in a range of lanes, which may end behind the last one, and zero elsewhere.
+#[inline(always)]
+fn mask(inside: Range<usize>) -> [u32; SLACK] {
+    std::array::from_fn(|lane| if inside.contains(&lane) { u32::MAX } else { 0 })
 }
