@@ -34,7 +34,11 @@ pub(super) fn forward_on(
     assert_eq!(weight.len(), shape.weight_len());
     assert!(scale.is_none_or(|scale| scale.len() == shape.cout));
     assert!(finish.shift.is_none_or(|shift| shift.len() == shape.cout));
-    assert!(finish.residual.is_none_or(|residual| residual.len() == shape.output_len()));
+    assert!(
+        finish
+            .residual
+            .is_none_or(|residual| residual.len() == shape.output_len())
+    );
 
     let (kernel, taps, depth) = (shape.kernel, shape.taps(), shape.depth());
     let seen = shape.flattened();

@@ -71,18 +71,21 @@ fn pack_weights(
     let (depth, channels) = (plan.depth(), plan.from.channels);
     let panels = plan.to.channels.div_ceil(height);
     let mut packed = vec![0.0; panels * depth * height];
-    packed.par_chunks_mut(depth * height).enumerate().for_each(|(panel, packed)| {
-        let outputs = panel * height..((panel + 1) * height).min(plan.to.channels);
-        // In this order the weights are read in pieces, whichever of the channels is the outer one.
-        for channel in 0..channels {
-            for tap in 0..plan.taps.len() {
-                let column = &mut packed[(tap * channels + channel) * height..];
-                for (packed, output) in column.iter_mut().zip(outputs.clone()) {
-                    *packed = weight(output, tap, channel);
+    packed
+        .par_chunks_mut(depth * height)
+        .enumerate()
+        .for_each(|(panel, packed)| {
+            let outputs = panel * height..((panel + 1) * height).min(plan.to.channels);
+            // In this order the weights are read in pieces, whichever of the channels is the outer one.
+            for channel in 0..channels {
+                for tap in 0..plan.taps.len() {
+                    let column = &mut packed[(tap * channels + channel) * height..];
+                    for (packed, output) in column.iter_mut().zip(outputs.clone()) {
+                        *packed = weight(output, tap, channel);
+                    }
                 }
             }
-        }
-    });
+        });
     packed
 }
 
@@ -124,7 +127,10 @@ impl Block<'_> {
         let places = &places[..tiles];
         for from in (0..depth).step_by(DEEP) {
             let deep = DEEP.min(depth - from);
-            for (places, buffer) in places.iter().zip(self.buffer.chunks_exact_mut(DEEP * width)) {
+            for (places, buffer) in places
+                .iter()
+                .zip(self.buffer.chunks_exact_mut(DEEP * width))
+            {
                 pack(simd, plan, places, from, &mut buffer[..deep * width]);
             }
             let part = Part {

@@ -96,12 +96,7 @@ fn sum(values: &[f32]) -> f32 {
 #[inline(always)]
 fn mask(grad: &[f32], output: &[f32], memory: &mut [MaybeUninit<f32>]) -> f32 {
     #[inline(always)]
-    fn add(
-        sums: &mut [f32; LANES],
-        grad: &[f32],
-        output: &[f32],
-        memory: &mut [MaybeUninit<f32>],
-    ) {
+    fn add(sums: &mut [f32; LANES], grad: &[f32], output: &[f32], memory: &mut [MaybeUninit<f32>]) {
         for (((sum, &grad), &output), memory) in sums.iter_mut().zip(grad).zip(output).zip(memory) {
             let value = if output > 0.0 { grad } else { 0.0 };
             *sum += value;

@@ -9,10 +9,16 @@ pub(super) struct Target {
     len: usize,
 }
 
-#[expect(unsafe_code, reason = "a pointer goes to the threads that write through it")]
+#[expect(
+    unsafe_code,
+    reason = "a pointer goes to the threads that write through it"
+)]
 // SAFETY: the methods that use the pointer are unsafe, and ask that no two threads touch one place.
 unsafe impl Send for Target {}
-#[expect(unsafe_code, reason = "a pointer goes to the threads that write through it")]
+#[expect(
+    unsafe_code,
+    reason = "a pointer goes to the threads that write through it"
+)]
 // SAFETY: as above.
 unsafe impl Sync for Target {}
 

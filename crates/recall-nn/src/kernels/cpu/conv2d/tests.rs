@@ -64,7 +64,9 @@ fn shape(sizes: [usize; 8]) -> Conv2dShape {
 fn values(len: usize, seed: u64) -> Vec<f32> {
     let mut state = seed;
     let next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (state >> 40) as f32 / (1 << 23) as f32 - 1.0
     };
     std::iter::repeat_with(next).take(len).collect()
@@ -82,15 +84,21 @@ fn products(s: &Conv2dShape, mut visit: impl FnMut(usize, usize, usize)) {
     let (rows, columns, kernel) = (s.out_height(), s.out_width(), s.kernel);
     for output in 0..s.n * s.cout * rows * columns {
         let (column, row) = (output % columns, output / columns % rows);
-        let (channel, image) = (output / columns / rows % s.cout, output / columns / rows / s.cout);
+        let (channel, image) = (
+            output / columns / rows % s.cout,
+            output / columns / rows / s.cout,
+        );
         for tap in 0..s.depth() {
-            let (right, down, input) =
-                (tap % kernel, tap / kernel % kernel, tap / kernel / kernel);
+            let (right, down, input) = (tap % kernel, tap / kernel % kernel, tap / kernel / kernel);
             let (y, x) = (row * s.stride + down, column * s.stride + right);
             let inside = |at: usize, side: usize| (s.padding..side + s.padding).contains(&at);
             if inside(y, s.height) && inside(x, s.width) {
                 let line = (image * s.cin + input) * s.height + y - s.padding;
-                visit(output, line * s.width + x - s.padding, channel * s.depth() + tap);
+                visit(
+                    output,
+                    line * s.width + x - s.padding,
+                    channel * s.depth() + tap,
+                );
             }
         }
     }
@@ -98,7 +106,9 @@ fn products(s: &Conv2dShape, mut visit: impl FnMut(usize, usize, usize)) {
 
 fn assert_close(actual: &[f32], expected: &[f64], what: &str) {
     assert_eq!(actual.len(), expected.len(), "{what}");
-    let largest = expected.iter().fold(1e-30, |largest: f64, value| largest.max(value.abs()));
+    let largest = expected
+        .iter()
+        .fold(1e-30, |largest: f64, value| largest.max(value.abs()));
     for (index, (&actual, &expected)) in actual.iter().zip(expected).enumerate() {
         let error = (f64::from(actual) - expected).abs();
         assert!(
@@ -129,9 +139,21 @@ fn forward_is_the_sum_of_products_finished() {
             };
             let expected = sums.iter().enumerate().map(|(index, &sum)| {
                 let channel = index / plane % s.cout;
-                let mut sum = if scaled { sum * f64::from(scale[channel]) } else { sum };
-                sum += if shifted { f64::from(shift[channel]) } else { 0.0 };
-                sum += if added { f64::from(residual[index]) } else { 0.0 };
+                let mut sum = if scaled {
+                    sum * f64::from(scale[channel])
+                } else {
+                    sum
+                };
+                sum += if shifted {
+                    f64::from(shift[channel])
+                } else {
+                    0.0
+                };
+                sum += if added {
+                    f64::from(residual[index])
+                } else {
+                    0.0
+                };
                 if relu { sum.max(0.0) } else { sum }
             });
             let expected: Vec<f64> = expected.collect();
@@ -174,8 +196,15 @@ fn gradients_are_the_sums_of_products() {
 #[test]
 fn relu_grad_is_masked_and_summed_by_channel() {
     for (n, channels, plane) in [(1, 1, 1), (3, 2, 7), (2, 3, 16), (2, 2, 49), (1, 2, 20_000)] {
-        let (grad, output) = (values(n * channels * plane, 1), values(n * channels * plane, 2));
-        let masked: Vec<f32> = grad.iter().zip(&output).map(|(&g, &y)| if y > 0.0 { g } else { 0.0 }).collect();
+        let (grad, output) = (
+            values(n * channels * plane, 1),
+            values(n * channels * plane, 2),
+        );
+        let masked: Vec<f32> = grad
+            .iter()
+            .zip(&output)
+            .map(|(&g, &y)| if y > 0.0 { g } else { 0.0 })
+            .collect();
         let sums = |grad: &[f32]| {
             let mut sums = vec![0.0; channels];
             for (index, &value) in grad.iter().enumerate() {
@@ -199,7 +228,10 @@ fn the_number_of_threads_changes_no_bit() {
         let (images, weight) = (values(s.input_len(), 1), values(s.weight_len(), 2));
         let (grad, scale) = (values(s.output_len(), 3), values(s.cout, 4));
         let run = |threads: usize| {
-            let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let pool = ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
             pool.install(|| {
                 let arch = Arch::new();
                 let finish = Finish {
@@ -234,8 +266,14 @@ fn no_images_have_no_outputs_and_no_gradients() {
     let arch = Arch::new();
     assert!(forward_on(arch, &s, &[], &weight, None, Finish::default()).is_empty());
     assert!(input_grad_on(arch, &s, &[], &weight, None).is_empty());
-    assert_eq!(weight_grad_on(arch, &s, &[], &[]), vec![0.0; s.weight_len()]);
-    assert_eq!(relu_grad(&[], Some(&[]), 3, 25), (Some(Vec::new()), vec![0.0; 3]));
+    assert_eq!(
+        weight_grad_on(arch, &s, &[], &[]),
+        vec![0.0; s.weight_len()]
+    );
+    assert_eq!(
+        relu_grad(&[], Some(&[]), 3, 25),
+        (Some(Vec::new()), vec![0.0; 3])
+    );
 }
 
 #[test]
@@ -250,7 +288,13 @@ fn relu_keeps_what_is_not_a_number() {
     };
     for arch in architectures() {
         let output = forward_on(arch, &s, &images, &[1.0], None, finish);
-        let positions = output.iter().enumerate().filter(|(_, value)| value.is_nan());
-        assert_eq!(positions.map(|(index, _)| index).collect::<Vec<_>>(), [7, 119]);
+        let positions = output
+            .iter()
+            .enumerate()
+            .filter(|(_, value)| value.is_nan());
+        assert_eq!(
+            positions.map(|(index, _)| index).collect::<Vec<_>>(),
+            [7, 119]
+        );
     }
 }

@@ -17,8 +17,9 @@ use patch::{ROW, patches};
 /// Rows of each kind in a task are a multiple of this, which is one of each side of a tile of dot products.
 const UNIT: usize = 12;
 
-/// The most rows of the gradient and of pixels in a task: together they fit into the second cache.
-const MOST: [usize; 2] = [132, 120];
+/// The most rows of the gradient and of pixels in a task: together they are about as large as the second cache.
+/// More rows would be copied fewer times.
+const MOST: [usize; 2] = [132, 240];
 
 /// The gradient of the weight, `[cout, cin, kernel, kernel]`, from that of `images ∗ weight`, which is of the
 /// output's shape.
@@ -132,9 +133,14 @@ impl WithSimd for Task<'_> {
 impl Task<'_> {
     #[inline(always)]
     fn compute<S: Simd, const TALL: usize, const WIDE: usize>(self, simd: S) -> Vec<f32> {
+        const { assert!(UNIT.is_multiple_of(TALL) && UNIT.is_multiple_of(WIDE)) }
         let shape = self.shape;
         let size @ [out_height, _] = [shape.out_height(), shape.out_width()];
-        let Buffers { grad, pixels, lines } = self.buffers;
+        let Buffers {
+            grad,
+            pixels,
+            lines,
+        } = self.buffers;
         let mut sums = vec![0.0; self.outputs.len() * self.weights.len()];
         for patch in patches(shape) {
             let count = patch.count();
@@ -160,7 +166,15 @@ impl Task<'_> {
                     let places = place..shape.kernel.min(place + self.weights.end - weight);
                     weight += places.len();
                     let (channel, down) = (line / shape.kernel, line % shape.kernel);
-                    lines.read(simd, shape, &patch, self.images, channel, down, places.clone());
+                    lines.read(
+                        simd,
+                        shape,
+                        &patch,
+                        self.images,
+                        channel,
+                        down,
+                        places.clone(),
+                    );
                     // The places first: when they end, no row is taken.
                     for (place, row) in places.zip(rows.by_ref()) {
                         lines.shifted::<S>(shape, &patch, place, row);

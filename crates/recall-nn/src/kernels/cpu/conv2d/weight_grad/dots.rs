@@ -2,7 +2,7 @@ use pulp::Simd;
 
 use super::patch::ROW;
 
-/// Rows of pixels that stay in the first cache while the rows of the gradient go by.
+/// Rows of pixels that stay in the first cache while the rows of the gradient go by: whole tiles.
 const NEAR: usize = 12;
 
 /// Adds the dot product of each row of `grad` with each row of `pixels` to `sums`, `[tall, wide]`, which are the
@@ -17,6 +17,7 @@ pub(super) fn add_dots<S: Simd, const TALL: usize, const WIDE: usize>(
     size: [usize; 2],
     sums: &mut [f32],
 ) {
+    const { assert!(NEAR.is_multiple_of(WIDE)) }
     let [tall, wide] = size;
     for near in (0..wide).step_by(NEAR) {
         for top in (0..tall).step_by(TALL) {

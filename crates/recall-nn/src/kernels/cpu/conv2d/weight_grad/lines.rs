@@ -29,7 +29,10 @@ impl Lines {
     }
 
     /// Reads what the places `places` of row `down` of the kernel see in `channel`.
-    #[expect(clippy::too_many_arguments, reason = "a place in a tensor of four dimensions")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a place in a tensor of four dimensions"
+    )]
     #[inline(always)]
     pub(super) fn read<S: Simd>(
         &mut self,
@@ -57,13 +60,15 @@ impl Lines {
                 columns.saturating_sub(patch.columns.start).min(pitch)
             };
             let inside = inside(0)..inside(shape.width);
-            let first = ((patch.columns.start + inside.start) * stride + phase)
-                .saturating_sub(padding);
+            let first =
+                ((patch.columns.start + inside.start) * stride + phase).saturating_sub(padding);
             // A short line is one vector: what is too much the next line writes over.
             let mask = mask(inside.clone());
             let mask = (stride == 1 && pitch <= S::F32_LANES).then(|| S::as_simd_u32s(&mask).0[0]);
-            let (mut image, mut row) =
-                (patch.lines.start / out_height, patch.lines.start % out_height);
+            let (mut image, mut row) = (
+                patch.lines.start / out_height,
+                patch.lines.start % out_height,
+            );
             for to in (phase * plane..(phase + 1) * plane).step_by(pitch) {
                 let y = (row * stride + down).wrapping_sub(padding);
                 if y < shape.height && !inside.is_empty() {
