@@ -260,7 +260,7 @@ fn the_number_of_threads_changes_no_bit() {
 }
 
 #[test]
-fn no_images_have_no_outputs_and_no_gradients() {
+fn without_images_or_output_channels_all_is_empty_or_zero() {
     let s = shape([0, 2, 5, 5, 3, 3, 1, 1]);
     let weight = values(s.weight_len(), 1);
     let arch = Arch::new();

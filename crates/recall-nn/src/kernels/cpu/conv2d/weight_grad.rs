@@ -1,4 +1,5 @@
-//! The gradient of the weights: dot products of rows of the output's gradient and of shifted pixels.
+//! The gradient of the weights: dot products of rows of the output's gradient and of shifted
+//! pixels.
 
 mod dots;
 mod lines;
@@ -14,15 +15,16 @@ use dots::add_dots;
 use lines::{Lines, copy_rows};
 use patch::{ROW, patches};
 
-/// Rows of each kind in a task are a multiple of this, which is one of each side of a tile of dot products.
+/// Rows of each kind in a task are a multiple of this, which is one of each side of a tile of dot
+/// products.
 const UNIT: usize = 12;
 
-/// The most rows of the gradient and of pixels in a task: together they are about as large as the second cache.
-/// More rows would be copied fewer times.
+/// The most rows of the gradient and of pixels in a task: together they are about as large as the
+/// second cache. More rows would be copied fewer times.
 const MOST: [usize; 2] = [132, 240];
 
-/// The gradient of the weight, `[cout, cin, kernel, kernel]`, from that of `images ∗ weight`, which is of the
-/// output's shape.
+/// The gradient of the weight, `[cout, cin, kernel, kernel]`, from that of `images ∗ weight`, which
+/// is of the output's shape.
 ///
 /// # Panics
 ///
@@ -74,8 +76,8 @@ pub(super) fn weight_grad_on(
     output
 }
 
-/// Output channels and weights of each in a task. The shape of a task changes no sum, so it may depend on
-/// the number of threads.
+/// Output channels and weights of each in a task. The shape of a task changes no sum, so it may
+/// depend on the number of threads.
 fn task_size(outputs: usize, depth: usize) -> [usize; 2] {
     let [mut tall, mut wide] = [
         outputs.max(1).next_multiple_of(UNIT).min(MOST[0]),

@@ -5,9 +5,9 @@ use super::patch::ROW;
 /// Rows of pixels that stay in the first cache while the rows of the gradient go by: whole tiles.
 const NEAR: usize = 12;
 
-/// Adds the dot product of each row of `grad` with each row of `pixels` to `sums`, `[tall, wide]`, which are the
-/// numbers of rows in `size`. Rows are [`ROW`] apart, and `len` long, whole vectors; there are as many as fill whole
-/// tiles of `TALL × WIDE`.
+/// Adds the dot product of each row of `grad` with each row of `pixels` to `sums`, `[tall, wide]`,
+/// which are the numbers of rows in `size`. Rows are [`ROW`] apart, and `len` long, whole vectors;
+/// there are as many as fill whole tiles of `TALL × WIDE`.
 #[inline(always)]
 pub(super) fn add_dots<S: Simd, const TALL: usize, const WIDE: usize>(
     simd: S,

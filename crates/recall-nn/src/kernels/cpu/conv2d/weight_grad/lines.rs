@@ -8,9 +8,9 @@ use super::patch::{Patch, patch_size};
 /// The most numbers in a vector, which may be read and written behind the end of a line.
 const SLACK: usize = 16;
 
-/// For one channel and one row of the kernel, the padded pixels that a patch sees: one line of them for each line of
-/// the patch. Pixels `stride` apart are next to each other, so that what one place of the kernel sees is a piece of
-/// each line.
+/// For one channel and one row of the kernel, the padded pixels that a patch sees: one line of them
+/// for each line of the patch. Pixels `stride` apart are next to each other, so that what one place
+/// of the kernel sees is a piece of each line.
 pub(super) struct Lines {
     /// `[phase, line, pitch]`.
     values: Vec<f32>,
@@ -100,8 +100,8 @@ impl Lines {
         }
     }
 
-    /// Writes what a place of the row that was read sees at the patch's positions, and as much behind them as a vector
-    /// is long.
+    /// Writes what a place of the row that was read sees at the patch's positions, and as much
+    /// behind them as a vector is long.
     #[inline(always)]
     pub(super) fn shifted<S: Simd>(
         &self,
@@ -129,7 +129,8 @@ impl Lines {
     }
 }
 
-/// Copies a patch from images of lines of `width`, `height` in an image, where `first(image)` is the first line.
+/// Copies a patch from images of lines of `width`, `height` in an image, where `first(image)` is
+/// the first line.
 #[inline(always)]
 pub(super) fn copy_rows<S: Simd>(
     simd: S,

@@ -5,12 +5,13 @@ use super::super::shape::Conv2dShape;
 /// The most positions in a patch.
 const MOST_POSITIONS: usize = 400;
 
-/// Numbers from one row of a patch's values to the next: room for the positions and for a vector behind them,
-/// and an odd number of cache lines, so that rows do not compete for the same places in the cache.
+/// Numbers from one row of a patch's values to the next: room for the positions and for a vector
+/// behind them, and an odd number of cache lines, so that rows do not compete for the same places
+/// in the cache.
 pub(super) const ROW: usize = MOST_POSITIONS + 32;
 
-/// Positions that are worked on together: the same columns of some lines of the output. The lines of all images
-/// are counted on.
+/// Positions that are worked on together: the same columns of some lines of the output. The lines
+/// of all images are counted on.
 pub(super) struct Patch {
     pub(super) lines: Range<usize>,
     pub(super) columns: Range<usize>,
