@@ -3,7 +3,7 @@ use std::ops::Range;
 use pulp::Simd;
 
 use super::super::shape::Conv2dShape;
-use super::patch::{Patch, patch_size};
+use super::patch::{Patch, Patches};
 
 /// The most numbers in a vector, which may be read and written behind the end of a line.
 const SLACK: usize = 16;
@@ -18,12 +18,11 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(shape: &Conv2dShape) -> Self {
-        let [columns, lines] = patch_size(shape);
+    pub(super) fn new(shape: &Conv2dShape, patches: Patches) -> Self {
         let phases = shape.stride.min(shape.kernel);
-        let pitch = columns + (shape.kernel - 1) / shape.stride;
+        let pitch = patches.columns + (shape.kernel - 1) / shape.stride;
         Self {
-            values: vec![0.0; phases * lines * pitch + SLACK],
+            values: vec![0.0; phases * patches.lines * pitch + SLACK],
             pitch,
         }
     }
