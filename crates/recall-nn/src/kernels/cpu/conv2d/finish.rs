@@ -29,7 +29,8 @@ impl Part<'_> {
     ///
     /// # Safety
     ///
-    /// As for [`Target::store`] of [`VECTORS`] vectors; and if sums are added, then these were stored.
+    /// As for [`Target::store`] of [`VECTORS`] vectors; and if sums are added, then these were
+    /// stored.
     #[expect(unsafe_code, reason = "the output is shared by threads")]
     #[inline(always)]
     pub(super) unsafe fn store<S: Simd>(

@@ -76,8 +76,8 @@ pub(super) fn forward_on(
     let target = Target::new(&mut output.spare_capacity_mut()[..len]);
     #[expect(unsafe_code, reason = "the output is not filled with zeros first")]
     // SAFETY: the target is the vector's own memory, of the length of the plan's output: images ×
-    // channels × rows × columns. With a spread of 1 the plan's outputs are all of it, so that each number
-    // is stored.
+    // channels × rows × columns. With a spread of 1 the plan's outputs are all of it, so that each
+    // number is stored.
     unsafe {
         product(arch, &plan, scaled, target, finish);
         output.set_len(len);

@@ -6,7 +6,8 @@ use super::product::product;
 use super::shape::Conv2dShape;
 use super::target::Target;
 
-/// The gradient of the images, from that of `scale · (images ∗ weight)`, which is of the output's shape.
+/// The gradient of the images, from that of `scale · (images ∗ weight)`, which is of the output's
+/// shape.
 ///
 /// # Panics
 ///
@@ -33,8 +34,8 @@ pub(super) fn input_grad_on(
     assert!(scale.is_none_or(|scale| scale.len() == shape.cout));
 
     let len = shape.input_len();
-    // Between kernels that are further apart than they are long, and without output channels, nothing is
-    // stored.
+    // Between kernels that are further apart than they are long, and without output channels,
+    // nothing is stored.
     let gaps = shape.stride > shape.kernel || shape.cout == 0;
     let mut output = match gaps {
         true => vec![0.0; len],
@@ -45,7 +46,8 @@ pub(super) fn input_grad_on(
 
     let (taps, depth, stride) = (shape.taps(), shape.depth(), shape.stride);
     let seen = shape.flattened();
-    // Pixels `stride` apart see the same taps: for each such phase it is a convolution of the gradient.
+    // Pixels `stride` apart see the same taps: for each such phase it is a convolution of the
+    // gradient.
     for top in 0..stride.min(seen.height) {
         for left in 0..stride.min(seen.width) {
             let kept = taps_of(shape, top, left);
@@ -78,25 +80,25 @@ pub(super) fn input_grad_on(
                     * scale.map_or(1.0, |scale| scale[output])
             };
             #[expect(unsafe_code, reason = "the gradient is not filled with zeros first")]
-            // SAFETY: the target is the vector's own memory, of the length of the plan's output: images ×
-            // channels × height × width.
+            // SAFETY: the target is the vector's own memory, of the length of the plan's output:
+            // images × channels × height × width.
             unsafe {
                 product(arch, &plan, scaled, target, Finish::default());
             }
         }
     }
     #[expect(unsafe_code, reason = "the gradient is not filled with zeros first")]
-    // SAFETY: each number was stored: if there are gaps, as zero before the vector was cleared, and else by the
-    // plan of its phase. Then each phase has taps: among `stride` or more places in a row of the kernel there
-    // is one for each remainder.
+    // SAFETY: each number was stored: if there are gaps, as zero before the vector was cleared, and
+    // else by the plan of its phase. Then each phase has taps: among `stride` or more places in a
+    // row of the kernel there is one for each remainder.
     unsafe {
         output.set_len(len);
     }
     output
 }
 
-/// The taps through which an output reaches the pixels of a phase, and from a pixel's row and column of its
-/// phase how many outputs down and to the right that is.
+/// The taps through which an output reaches the pixels of a phase, and from a pixel's row and
+/// column of its phase how many outputs down and to the right that is.
 fn taps_of(shape: &Conv2dShape, top: usize, left: usize) -> Vec<(usize, (isize, isize))> {
     let steps = |phase: usize, place: usize| {
         let distance = phase as isize + shape.padding as isize - place as isize;

@@ -6,7 +6,8 @@ pub(super) const VECTORS: usize = 2;
 /// The most positions in a tile, with vectors of 16 numbers.
 pub(super) const MOST_WIDTH: usize = VECTORS * 16;
 
-/// Output channels in a tile: as many as the registers hold sums of, with vectors of `lanes` numbers.
+/// Output channels in a tile: as many as the registers hold sums of, with vectors of `lanes`
+/// numbers.
 pub(super) const fn height(lanes: usize) -> usize {
     // AVX-512 and NEON have 32 registers, the others 16.
     match lanes {

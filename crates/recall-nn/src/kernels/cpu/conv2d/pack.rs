@@ -123,8 +123,8 @@ fn source(offsets: &[usize], len: usize) -> Source {
     }
 }
 
-/// Writes the pixels at `places` for a part of the depth that begins at `from`: for each tap and channel
-/// one row of `buffer`, which is as long as a tile is wide.
+/// Writes the pixels at `places` for a part of the depth that begins at `from`: for each tap and
+/// channel one row of `buffer`, which is as long as a tile is wide.
 #[inline(always)]
 pub(super) fn pack<S: Simd>(
     simd: S,

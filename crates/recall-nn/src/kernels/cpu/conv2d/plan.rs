@@ -16,12 +16,15 @@ impl Grid {
     }
 }
 
-/// What [`product`](super::product::product) computes:
+/// What [`product`](super::product::product) computes, for each image `n`, output channel `o`, row `r`
+/// and column `c` the sum over the input's channels `i` and the taps `t = (dy, dx)`:
 ///
-/// `out[n, o, r · spread + top, c · spread + left] = Σ weight(o, t, i) · input[n, i, r · step + dy, c · step + dx]`
+/// ```text
+/// output[n, o, r · spread + top, c · spread + left] =
+///     Σ weight(o, t, i) · input[n, i, r · step + dy, c · step + dx]
+/// ```
 ///
-/// for each image `n`, output channel `o`, row `r` and column `c`, over the input's channels `i` and the taps
-/// `t = (dy, dx)`. A pixel outside of the input is zero.
+/// A pixel outside of the input is zero.
 pub(super) struct Plan<'a> {
     pub(super) input: &'a [f32],
     pub(super) from: Grid,

@@ -18,8 +18,8 @@ const TILES: usize = 4;
 /// Panels of output channels for which packing pixels pays.
 const LEAST_PANELS: usize = 4;
 
-/// Stores what `plan` says at all its outputs, and at no others. `weight(o, t, i)` is the weight of output
-/// channel `o`, tap `t` and input channel `i`.
+/// Stores what `plan` says at all its outputs, and at no others. `weight(o, t, i)` is the weight of
+/// output channel `o`, tap `t` and input channel `i`.
 ///
 /// # Safety
 ///
@@ -76,7 +76,8 @@ fn pack_weights(
         .enumerate()
         .for_each(|(panel, packed)| {
             let outputs = panel * height..((panel + 1) * height).min(plan.to.channels);
-            // In this order the weights are read in pieces, whichever of the channels is the outer one.
+            // In this order the weights are read in pieces, whichever of the channels is the outer
+            // one.
             for channel in 0..channels {
                 for tap in 0..plan.taps.len() {
                     let column = &mut packed[(tap * channels + channel) * height..];
@@ -168,10 +169,10 @@ fn store<S: Simd>(
     let plane = channel * plan.to.plane();
     if places.adjacent {
         #[expect(unsafe_code, reason = "the output is shared by threads")]
-        // SAFETY: the offsets are those of this tile's positions in this channel, which is one of the
-        // output's: within it, as `Places::new` counts rows and columns up to those of the plan. No two
-        // tiles have a position and a channel in common. The parts of a tile are stored one after the
-        // other by one thread, to which the first one adds nothing.
+        // SAFETY: the offsets are those of this tile's positions in this channel, which is one of
+        // the output's: within it, as `Places::new` counts rows and columns up to those of the
+        // plan. No two tiles have a position and a channel in common. The parts of a tile are
+        // stored one after the other by one thread, to which the first one adds nothing.
         unsafe {
             part.store(simd, channel, places.output[0] + plane, sums);
         }

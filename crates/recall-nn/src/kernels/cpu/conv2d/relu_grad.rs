@@ -9,8 +9,13 @@ const TASK: usize = 16 * 1024;
 /// Partial sums that a processor adds to at once.
 const LANES: usize = 16;
 
-/// The gradient where `output`, a ReLU's, is positive, and zero elsewhere, or none without an output; and its
-/// sum over each channel, `[channels]`. `grad` and `output` are `[n, channels, plane]`.
+/// The gradient where `output`, a ReLU's, is positive, and zero elsewhere, or none without an
+/// output; and its sum over each channel.
+///
+/// # Shapes
+///
+/// - grad and output: `[n, channels, plane]`
+/// - sums: `[channels]`
 ///
 /// # Panics
 ///
@@ -60,8 +65,8 @@ pub fn relu_grad(
                     );
                 });
             #[expect(unsafe_code, reason = "the gradient is not filled with zeros first")]
-            // SAFETY: the chunks of all four are as many, those of the memory as long as those of the gradient and
-            // the output, and `mask` writes whole chunks.
+            // SAFETY: the chunks of all four are as many, those of the memory as long as those of
+            // the gradient and the output, and `mask` writes whole chunks.
             unsafe {
                 masked.set_len(grad.len());
             }
@@ -91,8 +96,8 @@ fn sum(values: &[f32]) -> f32 {
     sums.iter().sum()
 }
 
-/// Writes the gradient where the output is positive, and zero elsewhere, to all of `memory`, which is as long as
-/// they are, and returns its sum.
+/// Writes the gradient where the output is positive, and zero elsewhere, to all of `memory`, which
+/// is as long as they are, and returns its sum.
 #[inline(always)]
 fn mask(grad: &[f32], output: &[f32], memory: &mut [MaybeUninit<f32>]) -> f32 {
     #[inline(always)]

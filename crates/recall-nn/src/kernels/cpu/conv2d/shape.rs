@@ -1,5 +1,10 @@
-/// The sizes of a convolution: images `[n, cin, height, width]`, weight `[cout, cin, kernel, kernel]`,
-/// output `[n, cout, out_height, out_width]`, all row-major.
+/// The sizes of a convolution, of row-major tensors.
+///
+/// # Shapes
+///
+/// - images: `[n, cin, height, width]`
+/// - weight: `[cout, cin, kernel, kernel]`
+/// - output: `[n, cout, out_height, out_width]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv2dShape {
     /// Images.

@@ -35,8 +35,8 @@ impl Target {
     ///
     /// # Safety
     ///
-    /// The memory is alive, `offset` and what a `V` covers from there lies within it, was stored before,
-    /// and is stored to by no other thread meanwhile.
+    /// The memory is alive, `offset` and what a `V` covers from there lies within it, was stored
+    /// before, and is stored to by no other thread meanwhile.
     #[expect(unsafe_code, reason = "the memory is shared by threads")]
     #[inline(always)]
     pub(super) unsafe fn load<V: Pod>(self, offset: usize) -> V {
@@ -49,8 +49,8 @@ impl Target {
     ///
     /// # Safety
     ///
-    /// The memory is alive, `offset` and what a `V` covers from there lies within it, and is used by no
-    /// other thread meanwhile.
+    /// The memory is alive, `offset` and what a `V` covers from there lies within it, and is used
+    /// by no other thread meanwhile.
     #[expect(unsafe_code, reason = "the memory is shared by threads")]
     #[inline(always)]
     pub(super) unsafe fn store<V: Pod>(self, offset: usize, values: V) {

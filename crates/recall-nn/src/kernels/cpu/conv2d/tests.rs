@@ -33,17 +33,17 @@ const SHAPES: &[[usize; 8]] = &[
     [1, 2, 40, 37, 3, 3, 14, 1],
     [1, 1, 70, 35, 2, 4, 32, 3],
     [2, 5, 6, 7, 3, 1, 1, 0],
-    // A stride of none left over, rows of outputs longer than a patch, and one column.
+    // Rows of outputs longer than a patch, and of one column.
     [1, 1, 3, 900, 2, 3, 1, 1],
     [1, 2, 900, 1, 2, 3, 1, 1],
-    [1, 2, 1, 450, 3, 1, 1, 0],
+    [1, 2, 1, 1000, 3, 1, 1, 0],
     // More channels than a panel, a depth of more than one part, more positions than a patch.
     [3, 30, 12, 13, 26, 3, 1, 1],
     [2, 290, 15, 14, 13, 1, 1, 0],
     [1, 13, 11, 12, 290, 1, 1, 0],
     [1, 40, 21, 22, 27, 3, 2, 1],
-    [9, 14, 7, 7, 140, 3, 1, 1],
-    [40, 33, 4, 4, 15, 3, 1, 1],
+    [18, 14, 7, 7, 140, 3, 1, 1],
+    [60, 33, 4, 4, 15, 3, 1, 1],
 ];
 
 fn shape(sizes: [usize; 8]) -> Conv2dShape {
@@ -260,7 +260,7 @@ fn the_number_of_threads_changes_no_bit() {
 }
 
 #[test]
-fn no_images_have_no_outputs_and_no_gradients() {
+fn without_images_or_output_channels_all_is_empty_or_zero() {
     let s = shape([0, 2, 5, 5, 3, 3, 1, 1]);
     let weight = values(s.weight_len(), 1);
     let arch = Arch::new();

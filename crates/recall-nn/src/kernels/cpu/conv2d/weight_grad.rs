@@ -1,4 +1,5 @@
-//! The gradient of the weights: dot products of rows of the output's gradient and of shifted pixels.
+//! The gradient of the weights: dot products of rows of the output's gradient and of shifted
+//! pixels.
 
 mod dots;
 mod lines;
@@ -9,19 +10,22 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::micro;
 use super::shape::Conv2dShape;
 use dots::add_dots;
 use lines::{Lines, copy_rows};
-use patch::{ROW, patches};
+use patch::Patches;
 
-/// Rows of each kind in a task are a multiple of this, which is one of each side of a tile of dot products.
+/// Rows of each kind in a task are a multiple of this, which is one of each side of a tile of dot
+/// products.
 const UNIT: usize = 12;
 
-/// The most rows of the gradient and of pixels in a task: together they fit into the second cache.
-const MOST: [usize; 2] = [132, 120];
+/// The most rows of the gradient and of pixels in a task: together they are about as large as the
+/// second cache. More rows would be copied fewer times.
+const MOST: [usize; 2] = [132, 240];
 
-/// The gradient of the weight, `[cout, cin, kernel, kernel]`, from that of `images ∗ weight`, which is of the
-/// output's shape.
+/// The gradient of the weight, `[cout, cin, kernel, kernel]`, from that of `images ∗ weight`, which
+/// is of the output's shape.
 ///
 /// # Panics
 ///
@@ -41,6 +45,7 @@ pub(super) fn weight_grad_on(
     assert_eq!(grad.len(), shape.output_len());
 
     let (seen, depth) = (shape.flattened(), shape.depth());
+    let patches = Patches::new(&seen, arch.dispatch(micro::Lanes));
     let [tall, wide] = task_size(shape.cout, depth);
     let across = depth.div_ceil(wide);
     let tasks = shape.cout.div_ceil(tall) * across;
@@ -48,12 +53,13 @@ pub(super) fn weight_grad_on(
     let sums: Vec<Vec<f32>> = (0..tasks)
         .into_par_iter()
         .map_init(
-            || Buffers::new(&seen, tall, wide),
+            || Buffers::new(&seen, patches, tall, wide),
             |buffers, task| {
                 arch.dispatch(Task {
                     shape: &seen,
                     images,
                     grad,
+                    patches,
                     outputs: range(task / across, tall, shape.cout),
                     weights: range(task % across, wide, depth),
                     buffers,
@@ -73,8 +79,8 @@ pub(super) fn weight_grad_on(
     output
 }
 
-/// Output channels and weights of each in a task. The shape of a task changes no sum, so it may depend on
-/// the number of threads.
+/// Output channels and weights of each in a task. The shape of a task changes no sum, so it may
+/// depend on the number of threads.
 fn task_size(outputs: usize, depth: usize) -> [usize; 2] {
     let [mut tall, mut wide] = [
         outputs.max(1).next_multiple_of(UNIT).min(MOST[0]),
@@ -97,11 +103,11 @@ struct Buffers {
 }
 
 impl Buffers {
-    fn new(shape: &Conv2dShape, tall: usize, wide: usize) -> Self {
+    fn new(shape: &Conv2dShape, patches: Patches, tall: usize, wide: usize) -> Self {
         Self {
-            grad: vec![0.0; tall * ROW],
-            pixels: vec![0.0; wide * ROW],
-            lines: Lines::new(shape),
+            grad: vec![0.0; tall * patches.pitch],
+            pixels: vec![0.0; wide * patches.pitch],
+            lines: Lines::new(shape, patches),
         }
     }
 }
@@ -111,6 +117,7 @@ struct Task<'a> {
     shape: &'a Conv2dShape,
     images: &'a [f32],
     grad: &'a [f32],
+    patches: Patches,
     outputs: Range<usize>,
     weights: Range<usize>,
     buffers: &'a mut Buffers,
@@ -122,7 +129,7 @@ impl WithSimd for Task<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
         // As many sums as the registers hold.
-        match super::micro::height(S::F32_LANES) {
+        match micro::height(S::F32_LANES) {
             12 => self.compute::<S, 6, 4>(simd),
             _ => self.compute::<S, 4, 3>(simd),
         }
@@ -132,6 +139,7 @@ impl WithSimd for Task<'_> {
 impl Task<'_> {
     #[inline(always)]
     fn compute<S: Simd, const TALL: usize, const WIDE: usize>(self, simd: S) -> Vec<f32> {
+        const { assert!(UNIT.is_multiple_of(TALL) && UNIT.is_multiple_of(WIDE)) }
         let shape = self.shape;
         let size @ [out_height, _] = [shape.out_height(), shape.out_width()];
         let Buffers {
@@ -139,18 +147,19 @@ impl Task<'_> {
             pixels,
             lines,
         } = self.buffers;
+        let pitch = self.patches.pitch;
         let mut sums = vec![0.0; self.outputs.len() * self.weights.len()];
-        for patch in patches(shape) {
+        for patch in self.patches.of(shape) {
             let count = patch.count();
             let padded = count.next_multiple_of(S::F32_LANES);
-            let rows = grad.chunks_exact_mut(ROW).zip(self.outputs.clone());
+            let rows = grad.chunks_exact_mut(pitch).zip(self.outputs.clone());
             for (row, channel) in rows {
                 let first = |image: usize| (image * shape.cout + channel) * out_height;
                 copy_rows(simd, &patch, size, self.grad, first, row);
                 row[count..padded].fill(0.0);
             }
             if shape.is_pointwise() {
-                let rows = pixels.chunks_exact_mut(ROW).zip(self.weights.clone());
+                let rows = pixels.chunks_exact_mut(pitch).zip(self.weights.clone());
                 for (row, channel) in rows {
                     let first = |image: usize| (image * shape.cin + channel) * out_height;
                     copy_rows(simd, &patch, size, self.images, first, row);
@@ -158,7 +167,7 @@ impl Task<'_> {
                 }
             } else {
                 let mut weight = self.weights.start;
-                let mut rows = pixels.chunks_exact_mut(ROW);
+                let mut rows = pixels.chunks_exact_mut(pitch);
                 while weight < self.weights.end {
                     let (line, place) = (weight / shape.kernel, weight % shape.kernel);
                     let places = place..shape.kernel.min(place + self.weights.end - weight);
@@ -181,7 +190,7 @@ impl Task<'_> {
                 }
             }
             let rows = [self.outputs.len(), self.weights.len()];
-            add_dots::<S, TALL, WIDE>(simd, grad, pixels, padded, rows, &mut sums);
+            add_dots::<S, TALL, WIDE>(simd, grad, pixels, [pitch, padded], rows, &mut sums);
         }
         sums
     }

@@ -3,14 +3,14 @@ use std::ops::Range;
 use pulp::Simd;
 
 use super::super::shape::Conv2dShape;
-use super::patch::{Patch, patch_size};
+use super::patch::{Patch, Patches};
 
 /// The most numbers in a vector, which may be read and written behind the end of a line.
 const SLACK: usize = 16;
 
-/// For one channel and one row of the kernel, the padded pixels that a patch sees: one line of them for each line of
-/// the patch. Pixels `stride` apart are next to each other, so that what one place of the kernel sees is a piece of
-/// each line.
+/// For one channel and one row of the kernel, the padded pixels that a patch sees: one line of them
+/// for each line of the patch. Pixels `stride` apart are next to each other, so that what one place
+/// of the kernel sees is a piece of each line.
 pub(super) struct Lines {
     /// `[phase, line, pitch]`.
     values: Vec<f32>,
@@ -18,12 +18,11 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(shape: &Conv2dShape) -> Self {
-        let [columns, lines] = patch_size(shape);
+    pub(super) fn new(shape: &Conv2dShape, patches: Patches) -> Self {
         let phases = shape.stride.min(shape.kernel);
-        let pitch = columns + (shape.kernel - 1) / shape.stride;
+        let pitch = patches.columns + (shape.kernel - 1) / shape.stride;
         Self {
-            values: vec![0.0; phases * lines * pitch + SLACK],
+            values: vec![0.0; phases * patches.lines * pitch + SLACK],
             pitch,
         }
     }
@@ -100,8 +99,8 @@ impl Lines {
         }
     }
 
-    /// Writes what a place of the row that was read sees at the patch's positions, and as much behind them as a vector
-    /// is long.
+    /// Writes what a place of the row that was read sees at the patch's positions, and as much
+    /// behind them as a vector is long.
     #[inline(always)]
     pub(super) fn shifted<S: Simd>(
         &self,
@@ -129,7 +128,8 @@ impl Lines {
     }
 }
 
-/// Copies a patch from images of lines of `width`, `height` in an image, where `first(image)` is the first line.
+/// Copies a patch from images of lines of `width`, `height` in an image, where `first(image)` is
+/// the first line.
 #[inline(always)]
 pub(super) fn copy_rows<S: Simd>(
     simd: S,
