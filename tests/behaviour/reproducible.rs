@@ -47,7 +47,8 @@ fn the_seed_decides_and_the_threads_do_not() {
         let key = if one["kind"] == "step" {
             "loss"
         } else {
-            "recall@1"
+            // Of few queries the recall may come out the same.
+            "map@r"
         };
         assert_ne!(one[key], other[key], "{one}");
     }

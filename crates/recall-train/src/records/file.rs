@@ -102,7 +102,7 @@ mod tests {
             skipped: 1,
             unread: vec!["a \"b\".png".to_owned()],
             seconds: 0.25,
-            waited_seconds: 0.0,
+            waited_seconds: 0.125,
         }
     }
 
@@ -135,7 +135,7 @@ mod tests {
     }
 
     const LINES: &str = r#"{"kind":"baseline","recall@10":0.625,"recall@2":0.5,"queries":8,"without_positives":1,"tied":2,"seconds":0.5}
-{"kind":"step","epoch":1,"step":3,"loss":0.30000000000000004,"recall":0.5,"gradient_norm":null,"similarity":0.3,"learning_rate":0.001,"images":7,"skipped":1,"unread":["a \"b\".png"],"seconds":0.25}
+{"kind":"step","epoch":1,"step":3,"loss":0.30000000000000004,"recall":0.5,"gradient_norm":null,"similarity":0.3,"learning_rate":0.001,"images":7,"skipped":1,"unread":["a \"b\".png"],"seconds":0.25,"waited_seconds":0.125}
 {"kind":"evaluation","split":"validation","epoch":2,"step":4,"recall@10":0.625,"recall@2":0.5,"queries":8,"without_positives":1,"tied":2,"seconds":1.5}
 "#;
 
