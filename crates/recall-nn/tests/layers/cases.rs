@@ -108,6 +108,17 @@ impl Case {
         self.run::<B>(plain::forward::<B>, &self.inputs())
     }
 
+    /// Both, on inputs of your own.
+    pub fn both_ways<B: AutodiffBackend + NnBackend, P: AutodiffBackend>(
+        &self,
+        inputs: &[Vec<f64>],
+    ) -> [Found; 2] {
+        [
+            self.run::<B>(B::layer, inputs),
+            self.run::<P>(plain::forward::<P>, inputs),
+        ]
+    }
+
     /// The weighted sum that is differentiated, through the tensor operations in f64: of Flex, since NdArray
     /// panics where a window of a pool leaves the image and nothing is differentiated.
     pub fn sum(&self, inputs: &[Vec<f64>]) -> f64 {

@@ -46,6 +46,21 @@ fn convolutions_agree() {
     }
 }
 
+/// Why gradients of a whole network may be farther apart than 1e-5 though every layer is not: among
+/// millions of inputs of ReLU a few are so near zero that rounding takes them to its other side. Then
+/// outputs agree to the last digit, and the gradient that passes there is all or nothing.
+#[test]
+fn rounding_can_close_a_relu() {
+    let case = conv2d([1, 3, 1, 1], 1, [1, 1, 0], [false, false, false, true]);
+    // 10⁻⁸ in f64; in f32 it is lost in the one.
+    let inputs = [vec![1.0, 1e-8, -1.0], vec![1.0; 3]];
+    let [kernel, oracle] = case.both_ways::<Kernels, Oracle>(&inputs);
+    assert_eq!(kernel.output, [0.0]);
+    assert!((oracle.output[0] - 1e-8).abs() < 1e-15);
+    assert_eq!(kernel.grads[1], [0.0; 3]);
+    assert!(oracle.grads[1][0].abs() > 0.1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
