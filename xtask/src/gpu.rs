@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let failures = check(backend, args.quick)?;
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
-    let failures = failures + parity::models::check(backend)?;
+    let failures = failures + parity::models::check(backend, args.quick)?;
     if failures > 0 {
         eprintln!("Error: {failures} of the results above are not what they should be");
         return Ok(ExitCode::FAILURE);

@@ -6,22 +6,35 @@ use std::io::Write;
 use anyhow::{Context, ensure};
 use recall_train::{Engine, ModelFiles, NamedBackend, Pixels, RunConfig, StepRequest, StepResult};
 
-/// Pixels a side: as few as the backbones take.
-const SIDE: usize = 64;
-/// Images of a batch, four of a class.
-const IMAGES: usize = 8;
+/// Images of a batch and their pixels a side.
+#[derive(Clone, Copy)]
+struct Size {
+    images: usize,
+    side: usize,
+}
+
+/// As little as the backbones take: a software renderer takes minutes for more.
+const QUICK: Size = Size {
+    images: 4,
+    side: 32,
+};
+const WHOLE: Size = Size {
+    images: 16,
+    side: 128,
+};
 /// How far embeddings may be apart, of at most 1, and other results as a share of the CPU's.
 const TOLERANCE: f64 = 2e-3;
 
 /// Prints a row for each backbone, and gives the number of failures.
-pub fn check(backend: NamedBackend) -> anyhow::Result<usize> {
+pub fn check(backend: NamedBackend, quick: bool) -> anyhow::Result<usize> {
+    let size = if quick { QUICK } else { WHOLE };
     println!(
         "\nA step of the backbones, against the CPU\n{:<12} {:>12} {:>10} {:>10} {:>14}",
         "", "embeddings", "loss", "gradient", "after the step"
     );
     let mut failures = 0;
     for backbone in ["convnet", "resnet50", "vit-b32"] {
-        let errors = errors(backend, backbone).with_context(|| backbone.to_owned())?;
+        let errors = errors(backend, backbone, size).with_context(|| backbone.to_owned())?;
         let ok = errors.iter().all(|error| *error <= TOLERANCE);
         failures += usize::from(!ok);
         let [before, loss, gradient, after] = errors;
@@ -35,12 +48,13 @@ pub fn check(backend: NamedBackend) -> anyhow::Result<usize> {
 }
 
 /// Of the embeddings, the loss, the length of the gradient, and the embeddings after the step.
-fn errors(backend: NamedBackend, backbone: &str) -> anyhow::Result<[f64; 4]> {
+fn errors(backend: NamedBackend, backbone: &str, size: Size) -> anyhow::Result<[f64; 4]> {
+    let side = size.side;
     let set = [
         format!("model.backbone={backbone}"),
-        format!("image.train.size=[{SIDE}, {SIDE}]"),
-        format!("image.eval.crop={SIDE}"),
-        format!("image.eval.resize={SIDE}"),
+        format!("image.train.size=[{side}, {side}]"),
+        format!("image.eval.crop={side}"),
+        format!("image.eval.resize={side}"),
     ];
     let config = RunConfig::read(None, &set)?.engine();
     let folder = tempfile::tempdir()?;
@@ -56,8 +70,8 @@ fn errors(backend: NamedBackend, backbone: &str) -> anyhow::Result<[f64; 4]> {
     let mut theirs = backend.open()?.engine(&config)?;
     theirs.load(&files)?;
 
-    let expected = results(&mut *ours)?;
-    let found = results(&mut *theirs)?;
+    let expected = results(&mut *ours, size)?;
+    let found = results(&mut *theirs, size)?;
     let share = |value: fn(&StepResult) -> Option<f64>| -> anyhow::Result<f64> {
         let [a, b] = [&expected.1, &found.1].map(value);
         let (a, b) = a.zip(b).context("a number of the step is not finite")?;
@@ -72,21 +86,24 @@ fn errors(backend: NamedBackend, backbone: &str) -> anyhow::Result<[f64; 4]> {
 }
 
 /// Embeddings, a step, and embeddings after it.
-fn results(engine: &mut dyn Engine) -> anyhow::Result<(Vec<f32>, StepResult, Vec<f32>)> {
-    let bytes: Vec<u8> = (0..IMAGES * 3 * SIDE * SIDE)
+fn results(
+    engine: &mut dyn Engine,
+    Size { images, side }: Size,
+) -> anyhow::Result<(Vec<f32>, StepResult, Vec<f32>)> {
+    let bytes: Vec<u8> = (0..images * 3 * side * side)
         .map(|at| (at * at / 7 % 251) as u8)
         .collect();
     let pixels = Pixels {
         bytes: &bytes,
-        shape: [IMAGES, 3, SIDE, SIDE],
+        shape: [images, 3, side, side],
     };
-    let labels: Vec<i64> = (0..IMAGES as i64).map(|row| row / 4).collect();
+    let labels: Vec<i64> = (0..images as i64).map(|row| row / 2).collect();
     let before = engine.embed(pixels)?;
     let step = engine.step(
         &StepRequest {
             pixels,
             labels: &labels,
-            chunk: IMAGES / 2,
+            chunk: images / 2,
             learning_rate: 1e-4,
             model_seed: 0,
             loss_seed: 0,
