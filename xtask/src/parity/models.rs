@@ -33,7 +33,7 @@ pub fn check(backend: NamedBackend, quick: bool) -> anyhow::Result<usize> {
         "", "embeddings", "loss", "gradient", "after the step"
     );
     let mut failures = 0;
-    for backbone in ["convnet", "resnet50", "vit-b32"] {
+    for backbone in ["convnet", "vit-b32", "resnet50"] {
         let errors = errors(backend, backbone, size).with_context(|| backbone.to_owned())?;
         let ok = errors.iter().all(|error| *error <= TOLERANCE);
         failures += usize::from(!ok);
