@@ -67,7 +67,9 @@ impl Retrieval<'_> {
                 tied.extend(of_query);
             }
         }
-        let candidates = (0..self.queries()).map(|q| self.candidates(q)).collect();
+        let candidates = (0..self.queries())
+            .map(|q| self.task.candidates(q))
+            .collect();
         Ok(PositiveRanks::from_parts(&lists, candidates, tied))
     }
 }
@@ -83,7 +85,7 @@ fn count<B: Backend>(
     device: &B::Device,
 ) -> Vec<Counted> {
     let positives: Vec<Vec<u32>> = (queries.clone())
-        .map(|q| retrieval.positives_of(q).collect())
+        .map(|q| retrieval.task.positives_of(q).collect())
         .collect();
     let few = |ids: &&Vec<u32>| ids.len() <= FEW;
     let width = positives
@@ -92,7 +94,9 @@ fn count<B: Backend>(
         .map(Vec::len)
         .max()
         .unwrap_or(0);
-    let leaving: Vec<Vec<u32>> = (queries.clone()).map(|q| retrieval.leaving(q)).collect();
+    let leaving: Vec<Vec<u32>> = (queries.clone())
+        .map(|q| retrieval.task.leaving(q))
+        .collect();
 
     let of_leaving = gather(&similarities, &leaving, usize::MAX, device);
     let of_positives = gather(&similarities, &positives, FEW, device);
@@ -167,11 +171,11 @@ fn count_rows<B: Backend>(
         .map(|(values, row)| {
             let query = first_query + row;
             let mut values = values.to_vec();
-            let keys = retrieval
+            let keys = (retrieval.task)
                 .positives_of(query)
                 .map(|id| Key::new(values[id as usize], id))
                 .collect();
-            Row::new(retrieval, query, keys).count(kernel, &mut values)
+            Row::new(&retrieval.task, query, keys).count(kernel, &mut values)
         })
         .collect()
 }

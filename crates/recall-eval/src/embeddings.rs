@@ -108,8 +108,7 @@ impl Embeddings {
     /// The similarity of [`Retrieval`](crate::Retrieval) is the dot product: of unit rows it is the
     /// cosine, and ranks as the Euclidean distance does.
     pub fn is_normalised(&self) -> bool {
-        self.lengths()
-            .all(|length| (length - 1.0).abs() <= UNIT_TOLERANCE)
+        self.lengths().all(is_unit_length)
     }
 
     /// Divides every row by its Euclidean length.
@@ -119,12 +118,8 @@ impl Embeddings {
     /// If a row is zero (the first is named).
     pub fn normalised(mut self) -> Result<Self, EvalError> {
         for (row, values) in self.data.chunks_exact_mut(self.dim).enumerate() {
-            let length = length(values);
-            if length == 0.0 {
+            if to_unit_length(values) == 0.0 {
                 return Err(EvalError::ZeroRow { row });
-            }
-            for value in values {
-                *value = (f64::from(*value) / length) as f32;
             }
         }
         Ok(self)
@@ -144,8 +139,21 @@ impl Embeddings {
     }
 }
 
+pub(crate) fn is_unit_length(length: f64) -> bool {
+    (length - 1.0).abs() <= UNIT_TOLERANCE
+}
+
+/// Divides a row by its length, which is returned. If that is 0, its values are of no use.
+pub(crate) fn to_unit_length(row: &mut [f32]) -> f64 {
+    let length = length(row);
+    for value in row {
+        *value = (f64::from(*value) / length) as f32;
+    }
+    length
+}
+
 /// In f64, where the square of no f32 overflows or vanishes.
-fn length(row: &[f32]) -> f64 {
+pub(crate) fn length(row: &[f32]) -> f64 {
     row.iter()
         .map(|&value| f64::from(value).powi(2))
         .sum::<f64>()

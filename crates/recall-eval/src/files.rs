@@ -5,13 +5,16 @@
 //! | `.npy` | two axes; f16, f32 or f64; C or Fortran order; either byte order | one axis; integers of any width |
 //! | `.safetensors` | tensor `embeddings`, or the only one of floats with two axes; F16, BF16, F32 or F64 | tensor `labels`, or the only one of integers with one axis |
 //!
-//! One `.safetensors` file can hold both. Everything is brought to f32 and i64.
+//! One `.safetensors` file can hold both. Everything is brought to f32 and i64. A file that memory
+//! does not hold can stay where it is ([`EmbeddingsFile`]).
 
 mod format;
 mod npy;
+mod on_disk;
 mod refusal;
 mod replace;
 mod safetensors;
+mod source;
 mod truth;
 mod values;
 mod writer;
@@ -21,12 +24,13 @@ use std::path::Path;
 use crate::{Embeddings, EvalError};
 use format::Format;
 use npy::{Npy, write_npy};
-use refusal::{label_too_large, refuse};
-use safetensors::{EMBEDDINGS, LABELS, with_tensor, write_tensors};
-use values::{Float, Int};
+use refusal::refuse;
+use safetensors::{Tensors, write_tensors};
+use source::Source;
 
+pub use on_disk::EmbeddingsFile;
 pub use truth::{GroundTruth, read_ground_truth};
-pub use writer::EmbeddingsWriter;
+pub use writer::{EmbeddingsWriter, Precision};
 
 impl Embeddings {
     /// Reads the embeddings of an `.npy` or `.safetensors` file (see [the module](crate::files) for
@@ -37,23 +41,7 @@ impl Embeddings {
     /// If the file cannot be read, is damaged, holds something else, or holds values that
     /// [`Embeddings::new`] refuses. Every message names the file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, EvalError> {
-        let path = path.as_ref();
-        let (data, dim) = match Format::of(path, "embeddings")? {
-            Format::Npy => Npy::open(path, "save array.astype(\"float32\")")?.embeddings()?,
-            Format::SafeTensors => with_tensor(path, &EMBEDDINGS, |tensor| {
-                let dim = tensor.shape()[1];
-                let mut data = Vec::with_capacity(tensor.shape()[0] * dim);
-                if let Some(float) = Float::of_tensor(tensor.dtype()) {
-                    float.decode(tensor.data(), false, &mut data);
-                }
-                Ok((data, dim))
-            })?,
-        };
-        let at_fault = |source| EvalError::Content {
-            path: path.into(),
-            source: Box::new(source),
-        };
-        Self::new(data, dim).map_err(at_fault)
+        EmbeddingsFile::open(path)?.into_memory()
     }
 
     /// Writes the embeddings as f32 to an `.npy` or, as the tensor `embeddings`, to a
@@ -117,21 +105,15 @@ impl Embeddings {
 /// `i64::MAX`. Every message names the file.
 pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<i64>, EvalError> {
     let path = path.as_ref();
-    let labels = match Format::of(path, "labels")? {
+    let format = Format::of(path, "labels")?;
+    let source = Source::open(path)?;
+    let labels = match format {
         Format::Npy => {
             let number = "number the names, as with numpy.unique(labels, return_inverse=True)[1]";
-            Npy::open(path, number)?.labels()
+            Npy::open(&source, number)?.labels()?
         }
-        Format::SafeTensors => with_tensor(path, &LABELS, |tensor| {
-            let mut labels = Vec::with_capacity(tensor.shape()[0]);
-            match Int::of_tensor(tensor.dtype()) {
-                Some(int) if !int.decode(tensor.data(), false, &mut labels) => {
-                    Err(label_too_large(path))
-                }
-                _ => Ok(labels),
-            }
-        }),
-    }?;
+        Format::SafeTensors => Tensors::open(&source)?.labels(&source)?,
+    };
     if labels.is_empty() {
         return Err(refuse(
             path,

@@ -31,7 +31,8 @@
 //! - queries without positives are left out of means and counted, unless told otherwise
 //!   ([`EmptyQueries`]).
 //!
-//! [`Embeddings::open`] reads `.npy` and `.safetensors` files of any framework, [`nearest`] gives rankings to look at, and
+//! [`Embeddings::open`] reads `.npy` and `.safetensors` files of any framework, [`EmbeddingsFile`] some of their rows, and
+//! [`FileRetrieval`] ranks over a gallery that memory does not hold. [`nearest`] gives rankings to look at, and
 //! [`revisited`] the protocol of the revisited Oxford and Paris benchmarks.
 
 pub mod confidence;
@@ -57,10 +58,13 @@ pub use confidence::{Bootstrap, Comparison, Interval, Units};
 pub use embeddings::Embeddings;
 pub use error::EvalError;
 pub use evaluate::evaluate;
-pub use files::{EmbeddingsWriter, GroundTruth, read_ground_truth, read_labels, save_labels};
+pub use files::{
+    EmbeddingsFile, EmbeddingsWriter, GroundTruth, Precision, read_ground_truth, read_labels,
+    save_labels,
+};
 pub use metrics::Metric;
 pub use neighbours::{Neighbour, nearest};
-pub use protocol::{IgnoreGroup, Retrieval};
+pub use protocol::{FileRetrieval, GalleryFile, IgnoreGroup, Retrieval};
 pub use random_gallery::{Draws, RandomGallery};
 pub use ranks::{PositiveRanks, Ties};
 pub use report::Evaluation;

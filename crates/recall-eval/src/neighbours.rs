@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::kernel::Kernel;
 use crate::ranks::{Key, remove_leaving};
-use crate::sweep::{First, Sweep, TILE, block_size};
+use crate::sweep::{Buffers, Rows, Sweep, TILE, block_size};
 use crate::{EvalError, Retrieval};
 
 /// An item of a ranking.
@@ -50,19 +50,24 @@ pub fn nearest(
     let kernel = Kernel::detect();
     let blocks = queries.par_chunks(block_size(queries.len())).map(|block| {
         let rows = block.iter().map(|&q| retrieval.queries.row(q));
-        let mut sweep = Sweep::new(kernel, rows, &retrieval.gallery, TILE);
+        let sweep = Sweep::new(kernel, rows, retrieval.gallery.dim(), TILE);
+        let buffers = &mut Buffers::default();
         let mut best: Vec<Best> = block.iter().map(|_| Best::new(k)).collect();
-        sweep.over(First(retrieval.gallery.rows()), |_, tile, products| {
-            for (at, (&q, best)) in block.iter().zip(&mut best).enumerate() {
-                let row = products.row_mut(at, tile.len());
-                remove_leaving(retrieval, q, &tile, row);
-                for (&similarity, id) in row.iter().zip(tile.clone()) {
-                    best.offer(similarity, id as u32);
+        sweep.over(
+            Rows::of(&retrieval.gallery),
+            buffers,
+            |_, tile, products| {
+                for (at, (&q, best)) in block.iter().zip(&mut best).enumerate() {
+                    let row = products.row_mut(at, tile.len());
+                    remove_leaving(&retrieval.task, q, &tile, row);
+                    for (&similarity, id) in row.iter().zip(tile.clone()) {
+                        best.offer(similarity, id as u32);
+                    }
                 }
-            }
-        });
+            },
+        );
         let neighbours = block.iter().zip(best).map(|(&q, best)| {
-            let positives: Vec<u32> = retrieval.positives_of(q).collect();
+            let positives: Vec<u32> = retrieval.task.positives_of(q).collect();
             let neighbour = |key: Key| Neighbour {
                 id: key.id(),
                 similarity: retrieval.similarity(q, key.similarity()),

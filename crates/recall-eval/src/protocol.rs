@@ -10,14 +10,17 @@
 //! so long or so short that f32 does not hold their products, copies are ranked that were multiplied by
 //! powers of two: no similarity becomes infinite, and none that differ become equal by vanishing.
 
+mod filed;
 mod members;
-mod range;
+pub(crate) mod range;
+pub(crate) mod task;
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use crate::{Embeddings, EvalError};
-use members::Members;
+pub use filed::{FileRetrieval, GalleryFile};
+use range::{LengthsBut0, Powers};
+use task::Task;
 
 /// Queries, the gallery each is ranked against, and its positives.
 ///
@@ -43,21 +46,7 @@ pub struct Retrieval<'a> {
     /// What similarities are to be multiplied with, as exponents of 2, where rows were scaled: one for
     /// each query.
     back: Option<Vec<i32>>,
-    /// Query i is gallery item i.
-    one_set: bool,
-    relevance: Relevance,
-    /// Sorted, without repetitions; empty when there is none for any query.
-    junk: Vec<Vec<u32>>,
-    /// Items to ignore because of their group.
-    ignored: Option<Members>,
-}
-
-#[derive(Clone, Debug)]
-enum Relevance {
-    /// The items of a query's class.
-    Classes(Members),
-    /// Sorted, without repetitions.
-    Lists(Vec<Vec<u32>>),
+    pub(crate) task: Task,
 }
 
 /// Which items of a query's group leave its ranking.
@@ -81,9 +70,8 @@ impl<'a> Retrieval<'a> {
         embeddings: &'a Embeddings,
         labels: &[i64],
     ) -> Result<Self, EvalError> {
-        check_labels("embeddings", labels, embeddings)?;
-        let relevance = Relevance::Classes(Members::by_key(labels, labels));
-        Self::build(embeddings, embeddings, true, relevance)
+        let task = Task::each_against_rest(labels, embeddings.rows())?;
+        Self::build(embeddings, embeddings, task)
     }
 
     /// Every query is ranked against the whole gallery; items with its label are its positives.
@@ -97,10 +85,9 @@ impl<'a> Retrieval<'a> {
         gallery: &'a Embeddings,
         gallery_labels: &[i64],
     ) -> Result<Self, EvalError> {
-        check_labels("queries", query_labels, queries)?;
-        check_labels("gallery items", gallery_labels, gallery)?;
-        let relevance = Relevance::Classes(Members::by_key(query_labels, gallery_labels));
-        Self::build(queries, gallery, false, relevance)
+        let sides = [queries, gallery].map(Embeddings::rows);
+        let task = Task::query_against_gallery(query_labels, gallery_labels, sides)?;
+        Self::build(queries, gallery, task)
     }
 
     /// Every query is ranked against the whole gallery; `positives` lists the gallery ids it should
@@ -115,44 +102,29 @@ impl<'a> Retrieval<'a> {
         gallery: &'a Embeddings,
         positives: Vec<Vec<u32>>,
     ) -> Result<Self, EvalError> {
-        Self::build(queries, gallery, false, Relevance::Lists(Vec::new()))?.positives(positives)
+        let task = Task::of_lists(positives, [queries, gallery].map(Embeddings::rows))?;
+        Self::build(queries, gallery, task)
     }
 
     fn build(
         queries: &'a Embeddings,
         gallery: &'a Embeddings,
-        one_set: bool,
-        relevance: Relevance,
+        task: Task,
     ) -> Result<Self, EvalError> {
-        if queries.dim() != gallery.dim() {
-            return Err(EvalError::DimensionMismatch {
-                queries: queries.dim(),
-                gallery: gallery.dim(),
-            });
-        }
-        for set in [queries, gallery] {
-            // Ids, ranks and counts are u32.
-            if set.rows() >= u32::MAX as usize {
-                return Err(EvalError::TooManyItems { rows: set.rows() });
-            }
-        }
-        let sides = match range::scaled(queries, gallery) {
-            None => (Cow::Borrowed(queries), Cow::Borrowed(gallery), None),
-            Some(scaled) => (
-                Cow::Owned(scaled.queries),
-                Cow::Owned(scaled.gallery),
-                Some(scaled.back),
+        check_dimensions(queries.dim(), gallery.dim())?;
+        let powers = Powers::needed(queries, LengthsBut0::of(gallery));
+        let (queries, gallery) = match &powers {
+            None => (Cow::Borrowed(queries), Cow::Borrowed(gallery)),
+            Some(powers) => (
+                Cow::Owned(powers.queries(queries)),
+                Cow::Owned(powers.gallery(gallery)),
             ),
         };
-        let (queries, gallery, back) = sides;
         Ok(Self {
             queries,
             gallery,
-            back,
-            one_set,
-            relevance,
-            junk: Vec::new(),
-            ignored: None,
+            back: powers.map(|powers| powers.back()),
+            task,
         })
     }
 
@@ -163,7 +135,7 @@ impl<'a> Retrieval<'a> {
     ///
     /// If there is not one list for each query, or if an id is not in the gallery.
     pub fn positives(mut self, positives: Vec<Vec<u32>>) -> Result<Self, EvalError> {
-        self.relevance = Relevance::Lists(self.check_lists("positives", positives)?);
+        self.task.set_positives(positives)?;
         Ok(self)
     }
 
@@ -174,7 +146,7 @@ impl<'a> Retrieval<'a> {
     ///
     /// If there is not one list for each query, or if an id is not in the gallery.
     pub fn junk(mut self, junk: Vec<Vec<u32>>) -> Result<Self, EvalError> {
-        self.junk = self.check_lists("junk", junk)?;
+        self.task.set_junk(junk)?;
         Ok(self)
     }
 
@@ -205,33 +177,7 @@ impl<'a> Retrieval<'a> {
         gallery_groups: &[i64],
         which: IgnoreGroup,
     ) -> Result<Self, EvalError> {
-        let sides = [
-            ("queries", query_groups, self.queries.rows()),
-            ("gallery items", gallery_groups, self.gallery.rows()),
-        ];
-        for (what, groups, rows) in sides {
-            if groups.len() != rows {
-                return Err(EvalError::GroupCount {
-                    what,
-                    groups: groups.len(),
-                    rows,
-                });
-            }
-        }
-        self.ignored = Some(match (which, &self.relevance) {
-            (IgnoreGroup::All, _) => Members::by_key(query_groups, gallery_groups),
-            (IgnoreGroup::SameClass, Relevance::Lists(_)) => return Err(EvalError::NoClasses),
-            (IgnoreGroup::SameClass, Relevance::Classes(classes)) => {
-                let (of_queries, of_items) = classes.numbers();
-                let pairs = |classes: Vec<usize>, groups: &[i64]| -> Vec<(usize, i64)> {
-                    classes.into_iter().zip(groups.iter().copied()).collect()
-                };
-                Members::by_key(
-                    &pairs(of_queries, query_groups),
-                    &pairs(of_items, gallery_groups),
-                )
-            }
-        });
+        self.task.set_groups(query_groups, gallery_groups, which)?;
         Ok(self)
     }
 
@@ -247,110 +193,11 @@ impl<'a> Retrieval<'a> {
             Some(back) => (f64::from(found) * f64::from(back[q]).exp2()) as f32,
         }
     }
-
-    fn check_lists(
-        &self,
-        what: &'static str,
-        mut lists: Vec<Vec<u32>>,
-    ) -> Result<Vec<Vec<u32>>, EvalError> {
-        if lists.len() != self.queries() {
-            return Err(EvalError::ListCount {
-                what,
-                lists: lists.len(),
-                queries: self.queries(),
-            });
-        }
-        let gallery = self.gallery.rows();
-        for (query, list) in lists.iter_mut().enumerate() {
-            list.sort_unstable();
-            list.dedup();
-            if let Some(&id) = list.last().filter(|&&id| id as usize >= gallery) {
-                return Err(EvalError::UnknownItem {
-                    what,
-                    query,
-                    id,
-                    gallery,
-                });
-            }
-        }
-        Ok(lists)
-    }
-
-    /// The positives in the ranking of query `q`, ascending.
-    pub(crate) fn positives_of(&self, q: usize) -> impl Iterator<Item = u32> {
-        let listed = match &self.relevance {
-            Relevance::Classes(members) => members.of(q),
-            Relevance::Lists(lists) => &lists[q],
-        };
-        listed
-            .iter()
-            .copied()
-            .filter(move |&id| !self.leaves(q, id))
-    }
-
-    /// A number that queries with the same positives share, as far as classes tell.
-    pub(crate) fn class_of(&self, q: usize) -> usize {
-        match &self.relevance {
-            Relevance::Classes(members) => members.start_of(q),
-            Relevance::Lists(_) => 0,
-        }
-    }
-
-    /// The junk and the group of query `q` with ids in `range`. An item may be in both, and the query
-    /// itself too.
-    pub(crate) fn ignored_between(&self, q: usize, range: &Range<usize>) -> [&[u32]; 2] {
-        self.ignored(q).map(|ids| {
-            let rest = &ids[ids.partition_point(|&id| (id as usize) < range.start)..];
-            &rest[..rest.partition_point(|&id| (id as usize) < range.end)]
-        })
-    }
-
-    /// The id of query `q` in the gallery, if it is there.
-    pub(crate) fn own_id(&self, q: usize) -> Option<u32> {
-        self.one_set.then_some(q as u32)
-    }
-
-    /// Number of items in the ranking of query `q`.
-    pub(crate) fn candidates(&self, q: usize) -> u32 {
-        (self.gallery.rows() - self.leaving(q).len()) as u32
-    }
-
-    /// The items which leave the ranking of query `q`, itself among them, each once.
-    pub(crate) fn leaving(&self, q: usize) -> Vec<u32> {
-        let mut ids = self.ignored(q).concat();
-        ids.extend(self.own_id(q));
-        ids.sort_unstable();
-        ids.dedup();
-        ids
-    }
-
-    /// The junk and the group of query `q`, each ascending.
-    fn ignored(&self, q: usize) -> [&[u32]; 2] {
-        [
-            self.junk.get(q).map_or(&[], Vec::as_slice),
-            self.ignored.as_ref().map_or(&[], |groups| groups.of(q)),
-        ]
-    }
-
-    fn leaves(&self, q: usize, id: u32) -> bool {
-        let ignored = self.ignored(q);
-        self.own_id(q) == Some(id) || ignored.iter().any(|ids| ids.binary_search(&id).is_ok())
-    }
 }
 
-fn check_labels(
-    what: &'static str,
-    labels: &[i64],
-    embeddings: &Embeddings,
-) -> Result<(), EvalError> {
-    let rows = embeddings.rows();
-    if labels.len() == rows {
-        Ok(())
-    } else {
-        Err(EvalError::LabelCount {
-            what,
-            labels: labels.len(),
-            rows,
-        })
+pub(crate) fn check_dimensions(queries: usize, gallery: usize) -> Result<(), EvalError> {
+    match queries == gallery {
+        true => Ok(()),
+        false => Err(EvalError::DimensionMismatch { queries, gallery }),
     }
 }

@@ -23,13 +23,15 @@
 //! positives, which are few when the queries of a block share classes.
 
 mod block;
+mod filed;
 mod key;
 mod tally;
 
 use rayon::prelude::*;
 
 use crate::kernel::Kernel;
-use crate::sweep::block_size;
+use crate::protocol::task::Task;
+use crate::sweep::{Buffers, Chosen, Rows, block_size};
 use crate::{EvalError, Retrieval};
 
 use block::{Block, FEW};
@@ -180,41 +182,76 @@ impl Retrieval<'_> {
             return Err(EvalError::EmptyBlock);
         }
         let kernel = Kernel::detect();
-        let counts: Vec<usize> = (0..self.queries())
+        let gallery = Rows::of(&self.gallery);
+        let mut room = Room::of(&self.task)?;
+        let tied: Vec<Vec<TiedQuery>> = (room.parts(&self.task).par_chunks_mut(block))
+            .map(|parts| {
+                let mut block = Block::new(&self.task, &self.queries, kernel, parts, block, few);
+                let buffers = &mut Buffers::default();
+                let positives = block.positives_below(self.task.gallery());
+                let which = &positives;
+                block.place(
+                    which,
+                    Chosen {
+                        rows: gallery,
+                        which,
+                    },
+                    buffers,
+                );
+                block.rank_positives();
+                block.count(0, gallery, buffers);
+                block.finish()
+            })
+            .collect();
+        Ok(room.filled(&self.task, tied.concat()))
+    }
+}
+
+/// Room for the ranks of all positives.
+struct Room {
+    /// Where those of each query start, and where the last ends: `[queries + 1]`.
+    offsets: Vec<usize>,
+    ranks: Vec<u32>,
+}
+
+impl Room {
+    fn of(task: &Task) -> Result<Self, EvalError> {
+        let counts: Vec<usize> = (0..task.queries())
             .into_par_iter()
-            .map(|q| self.positives_of(q).count())
+            .map(|q| task.positives_of(q).count())
             .collect();
         let offsets = offsets(counts.into_iter());
-        let pairs = offsets[self.queries()];
+        let pairs = offsets[task.queries()];
         let mut ranks = Vec::new();
         ranks
             .try_reserve_exact(pairs)
             .map_err(|_| EvalError::TooManyPairs { pairs })?;
         ranks.resize(pairs, 0);
+        Ok(Self { offsets, ranks })
+    }
 
-        // Each query writes its own part of the result. Queries of a class go together, as they share
-        // their positives.
-        let mut parts = Vec::with_capacity(self.queries());
-        let mut rest = ranks.as_mut_slice();
-        for query in 0..self.queries() {
-            let (part, after) = rest.split_at_mut(offsets[query + 1] - offsets[query]);
+    /// Each query and its own part of the result. Queries of a class go together, as they share
+    /// their positives.
+    fn parts(&mut self, task: &Task) -> Vec<(usize, &mut [u32])> {
+        let mut parts = Vec::with_capacity(task.queries());
+        let mut rest = self.ranks.as_mut_slice();
+        for query in 0..task.queries() {
+            let (part, after) = rest.split_at_mut(self.offsets[query + 1] - self.offsets[query]);
             parts.push((query, part));
             rest = after;
         }
-        parts.sort_by_key(|&(query, _)| self.class_of(query));
-        let tied: Vec<Vec<TiedQuery>> = (parts.par_chunks_mut(block))
-            .map(|parts| Block::new(self, kernel, parts, block, few).ranks())
-            .collect();
-        let mut tied = tied.concat();
-        tied.sort_unstable_by_key(|tied| tied.query);
+        parts.sort_by_key(|&(query, _)| task.class_of(query));
+        parts
+    }
 
-        let candidates = (0..self.queries()).map(|q| self.candidates(q)).collect();
-        Ok(PositiveRanks {
-            offsets,
-            ranks,
-            candidates,
+    fn filled(self, task: &Task, mut tied: Vec<TiedQuery>) -> PositiveRanks {
+        tied.sort_unstable_by_key(|tied| tied.query);
+        PositiveRanks {
+            offsets: self.offsets,
+            ranks: self.ranks,
+            candidates: (0..task.queries()).map(|q| task.candidates(q)).collect(),
             tied,
-        })
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Queries against a list of gallery items, a tile of similarities at a time.
 
+use std::ops::Range;
+
 use crate::Embeddings;
 use crate::kernel::{Kernel, Packed, Products};
 
@@ -15,86 +17,107 @@ pub(crate) fn block_size(queries: usize) -> usize {
         .clamp(64, 512)
 }
 
-/// One block of queries and the buffers to multiply it with.
-pub(crate) struct Sweep<'a> {
+/// One block of queries in the kernel's layout.
+pub(crate) struct Sweep {
     kernel: Kernel,
-    gallery: &'a Embeddings,
+    dim: usize,
     tile: usize,
     queries: Packed,
+}
+
+/// The buffers to multiply a block with, for one block after the other.
+#[derive(Default)]
+pub(crate) struct Buffers {
     items: Packed,
     products: Products,
 }
 
-impl<'a> Sweep<'a> {
+impl Sweep {
     /// `tile` is capped at [`TILE`]: it must be at least 1.
     pub(crate) fn new<'q>(
         kernel: Kernel,
         queries: impl ExactSizeIterator<Item = &'q [f32]>,
-        gallery: &'a Embeddings,
+        dim: usize,
         tile: usize,
     ) -> Self {
         let mut packed = Packed::default();
-        kernel.pack_queries(queries, gallery.dim(), &mut packed);
+        kernel.pack_queries(queries, dim, &mut packed);
         Self {
             kernel,
-            gallery,
+            dim,
             tile: tile.clamp(1, TILE),
             queries: packed,
-            items: Packed::default(),
-            products: Products::default(),
         }
     }
 
-    /// Calls `visit` with the similarities of the queries to `items` consecutive items of `ids`,
-    /// from `start` on.
+    /// Calls `visit` with the similarities of the queries to consecutive items, of which the range
+    /// is given.
     pub(crate) fn over(
-        &mut self,
-        ids: impl Ids,
-        mut visit: impl FnMut(Kernel, std::ops::Range<usize>, &mut Products),
+        &self,
+        items: impl Items,
+        buffers: &mut Buffers,
+        mut visit: impl FnMut(Kernel, Range<usize>, &mut Products),
     ) {
+        let Buffers {
+            items: packed,
+            products,
+        } = buffers;
         let mut start = 0;
-        while start < ids.len() {
-            let end = (start + self.tile).min(ids.len());
-            let gallery = self.gallery;
-            let rows = (start..end).map(|at| gallery.row(ids.id(at)));
-            self.kernel.pack_items(rows, gallery.dim(), &mut self.items);
-            self.kernel.multiply(
-                &self.queries,
-                &self.items,
-                gallery.dim(),
-                &mut self.products,
-            );
-            visit(self.kernel, start..end, &mut self.products);
+        while start < items.len() {
+            let end = (start + self.tile).min(items.len());
+            let rows = (start..end).map(|at| items.row(at));
+            self.kernel.pack_items(rows, self.dim, packed);
+            (self.kernel).multiply(&self.queries, packed, self.dim, products);
+            visit(self.kernel, start..end, products);
             start = end;
         }
     }
 }
 
 /// Gallery items to sweep over.
-pub(crate) trait Ids {
+pub(crate) trait Items {
     fn len(&self) -> usize;
-    fn id(&self, at: usize) -> usize;
+    fn row(&self, at: usize) -> &[f32];
 }
 
-/// The first so many items of the gallery.
-pub(crate) struct First(pub usize);
+/// Rows one after the other, `[rows, dim]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub values: &'a [f32],
+    pub dim: usize,
+}
 
-impl Ids for First {
-    fn len(&self) -> usize {
-        self.0
-    }
-
-    fn id(&self, at: usize) -> usize {
-        at
+impl<'a> Rows<'a> {
+    pub(crate) fn of(embeddings: &'a Embeddings) -> Self {
+        Self {
+            values: embeddings.as_slice(),
+            dim: embeddings.dim(),
+        }
     }
 }
 
-impl Ids for &[u32] {
+impl Items for Rows<'_> {
     fn len(&self) -> usize {
-        <[u32]>::len(self)
+        self.values.len() / self.dim
     }
 
-    fn id(&self, at: usize) -> usize {
-        self[at] as usize
+    fn row(&self, at: usize) -> &[f32] {
+        &self.values[at * self.dim..][..self.dim]
+    }
+}
+
+/// Some of the rows, by their numbers.
+pub(crate) struct Chosen<'a> {
+    pub rows: Rows<'a>,
+    pub which: &'a [u32],
+}
+
+impl Items for Chosen<'_> {
+    fn len(&self) -> usize {
+        self.which.len()
+    }
+
+    fn row(&self, at: usize) -> &[f32] {
+        self.rows.row(self.which[at] as usize)
     }
 }

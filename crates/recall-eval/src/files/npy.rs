@@ -1,22 +1,24 @@
 //! The format of numpy.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar, WriterBuilder};
 
+use super::on_disk::Filed;
 use super::refusal::{label_too_large, refuse, shape_text};
 use super::replace::replace;
+use super::source::Source;
 use super::values::{Float, Int};
 use crate::EvalError;
 
 const NPY_MAGIC: &[u8] = b"\x93NUMPY";
 
 /// An `.npy` file whose header is read and agrees with its length.
-pub(super) struct Npy<'p> {
-    path: &'p Path,
-    file: BufReader<File>,
+pub(super) struct Npy<'s> {
+    source: &'s Source,
+    /// The first byte after the header.
+    start: u64,
     /// As numpy writes it: `<f4`.
     type_name: String,
     kind: TypeChar,
@@ -26,17 +28,11 @@ pub(super) struct Npy<'p> {
     fortran: bool,
 }
 
-impl<'p> Npy<'p> {
+impl<'s> Npy<'s> {
     /// `of_objects` is the way out for an array of Python objects.
-    pub fn open(path: &'p Path, of_objects: &str) -> Result<Self, EvalError> {
-        let io_error = |source| EvalError::Io {
-            path: path.into(),
-            source,
-        };
-        let file = File::open(path).map_err(io_error)?;
-        let length = file.metadata().map_err(io_error)?.len();
-        let mut file = BufReader::new(file);
-
+    pub fn open(source: &'s Source, of_objects: &str) -> Result<Self, EvalError> {
+        let path = source.path();
+        let mut file = BufReader::new(source.file());
         let header = read_npy_header(&mut file).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => refuse(
                 path,
@@ -48,9 +44,9 @@ impl<'p> Npy<'p> {
                 format!("this is no array in .npy format ({error})"),
                 "save it again with numpy.save",
             ),
-            _ => io_error(error),
+            _ => source.fault(error),
         })?;
-        let header_bytes = header.len() as u64;
+        let start = header.len() as u64;
         let header = NpyHeader::from_reader(header.as_slice()).map_err(|error| {
             refuse(
                 path,
@@ -76,7 +72,7 @@ impl<'p> Npy<'p> {
             .iter()
             .try_fold(1u64, |product, &n| product.checked_mul(n));
         let expected = values.and_then(|values| values.checked_mul(item_bytes));
-        let found = length.saturating_sub(header_bytes);
+        let found = source.length().saturating_sub(start);
         if expected != Some(found) {
             let expected = expected.map_or("more".into(), |bytes| bytes.to_string());
             return Err(refuse(
@@ -86,8 +82,8 @@ impl<'p> Npy<'p> {
             ));
         }
         Ok(Self {
-            path,
-            file,
+            source,
+            start,
             type_name: dtype.to_string(),
             kind,
             item_bytes,
@@ -102,11 +98,16 @@ impl<'p> Npy<'p> {
         })
     }
 
-    /// Values `[rows, dim]` row-major, and `dim`.
-    pub fn embeddings(mut self) -> Result<(Vec<f32>, usize), EvalError> {
+    /// Whether values lie column by column.
+    pub fn is_fortran(&self) -> bool {
+        self.fortran
+    }
+
+    /// The number of rows and of columns, and where their values lie.
+    pub fn embeddings(&self) -> Result<([usize; 2], Filed), EvalError> {
         let Some(float) = Float::of_npy(self.kind, self.item_bytes) else {
             return Err(refuse(
-                self.path,
+                self.source.path(),
                 format!(
                     "embeddings are floats, and its values are of type {}",
                     self.type_name
@@ -119,7 +120,7 @@ impl<'p> Npy<'p> {
         };
         let [rows, dim] = self.shape[..] else {
             return Err(refuse(
-                self.path,
+                self.source.path(),
                 format!(
                     "embeddings have two axes, and its shape is {}",
                     shape_text(&self.shape)
@@ -127,24 +128,15 @@ impl<'p> Npy<'p> {
                 "save one row for each item, as with array.reshape(len(array), -1)",
             ));
         };
-        let mut data = Vec::new();
-        if rows > 0 && dim > 0 {
-            data.reserve_exact(rows * dim);
-            let big_endian = self.big_endian;
-            self.read(rows * dim * float.bytes(), |bytes| {
-                float.decode(bytes, big_endian, &mut data);
-            })?;
-        }
-        if self.fortran && !data.is_empty() {
-            let columns = &data;
-            data = (0..rows)
-                .flat_map(|row| (0..dim).map(move |column| columns[column * rows + row]))
-                .collect();
-        }
-        Ok((data, dim))
+        let filed = Filed {
+            start: self.start,
+            float,
+            big_endian: self.big_endian,
+        };
+        Ok(([rows, dim], filed))
     }
 
-    pub fn labels(mut self) -> Result<Vec<i64>, EvalError> {
+    pub fn labels(&self) -> Result<Vec<i64>, EvalError> {
         let Some(int) = Int::of_npy(self.kind, self.item_bytes) else {
             let way_out = match self.kind {
                 TypeChar::ByteStr | TypeChar::UnicodeStr => {
@@ -156,7 +148,7 @@ impl<'p> Npy<'p> {
                 _ => "save labels.astype(\"int64\")",
             };
             return Err(refuse(
-                self.path,
+                self.source.path(),
                 format!(
                     "labels are integers, and its values are of type {}",
                     self.type_name
@@ -166,7 +158,7 @@ impl<'p> Npy<'p> {
         };
         let [count] = self.shape[..] else {
             return Err(refuse(
-                self.path,
+                self.source.path(),
                 format!(
                     "labels have one axis, and its shape is {}",
                     shape_text(&self.shape)
@@ -174,36 +166,8 @@ impl<'p> Npy<'p> {
                 "save one label for each item, as with labels.ravel()",
             ));
         };
-        let mut labels = Vec::with_capacity(count);
-        let (path, big_endian) = (self.path, self.big_endian);
-        let mut fit = true;
-        self.read(count * int.bytes, |bytes| {
-            fit &= int.decode(bytes, big_endian, &mut labels)
-        })?;
-        if fit {
-            Ok(labels)
-        } else {
-            Err(label_too_large(path))
-        }
-    }
-
-    /// Hands out the data in pieces of whole values, so that the bytes of a large file are never
-    /// all in memory.
-    fn read(&mut self, bytes: usize, mut take: impl FnMut(&[u8])) -> Result<(), EvalError> {
-        let mut piece = vec![0; 1 << 16];
-        let mut left = bytes;
-        while left > 0 {
-            let piece = &mut piece[..left.min(1 << 16)];
-            self.file
-                .read_exact(piece)
-                .map_err(|source| EvalError::Io {
-                    path: self.path.into(),
-                    source,
-                })?;
-            take(piece);
-            left -= piece.len();
-        }
-        Ok(())
+        let labels = int.read(self.source, self.start, count, self.big_endian)?;
+        labels.ok_or_else(|| label_too_large(self.source.path()))
     }
 }
 

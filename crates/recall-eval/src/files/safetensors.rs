@@ -1,105 +1,194 @@
 //! The format of safetensors.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 
-use super::refusal::{refuse, shape_text};
+use super::on_disk::Filed;
+use super::refusal::{label_too_large, refuse, shape_text};
 use super::replace::replace;
+use super::source::Source;
 use super::values::{Float, Int};
 use crate::{Embeddings, EvalError};
 
 /// What to look for in a `.safetensors` file.
-pub(super) struct Wanted {
+pub(super) struct Wanted<T> {
     name: &'static str,
-    axes: usize,
-    is_type: fn(Dtype) -> bool,
     /// For messages.
     description: &'static str,
+    /// What to know of a tensor that fits.
+    fit: fn(&TensorInfo) -> Option<T>,
 }
 
-pub(super) const EMBEDDINGS: Wanted = Wanted {
+/// Rows, columns and the type of the values.
+pub(super) const EMBEDDINGS: Wanted<([usize; 2], Float)> = Wanted {
     name: "embeddings",
-    axes: 2,
-    is_type: |dtype| Float::of_tensor(dtype).is_some(),
     description: "floats (F16, BF16, F32 or F64) with two axes",
+    fit: |tensor| match tensor.shape[..] {
+        [rows, dim] => Some(([rows, dim], Float::of_tensor(tensor.dtype)?)),
+        _ => None,
+    },
 };
 
-pub(super) const LABELS: Wanted = Wanted {
+/// How many there are, and their type.
+pub(super) const LABELS: Wanted<(usize, Int)> = Wanted {
     name: "labels",
-    axes: 1,
-    is_type: |dtype| Int::of_tensor(dtype).is_some(),
     description: "integers with one axis",
+    fit: |tensor| match tensor.shape[..] {
+        [count] => Some((count, Int::of_tensor(tensor.dtype)?)),
+        _ => None,
+    },
 };
 
-impl Wanted {
-    fn fits(&self, tensor: &TensorView<'_>) -> bool {
-        tensor.shape().len() == self.axes && (self.is_type)(tensor.dtype())
+/// Longer headers are taken for damage before memory is given to them, as the format's own library
+/// does.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// The header of a `.safetensors` file, which agrees with the file's length.
+pub(super) struct Tensors {
+    /// The first byte after the header.
+    start: u64,
+    metadata: Metadata,
+}
+
+impl Tensors {
+    pub fn open(source: &Source) -> Result<Self, EvalError> {
+        let damaged = |problem: &dyn std::fmt::Display| {
+            refuse(
+                source.path(),
+                format!("this is no complete file in .safetensors format ({problem})"),
+                "it is damaged or incomplete: copy or save it again",
+            )
+        };
+        let mut size = [0; 8];
+        if source.length() < size.len() as u64 {
+            return Err(damaged(&"the file ends before its header"));
+        }
+        source.read(0, &mut size)?;
+        let header_bytes = u64::from_le_bytes(size);
+        if header_bytes > MAX_HEADER_BYTES {
+            return Err(damaged(&"its header is too long"));
+        }
+        let start = size.len() as u64 + header_bytes;
+        if start > source.length() {
+            return Err(damaged(&"the file ends within its header"));
+        }
+        let mut header = vec![0; header_bytes as usize];
+        source.read(size.len() as u64, &mut header)?;
+        // It refuses offsets with gaps, and those that do not agree with types and shapes.
+        let metadata: Metadata =
+            serde_json::from_slice(&header).map_err(|error| damaged(&error))?;
+        let (announced, found) = (metadata.data_len() as u64, source.length() - start);
+        if announced != found {
+            return Err(damaged(&format!(
+                "its header announces {announced} bytes of data, but {found} follow"
+            )));
+        }
+        Ok(Self { start, metadata })
+    }
+
+    /// Finds the tensor wanted: what to know of it, and where its values start.
+    fn find<T>(&self, path: &Path, wanted: &Wanted<T>) -> Result<(T, u64), EvalError> {
+        let Wanted {
+            name,
+            description,
+            fit,
+        } = wanted;
+        if let Some(tensor) = self.metadata.info(name) {
+            let Some(known) = fit(tensor) else {
+                return Err(refuse(
+                    path,
+                    format!(
+                        "{name} are {description}, and its tensor `{name}` is {}",
+                        type_text(tensor)
+                    ),
+                    "convert it before saving",
+                ));
+            };
+            return Ok((known, self.start_of(tensor)));
+        }
+        let mut fitting: Vec<(String, T, u64)> = (self.metadata.tensors().into_iter())
+            .filter_map(|(name, tensor)| Some((name, fit(tensor)?, self.start_of(tensor))))
+            .collect();
+        if fitting.len() > 1 {
+            let mut names: Vec<&str> = fitting.iter().map(|(name, ..)| name.as_str()).collect();
+            names.sort_unstable();
+            return Err(refuse(
+                path,
+                format!(
+                    "no tensor is named `{name}`, and several hold {description}: {}",
+                    names.join(", ")
+                ),
+                format!("give the one to use the name `{name}`"),
+            ));
+        }
+        match fitting.pop() {
+            Some((_, known, start)) => Ok((known, start)),
+            None => Err(refuse(
+                path,
+                format!("no tensor is named `{name}`, and none holds {description}"),
+                format!("save them under the name `{name}`"),
+            )),
+        }
+    }
+
+    fn start_of(&self, tensor: &TensorInfo) -> u64 {
+        self.start + tensor.data_offsets.0 as u64
+    }
+
+    /// The number of rows and of columns of the embeddings, and where their values lie.
+    pub fn embeddings(&self, source: &Source) -> Result<([usize; 2], Filed), EvalError> {
+        let ((shape, float), start) = self.find(source.path(), &EMBEDDINGS)?;
+        let filed = Filed {
+            start,
+            float,
+            big_endian: false,
+        };
+        Ok((shape, filed))
+    }
+
+    pub fn labels(&self, source: &Source) -> Result<Vec<i64>, EvalError> {
+        let ((count, int), start) = self.find(source.path(), &LABELS)?;
+        let labels = int.read(source, start, count, false)?;
+        labels.ok_or_else(|| label_too_large(source.path()))
+    }
+
+    /// The numbers of the tensor `name`, if there is one.
+    pub fn integers(&self, source: &Source, name: &str) -> Result<Option<Vec<i64>>, EvalError> {
+        let Some(tensor) = self.metadata.info(name) else {
+            return Ok(None);
+        };
+        let int = match tensor.dtype {
+            // A byte each, 0 or 1.
+            Dtype::BOOL => Int::of_tensor(Dtype::U8),
+            dtype => Int::of_tensor(dtype),
+        };
+        let (Some(int), &[count]) = (int, &tensor.shape[..]) else {
+            return Err(refuse(
+                source.path(),
+                format!(
+                    "integers with one axis are wanted, and its tensor `{name}` is {}",
+                    type_text(tensor)
+                ),
+                "convert it before saving",
+            ));
+        };
+        let numbers = int.read(source, self.start_of(tensor), count, false)?;
+        numbers.map(Some).ok_or_else(|| {
+            refuse(
+                source.path(),
+                format!("a number of its tensor `{name}` is above {}", i64::MAX),
+                "save smaller numbers",
+            )
+        })
     }
 }
 
-/// Finds the tensor wanted and hands it to `take`.
-pub(super) fn with_tensor<T>(
-    path: &Path,
-    wanted: &Wanted,
-    take: impl FnOnce(&TensorView<'_>) -> Result<T, EvalError>,
-) -> Result<T, EvalError> {
-    let bytes = fs::read(path).map_err(|source| EvalError::Io {
-        path: path.into(),
-        source,
-    })?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| {
-        refuse(
-            path,
-            format!("this is no complete file in .safetensors format ({error})"),
-            "it is damaged or incomplete: copy or save it again",
-        )
-    })?;
-    let Wanted {
-        name, description, ..
-    } = wanted;
-    if let Ok(tensor) = file.tensor(name) {
-        if wanted.fits(&tensor) {
-            return take(&tensor);
-        }
-        return Err(refuse(
-            path,
-            format!(
-                "{name} are {description}, and its tensor `{name}` is {} {}",
-                tensor.dtype(),
-                shape_text(tensor.shape())
-            ),
-            "convert it before saving",
-        ));
-    }
-    let mut fitting: Vec<&str> = file
-        .iter()
-        .filter(|(_, tensor)| wanted.fits(tensor))
-        .map(|(name, _)| name)
-        .collect();
-    fitting.sort_unstable();
-    match fitting[..] {
-        [only] => match file.tensor(only) {
-            Ok(tensor) => take(&tensor),
-            Err(error) => Err(refuse(path, error.to_string(), "save it again")),
-        },
-        [] => Err(refuse(
-            path,
-            format!("no tensor is named `{name}`, and none holds {description}"),
-            format!("save them under the name `{name}`"),
-        )),
-        [..] => Err(refuse(
-            path,
-            format!(
-                "no tensor is named `{name}`, and several hold {description}: {}",
-                fitting.join(", ")
-            ),
-            format!("give the one to use the name `{name}`"),
-        )),
-    }
+/// Type and shape of a tensor, for messages.
+fn type_text(tensor: &TensorInfo) -> String {
+    format!("{} {}", tensor.dtype, shape_text(&tensor.shape))
 }
 
 pub(super) fn write_tensors(

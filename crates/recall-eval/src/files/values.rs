@@ -4,6 +4,9 @@ use half::{bf16, f16};
 use npyz::TypeChar;
 use safetensors::Dtype;
 
+use super::source::Source;
+use crate::EvalError;
+
 /// How a float lies in a file.
 #[derive(Clone, Copy)]
 pub(super) enum Float {
@@ -41,26 +44,37 @@ impl Float {
         }
     }
 
-    pub fn decode(self, bytes: &[u8], big_endian: bool, out: &mut Vec<f32>) {
+    /// Brings as many values to f32 as `out` has room for.
+    pub fn decode(self, bytes: &[u8], big_endian: bool, out: &mut [f32]) {
         match self {
-            Self::F16 => {
-                out.extend(words(bytes, big_endian).map(|word| f16::from_le_bytes(word).to_f32()));
-            }
-            Self::Bf16 => {
-                out.extend(words(bytes, big_endian).map(|word| bf16::from_le_bytes(word).to_f32()));
-            }
-            Self::F32 => out.extend(words(bytes, big_endian).map(f32::from_le_bytes)),
-            Self::F64 => {
-                out.extend(words(bytes, big_endian).map(|word| f64::from_le_bytes(word) as f32));
-            }
+            Self::F16 => fill(out, words(bytes, big_endian), |word| {
+                f16::from_le_bytes(word).to_f32()
+            }),
+            Self::Bf16 => fill(out, words(bytes, big_endian), |word| {
+                bf16::from_le_bytes(word).to_f32()
+            }),
+            Self::F32 => fill(out, words(bytes, big_endian), f32::from_le_bytes),
+            Self::F64 => fill(out, words(bytes, big_endian), |word| {
+                f64::from_le_bytes(word) as f32
+            }),
         }
+    }
+}
+
+fn fill<const N: usize>(
+    out: &mut [f32],
+    words: impl Iterator<Item = [u8; N]>,
+    value: impl Fn([u8; N]) -> f32,
+) {
+    for (out, word) in out.iter_mut().zip(words) {
+        *out = value(word);
     }
 }
 
 /// How an integer lies in a file.
 #[derive(Clone, Copy)]
 pub(super) struct Int {
-    pub bytes: usize,
+    bytes: usize,
     signed: bool,
 }
 
@@ -92,8 +106,24 @@ impl Int {
         Some(Self { bytes, signed })
     }
 
+    /// Reads `count` values, the first of which starts at byte `start`; `None` if one does not fit.
+    pub fn read(
+        self,
+        source: &Source,
+        start: u64,
+        count: usize,
+        big_endian: bool,
+    ) -> Result<Option<Vec<i64>>, EvalError> {
+        let mut values = Vec::with_capacity(count);
+        let mut fit = true;
+        source.pieces(start, count * self.bytes, |bytes| {
+            fit &= self.decode(bytes, big_endian, &mut values);
+        })?;
+        Ok(fit.then_some(values))
+    }
+
     /// Whether all values fit.
-    pub fn decode(self, bytes: &[u8], big_endian: bool, out: &mut Vec<i64>) -> bool {
+    fn decode(self, bytes: &[u8], big_endian: bool, out: &mut Vec<i64>) -> bool {
         match (self.bytes, self.signed) {
             (1, true) => out.extend(
                 words(bytes, big_endian)

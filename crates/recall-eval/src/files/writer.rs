@@ -4,9 +4,40 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use half::f16;
+
 use super::format::Format;
+use super::refusal::refuse;
 use super::replace::replace;
 use crate::{Embeddings, EvalError};
+
+/// How exactly values are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// As they are: four bytes each.
+    #[default]
+    F32,
+    /// As the nearest number of half precision, of two equally near ones the even: two bytes each,
+    /// eleven binary digits, and none above 65504.
+    F16,
+}
+
+impl Precision {
+    fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+
+    /// Whether it has a number near this one.
+    fn holds(self, value: f32) -> bool {
+        match self {
+            Self::F32 => true,
+            Self::F16 => value.abs() <= f16::MAX.to_f32(),
+        }
+    }
+}
 
 /// Writes embeddings to an `.npy` or `.safetensors` file as they come, so that memory does not grow
 /// with their number.
@@ -18,18 +49,28 @@ use crate::{Embeddings, EvalError};
 pub struct EmbeddingsWriter {
     path: PathBuf,
     format: Format,
+    precision: Precision,
     waiting: BufWriter<File>,
     rows: usize,
     dim: usize,
 }
 
 impl EmbeddingsWriter {
-    /// Prepares to write `path`.
+    /// Prepares to write `path` in f32.
     ///
     /// # Errors
     ///
     /// If the extension is another, or if its folder cannot be written to.
     pub fn create(path: impl AsRef<Path>) -> Result<Self, EvalError> {
+        Self::create_in(path, Precision::F32)
+    }
+
+    /// Prepares to write `path` in the given precision.
+    ///
+    /// # Errors
+    ///
+    /// If the extension is another, or if its folder cannot be written to.
+    pub fn create_in(path: impl AsRef<Path>, precision: Precision) -> Result<Self, EvalError> {
         let path = path.as_ref();
         let format = Format::of(path, "embeddings")?;
         let folder = match path.parent() {
@@ -43,6 +84,7 @@ impl EmbeddingsWriter {
         Ok(Self {
             path: path.into(),
             format,
+            precision,
             waiting: BufWriter::new(waiting),
             rows: 0,
             dim: 0,
@@ -63,7 +105,8 @@ impl EmbeddingsWriter {
     ///
     /// # Errors
     ///
-    /// If they have another dimension than those before, or if they cannot be written.
+    /// If they have another dimension than those before, if the precision has no number near one of
+    /// their values (the first is named, and none of the rows is added), or if they cannot be written.
     pub fn push(&mut self, rows: &Embeddings) -> Result<(), EvalError> {
         if self.rows > 0 && rows.dim() != self.dim {
             return Err(EvalError::DimensionMismatch {
@@ -71,8 +114,24 @@ impl EmbeddingsWriter {
                 gallery: self.dim,
             });
         }
-        for value in rows.as_slice() {
-            let written = self.waiting.write_all(&value.to_le_bytes());
+        let values = rows.as_slice();
+        if let Some(at) = (values.iter()).position(|&value| !self.precision.holds(value)) {
+            return Err(refuse(
+                &self.path,
+                format!(
+                    "row {} of the embeddings has {} in column {}, and half precision ends at 65504",
+                    self.rows + at / rows.dim(),
+                    values[at],
+                    at % rows.dim()
+                ),
+                "write them in f32, or bring them to unit length before",
+            ));
+        }
+        for &value in values {
+            let written = match self.precision {
+                Precision::F32 => self.waiting.write_all(&value.to_le_bytes()),
+                Precision::F16 => (self.waiting).write_all(&f16::from_f32(value).to_le_bytes()),
+            };
             written.map_err(|source| self.fault(source))?;
         }
         self.dim = rows.dim();
@@ -104,9 +163,11 @@ impl EmbeddingsWriter {
         rewound.map_err(|source| self.fault(source))?;
         let values = BufReader::new(self.waiting.get_ref());
         let shape = [self.rows, self.dim];
-        replace(&self.path, |file| match self.format {
-            Format::Npy => npy(values, shape, file),
-            Format::SafeTensors => safetensors(values, shape, labels, file),
+        let precision = self.precision;
+        replace(&self.path, |file| match (self.format, precision) {
+            (Format::Npy, Precision::F32) => npy(values, shape, f32::from_le_bytes, file),
+            (Format::Npy, Precision::F16) => npy(values, shape, f16::from_le_bytes, file),
+            (Format::SafeTensors, _) => safetensors(values, shape, precision, labels, file),
         })
     }
 
@@ -118,17 +179,22 @@ impl EmbeddingsWriter {
     }
 }
 
-fn npy(mut values: impl Read, shape: [usize; 2], file: &mut impl Write) -> io::Result<()> {
+fn npy<const N: usize, T: npyz::AutoSerialize>(
+    mut values: impl Read,
+    shape: [usize; 2],
+    value: fn([u8; N]) -> T,
+    file: &mut impl Write,
+) -> io::Result<()> {
     use npyz::WriterBuilder;
-    let mut writer = npyz::WriteOptions::<f32>::new()
+    let mut writer = npyz::WriteOptions::<T>::new()
         .default_dtype()
         .shape(&shape.map(|side| side as u64))
         .writer(file)
         .begin_nd()?;
-    let mut value = [0; 4];
+    let mut bytes = [0; N];
     for _ in 0..shape[0] * shape[1] {
-        values.read_exact(&mut value)?;
-        writer.push(&f32::from_le_bytes(value))?;
+        values.read_exact(&mut bytes)?;
+        writer.push(&value(bytes))?;
     }
     writer.finish()
 }
@@ -137,6 +203,7 @@ fn npy(mut values: impl Read, shape: [usize; 2], file: &mut impl Write) -> io::R
 fn safetensors(
     mut values: impl Read,
     [rows, dim]: [usize; 2],
+    precision: Precision,
     labels: Option<&[i64]>,
     file: &mut impl Write,
 ) -> io::Result<()> {
@@ -145,9 +212,12 @@ fn safetensors(
     let end = 8 * labels.len();
     let mut header = serde_json::json!({
         "embeddings": {
-            "dtype": "F32",
+            "dtype": match precision {
+                Precision::F32 => "F32",
+                Precision::F16 => "F16",
+            },
             "shape": [rows, dim],
-            "data_offsets": [end, end + 4 * rows * dim],
+            "data_offsets": [end, end + precision.bytes() * rows * dim],
         }
     });
     if !labels.is_empty() {
@@ -180,7 +250,11 @@ mod tests {
 
     /// The seven rows in pieces.
     fn pushed(path: &Path) -> EmbeddingsWriter {
-        let mut writer = EmbeddingsWriter::create(path).unwrap();
+        pushed_in(path, Precision::F32)
+    }
+
+    fn pushed_in(path: &Path, precision: Precision) -> EmbeddingsWriter {
+        let mut writer = EmbeddingsWriter::create_in(path, precision).unwrap();
         for rows in embeddings().as_slice().chunks(15) {
             writer
                 .push(&Embeddings::new(rows.to_vec(), 5).unwrap())
@@ -212,6 +286,44 @@ mod tests {
             assert_eq!(Embeddings::open(&path).unwrap(), embeddings());
             assert_eq!(read_labels(&path).ok().as_deref(), labels);
         }
+    }
+
+    #[test]
+    fn half_precision_rounds_to_the_nearest_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let halves: Vec<f32> = (embeddings().as_slice().iter())
+            .map(|&value| f16::from_f32(value).to_f32())
+            .collect();
+        let labels = [3, 1, 4, 1, 5, 9, 2];
+        for (name, labels) in [("a.npy", None), ("a.safetensors", Some(&labels[..]))] {
+            let path = folder.path().join(name);
+            pushed_in(&path, Precision::F16).finish(labels).unwrap();
+            assert_eq!(Embeddings::open(&path).unwrap().as_slice(), halves);
+            assert_eq!(read_labels(&path).ok().as_deref(), labels);
+            let bytes = std::fs::read(&path).unwrap();
+            let (data, header) = (35 * 2, labels.map_or(128, |labels| 8 * labels.len()));
+            assert!(bytes.len() >= data + header && bytes.len() < data + header + 200);
+        }
+        let npy = std::fs::read(folder.path().join("a.npy")).unwrap();
+        assert!(npy.windows(5).any(|part| part == b"'<f2'"));
+
+        // Between two numbers of half precision: to the even one, up and down.
+        let path = folder.path().join("ties.npy");
+        let ties = [1.0 + 1.0 / 2048.0, 1.0 + 3.0 / 2048.0, -65504.0, 1e-9];
+        let mut writer = EmbeddingsWriter::create_in(&path, Precision::F16).unwrap();
+        writer
+            .push(&Embeddings::new(ties.to_vec(), 2).unwrap())
+            .unwrap();
+        // None of these rows is added.
+        let far = Embeddings::new(vec![1.0, 2.0, 3.0, -65505.0], 2).unwrap();
+        let error = writer.push(&far).unwrap_err().to_string();
+        assert!(
+            error.contains("row 3 of the embeddings has -65505 in column 1"),
+            "{error}"
+        );
+        writer.finish(None).unwrap();
+        let read = Embeddings::open(&path).unwrap();
+        assert_eq!(read.as_slice(), [1.0, 1.0 + 4.0 / 2048.0, -65504.0, 0.0]);
     }
 
     #[test]

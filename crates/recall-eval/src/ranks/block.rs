@@ -4,24 +4,32 @@ use std::ops::Range;
 
 use super::Key;
 use super::tally::{Found, Positives, Tally};
-use crate::Retrieval;
+use crate::Embeddings;
 use crate::kernel::Kernel;
-use crate::sweep::{First, Sweep};
+use crate::protocol::task::Task;
+use crate::sweep::{Buffers, Items, Sweep};
 
 /// Up to this number of positives every item is compared with each of them: at up to 16 items an
 /// instruction that costs less than bisection.
 pub(super) const FEW: usize = 64;
 
-/// A block of queries on its way over the gallery.
-pub(super) struct Block<'a, 'r, 'p> {
-    retrieval: &'a Retrieval<'r>,
-    sweep: Sweep<'a>,
+/// A block of queries on its way over the gallery, which it may see piece by piece: first
+/// [`place`](Self::place) with all its positives, then [`rank_positives`](Self::rank_positives),
+/// [`count`](Self::count) with all items, and [`finish`](Self::finish).
+pub(super) struct Block<'a, 'p> {
+    task: &'a Task,
+    sweep: Sweep,
     /// The queries, and where their ranks go.
     parts: &'a mut [(usize, &'p mut [u32])],
     /// Where the positives of each query start in `keys`: `[queries + 1]`.
     offsets: Vec<usize>,
     /// The positives, query by query: at first in the order of their ids, then ranked.
     keys: Vec<Key>,
+    /// The first positive of each query that has no similarity yet.
+    next: Vec<usize>,
+    /// The similarities in `keys`.
+    levels: Vec<f32>,
+    tally: Tally,
     /// How many are few.
     few: usize,
 }
@@ -36,36 +44,112 @@ pub(crate) struct TiedQuery {
     pub worst: Vec<u32>,
 }
 
-impl<'a, 'r, 'p> Block<'a, 'r, 'p> {
+impl<'a, 'p> Block<'a, 'p> {
     pub fn new(
-        retrieval: &'a Retrieval<'r>,
+        task: &'a Task,
+        queries: &Embeddings,
         kernel: Kernel,
         parts: &'a mut [(usize, &'p mut [u32])],
         tile: usize,
         few: usize,
     ) -> Self {
-        let rows = parts.iter().map(|&(q, _)| retrieval.queries.row(q));
-        let sweep = Sweep::new(kernel, rows, &retrieval.gallery, tile);
+        let rows = parts.iter().map(|&(q, _)| queries.row(q));
+        let sweep = Sweep::new(kernel, rows, queries.dim(), tile);
         let mut keys = Vec::new();
         let mut offsets = vec![0];
         for &mut (q, _) in parts.iter_mut() {
-            keys.extend(retrieval.positives_of(q).map(|id| Key::new(0.0, id)));
+            keys.extend(task.positives_of(q).map(|id| Key::new(0.0, id)));
             offsets.push(keys.len());
         }
         Self {
-            retrieval,
+            task,
             sweep,
             parts,
+            next: offsets[..offsets.len() - 1].to_vec(),
             offsets,
+            levels: Vec::new(),
+            tally: Tally::new(keys.len()),
             keys,
             few,
         }
     }
 
+    /// The ids of the positives below `end` that have no similarity yet, ascending, each once.
+    pub fn positives_below(&self, end: usize) -> Vec<u32> {
+        let mut union = Vec::new();
+        for (&next, &last) in self.next.iter().zip(&self.offsets[1..]) {
+            let ids = self.keys[next..last].iter().map(|key| key.id());
+            union.extend(ids.take_while(|&id| (id as usize) < end));
+        }
+        union.sort_unstable();
+        union.dedup();
+        union
+    }
+
+    /// Takes similarities of positives, from the products of the block with `items`: those of `ids`,
+    /// what [`positives_below`](Self::positives_below) found.
+    pub fn place(&mut self, ids: &[u32], items: impl Items, buffers: &mut Buffers) {
+        // The positives of a query are in the order of ids as `ids` is, so each tile takes up where
+        // the last left.
+        let (keys, ends) = (&mut self.keys, &self.offsets[1..]);
+        self.sweep.over(items, buffers, |_, tile, products| {
+            let ids = &ids[tile];
+            for (q, (next, &end)) in self.next.iter_mut().zip(ends).enumerate() {
+                let similarities = products.row_mut(q, ids.len());
+                while *next < end {
+                    let id = keys[*next].id();
+                    let Ok(at) = ids.binary_search(&id) else {
+                        break;
+                    };
+                    keys[*next] = Key::new(similarities[at], id);
+                    *next += 1;
+                }
+            }
+        });
+    }
+
+    /// Once all similarities of positives are there.
+    pub fn rank_positives(&mut self) {
+        for range in self.offsets.windows(2) {
+            self.keys[range[0]..range[1]].sort_unstable();
+        }
+        self.levels = self.keys.iter().map(|key| key.similarity()).collect();
+    }
+
+    /// Compares items of the gallery, from number `start` on, with the positives.
+    pub fn count(&mut self, start: usize, items: impl Items, buffers: &mut Buffers) {
+        if self.keys.is_empty() {
+            return;
+        }
+        let mut found = Found::default();
+        let positives = Positives {
+            keys: &self.keys,
+            levels: &self.levels,
+        };
+        let (task, few) = (self.task, self.few);
+        let (offsets, parts, tally) = (&self.offsets, &self.parts, &mut self.tally);
+        self.sweep.over(items, buffers, |kernel, tile, products| {
+            kernel.run(
+                #[inline(always)]
+                || {
+                    let tile = start + tile.start..start + tile.end;
+                    for (place, range) in offsets.windows(2).enumerate() {
+                        let range = range[0]..range[1];
+                        if range.is_empty() {
+                            continue;
+                        }
+                        let row = products.row_mut(place, tile.len());
+                        remove_leaving(task, parts[place].0, &tile, row);
+                        tally.count(row, tile.start, positives, range, few, &mut found);
+                    }
+                },
+            );
+        });
+    }
+
     /// Writes the ranks of the positives; returns the queries with ties.
-    pub fn ranks(mut self) -> Vec<TiedQuery> {
-        self.rank_positives();
-        let mut tally = self.count();
+    pub fn finish(mut self) -> Vec<TiedQuery> {
+        let tally = &mut self.tally;
         let mut tied = Vec::new();
         for ((query, ranks), range) in self.parts.iter_mut().zip(self.offsets.windows(2)) {
             let (query, range) = (*query, range[0]..range[1]);
@@ -82,95 +166,22 @@ impl<'a, 'r, 'p> Block<'a, 'r, 'p> {
         }
         tied
     }
-
-    /// Similarities of the positives, from the products of the block with the union of them.
-    fn rank_positives(&mut self) {
-        let mut union: Vec<u32> = self.keys.iter().map(|key| key.id()).collect();
-        union.sort_unstable();
-        union.dedup();
-
-        // The positives of a query are in the order of ids as the union is, so each tile takes up
-        // where the last left.
-        let mut next = self.offsets.clone();
-        let (keys, offsets) = (&mut self.keys, &self.offsets);
-        self.sweep.over(union.as_slice(), |_, tile, products| {
-            let ids = &union[tile];
-            for (q, next) in next[..offsets.len() - 1].iter_mut().enumerate() {
-                let similarities = products.row_mut(q, ids.len());
-                while *next < offsets[q + 1] {
-                    let id = keys[*next].id();
-                    let Ok(at) = ids.binary_search(&id) else {
-                        break;
-                    };
-                    keys[*next] = Key::new(similarities[at], id);
-                    *next += 1;
-                }
-            }
-        });
-        for range in offsets.windows(2) {
-            keys[range[0]..range[1]].sort_unstable();
-        }
-    }
-
-    /// Compares every item of the gallery with the positives.
-    fn count(&mut self) -> Tally {
-        let mut tally = Tally::new(self.keys.len());
-        if self.keys.is_empty() {
-            return tally;
-        }
-        let Self {
-            retrieval,
-            sweep,
-            parts,
-            offsets,
-            keys,
-            few,
-        } = self;
-        let mut found = Found::default();
-        let levels: Vec<f32> = keys.iter().map(|key| key.similarity()).collect();
-        let positives = Positives {
-            keys,
-            levels: &levels,
-        };
-        let all = First(retrieval.gallery.rows());
-        sweep.over(all, |kernel, tile, products| {
-            kernel.run(
-                #[inline(always)]
-                || {
-                    for (place, range) in offsets.windows(2).enumerate() {
-                        let range = range[0]..range[1];
-                        if range.is_empty() {
-                            continue;
-                        }
-                        let row = products.row_mut(place, tile.len());
-                        remove_leaving(retrieval, parts[place].0, &tile, row);
-                        tally.count(row, tile.start, positives, range, *few, &mut found);
-                    }
-                },
-            );
-        });
-        tally
-    }
 }
 
 /// One query whose similarities to the whole gallery are there.
 #[cfg(feature = "burn")]
-pub(crate) struct Row<'a, 'r> {
-    retrieval: &'a Retrieval<'r>,
+pub(crate) struct Row<'a> {
+    task: &'a Task,
     query: usize,
     /// Its positives, ranked.
     keys: Vec<Key>,
 }
 
 #[cfg(feature = "burn")]
-impl<'a, 'r> Row<'a, 'r> {
-    pub fn new(retrieval: &'a Retrieval<'r>, query: usize, mut keys: Vec<Key>) -> Self {
+impl<'a> Row<'a> {
+    pub fn new(task: &'a Task, query: usize, mut keys: Vec<Key>) -> Self {
         keys.sort_unstable();
-        Self {
-            retrieval,
-            query,
-            keys,
-        }
+        Self { task, query, keys }
     }
 
     /// The ranks, and what ties make of them, if there are any.
@@ -179,7 +190,7 @@ impl<'a, 'r> Row<'a, 'r> {
         let placed = all.len() > FEW;
         let mut tally = Tally::new(all.len());
         remove_leaving(
-            self.retrieval,
+            self.task,
             self.query,
             &(0..similarities.len()),
             similarities,
@@ -210,20 +221,15 @@ impl<'a, 'r> Row<'a, 'r> {
 }
 
 /// Gives the items of a tile that leave the ranking of query `q` a similarity below all others.
-pub(crate) fn remove_leaving(
-    retrieval: &Retrieval<'_>,
-    q: usize,
-    tile: &Range<usize>,
-    similarities: &mut [f32],
-) {
-    if let Some(own) = retrieval
+pub(crate) fn remove_leaving(task: &Task, q: usize, tile: &Range<usize>, similarities: &mut [f32]) {
+    if let Some(own) = task
         .own_id(q)
         .map(|id| id as usize)
         .filter(|id| tile.contains(id))
     {
         similarities[own - tile.start] = f32::NEG_INFINITY;
     }
-    for &id in retrieval.ignored_between(q, tile).into_iter().flatten() {
+    for &id in task.ignored_between(q, tile).into_iter().flatten() {
         similarities[id as usize - tile.start] = f32::NEG_INFINITY;
     }
 }

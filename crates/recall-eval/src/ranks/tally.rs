@@ -139,7 +139,8 @@ impl Tally {
             // Before the first of them no positive ties.
             let above = self.before[places.start] - self.tied_before[places.start];
             let positives = group.len() as u32;
-            let others = tied - positives;
+            // Not below 0, unless a file changed between the two times that its rows were read.
+            let others = tied.saturating_sub(positives);
             found |= others > 0;
             best.extend((1..=positives).map(|number| above + number));
             worst.extend((1..=positives).map(|number| above + others + number));
