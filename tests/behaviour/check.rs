@@ -135,7 +135,8 @@ fn json_has_the_same_keys_whatever_was_found() {
                 "seed",
                 "small",
                 "small_classes",
-                "steps_per_epoch"
+                "steps_per_epoch",
+                "whole"
             ]
         );
         assert_eq!(report["sampling"]["small_classes"], "leave-out");

@@ -4,6 +4,7 @@ mod check;
 mod command_line;
 mod compare;
 mod data_sets;
+mod features;
 mod field_cases;
 mod gallery;
 mod judging;

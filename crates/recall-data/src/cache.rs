@@ -5,14 +5,14 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use crate::picture::{Picture, Region};
 use crate::transform::resize_rgb;
-use crate::{BoundingBox, DataError, ImageSource, Item};
+use crate::{BoundingBox, DataError, Item};
 
 mod entry;
 
@@ -200,24 +200,7 @@ impl ImageCache {
         let side = self.shorter_side;
         let part = bbox.map(|bbox| [bbox.left(), bbox.top(), bbox.right(), bbox.bottom()]);
         let mut key = format!("{side} {part:?} {upright} ").into_bytes();
-        match &item.source {
-            ImageSource::File(path) => {
-                let fail = |source| DataError::io(path, source);
-                let metadata = fs::metadata(path).map_err(fail)?;
-                let changed = metadata
-                    .modified()
-                    .ok()
-                    .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-                    .unwrap_or_default();
-                let path = std::path::absolute(path).map_err(fail)?;
-                key.extend(format!("{} {} ", metadata.len(), changed.as_nanos()).into_bytes());
-                key.extend(path.as_os_str().as_encoded_bytes());
-            }
-            ImageSource::Embedded(bytes) => {
-                let hash = crc32fast::hash(bytes);
-                key.extend(format!("{} {hash} {}", bytes.len(), item.name).into_bytes());
-            }
-        }
+        key.extend(item.stamp()?);
         Ok(key)
     }
 

@@ -27,6 +27,7 @@ pub use finding::{Case, Finding, FindingKind, Severity};
 pub use sampling::Sampling;
 pub use sizes::{ClassSizes, SizeBin, Spread};
 pub use truth::{SetupCounts, TruthSizes};
+use words::Noun;
 
 /// In the order in which they are reported.
 const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
@@ -41,6 +42,8 @@ pub struct CheckConfig {
     pub threads: usize,
     /// The sampler that training will have.
     pub sampler: BatchSamplerConfig,
+    /// Whether training will take all items as one batch instead, see [`BatchSampler::whole`](crate::BatchSampler::whole).
+    pub whole: bool,
     /// The share of the training classes that training holds out for validation, see
     /// [`training_and_validation`](crate::training_and_validation).
     pub validation: f64,
@@ -53,6 +56,7 @@ impl CheckConfig {
             decode: true,
             threads: 0,
             sampler,
+            whole: false,
             validation: 0.0,
         }
     }
@@ -70,7 +74,8 @@ impl CheckConfig {
         progress: impl FnMut(usize) + Send,
     ) -> Result<CheckReport, DataError> {
         // First, because it is quick and may refuse.
-        let (sampling, no_batch) = sampling::sampling(dataset, self.sampler, self.validation)?;
+        let (sampling, no_batch) =
+            sampling::sampling(dataset, self.sampler, self.whole, self.validation)?;
         let pool = ThreadPoolBuilder::new()
             .num_threads(self.threads)
             .thread_name(|number| format!("recall-check-{number}"))
@@ -112,6 +117,7 @@ impl CheckConfig {
         Ok(CheckReport {
             dataset: dataset.name().to_owned(),
             images: dataset.items().len(),
+            noun: Noun::of(dataset),
             classes: counts::all_classes(dataset),
             super_classes: dataset.super_class_names().len(),
             files: files::summary(&looked, self.decode),
@@ -135,8 +141,10 @@ impl CheckConfig {
 pub struct CheckReport {
     /// Its name.
     pub dataset: String,
-    /// All images that it lists.
+    /// All images that it lists, or rows of features.
     pub images: usize,
+    #[serde(skip)]
+    noun: Noun,
     /// Classes that have images; `None` where classes mean nothing.
     pub classes: Option<usize>,
     /// Classes above the classes; 0 where the data set has none.

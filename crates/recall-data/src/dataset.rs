@@ -10,8 +10,10 @@ pub use note::Note;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rayon::prelude::*;
+use recall_eval::EmbeddingsFile;
 
 use crate::{DataError, names};
 
@@ -34,6 +36,7 @@ pub struct Dataset {
     random_gallery: bool,
     labelled: bool,
     notes: Vec<Note>,
+    features: Option<Arc<EmbeddingsFile>>,
 }
 
 impl Dataset {
@@ -98,6 +101,7 @@ impl Dataset {
             random_gallery: false,
             labelled: true,
             notes: Vec::new(),
+            features: None,
         })
     }
 
@@ -119,6 +123,27 @@ impl Dataset {
         let mut dataset = Self::from_items(name, items, vec!["unlabelled".to_owned()])?;
         dataset.labelled = false;
         Ok(dataset)
+    }
+
+    /// Items that are rows of features instead of images: item `i` is row `i` of `features`. Pictures, where
+    /// items have some, are only shown.
+    ///
+    /// # Errors
+    ///
+    /// Not one row for each item.
+    pub fn with_features(mut self, features: Arc<EmbeddingsFile>) -> Result<Self, DataError> {
+        if features.rows() != self.items.len() {
+            let problem = format!(
+                "{} has {} rows for its {} items",
+                features.path().display(),
+                features.rows(),
+                self.items.len()
+            );
+            let dataset = self.name;
+            return Err(DataError::Items { dataset, problem });
+        }
+        self.features = Some(features);
+        Ok(self)
     }
 
     /// Gives the super-classes names.
@@ -238,6 +263,19 @@ impl Dataset {
         &self.items
     }
 
+    /// The features that its items are, if they are no images: item `i` is row `i`.
+    pub fn features(&self) -> Option<&Arc<EmbeddingsFile>> {
+        self.features.as_ref()
+    }
+
+    /// What its items are, in the plural: `images` or `rows`.
+    pub fn noun(&self) -> &'static str {
+        match self.features {
+            Some(_) => "rows",
+            None => "images",
+        }
+    }
+
     /// Whether anything says which images belong together. If not, [`Item::class`] means nothing.
     pub fn is_labelled(&self) -> bool {
         self.labelled
@@ -344,9 +382,12 @@ impl Dataset {
         ids.iter().map(|&id| self.items[id].class).collect()
     }
 
-    /// The images that are no files where the data set says so, in the order of the items. Looks on
-    /// all cores.
+    /// The images that are no files where the data set says so, in the order of the items; none where they
+    /// are only shown, beside features. Looks on all cores.
     pub fn missing_files(&self) -> Vec<(ItemId, PathBuf)> {
+        if self.features.is_some() {
+            return Vec::new();
+        }
         let missing = |(id, item): (ItemId, &Item)| match &item.source {
             ImageSource::File(path) if !path.is_file() => Some((id, path.clone())),
             _ => None,
@@ -366,6 +407,7 @@ impl Dataset {
     /// If an id is not of this data set, as with indexing [`items`](Self::items).
     pub fn sizes(&self, ids: &[ItemId]) -> Vec<Option<u64>> {
         let size = |&id: &ItemId| match &self.items[id].source {
+            ImageSource::Unknown => None,
             ImageSource::File(path) => std::fs::metadata(path).ok().map(|file| file.len()),
             ImageSource::Embedded(bytes) => Some(bytes.len() as u64),
         };

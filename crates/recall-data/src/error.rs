@@ -17,7 +17,7 @@ pub enum DataError {
     /// A data set specification whose kind does not exist.
     #[error(
         "`{given}` is no data set: write `emoji`, `folder:DIR` (DIR/class/image), `csv:FILE` \
-         (columns path,label) or one of {} with `:DIR`",
+         (columns path,label), `embeddings:FILE` (.npy or .safetensors, a row for each item) or one of {} with `:DIR`",
         crate::Benchmark::ALL.map(crate::Benchmark::name).join(", ")
     )]
     UnknownSpec {
@@ -171,6 +171,24 @@ pub enum DataError {
     #[error("no image loader with these settings: {problem}")]
     Loader {
         /// The setting, its value and what would do.
+        problem: String,
+    },
+
+    /// A file of features or of their labels.
+    #[error(transparent)]
+    Features(#[from] recall_eval::EvalError),
+
+    /// A row of features that no head can use.
+    #[error(
+        "row {row} of {} {problem}: mend the file, or leave such rows out with --skip-corrupt",
+        path.display()
+    )]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The row, from 0.
+        row: usize,
+        /// What is wrong with it.
         problem: String,
     },
 

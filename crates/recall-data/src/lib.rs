@@ -23,7 +23,7 @@
 //! let loader = Loader::new(Arc::clone(&dataset), transform, LoaderConfig::default())?;
 //! let requests: Vec<_> = sampler.requests(0).take(2).collect();
 //! for batch in loader.batches(requests) {
-//!     assert_eq!(batch?.shape, [64, 3, 32, 32]);
+//!     assert_eq!(batch?.shape(), [64, 3, 32, 32]);
 //! }
 //! # Ok(())
 //! # }
@@ -67,7 +67,10 @@ pub use decode::{MAX_PIXELS, decode_rgb, decode_upright};
 pub use error::DataError;
 pub use formats::pickle;
 pub use hold_out::{HeldOut, hold_out_classes, training_and_validation};
-pub use loader::{Batch, BatchRequest, Batches, CorruptPolicy, Loader, LoaderConfig, Skipped};
+pub use loader::{
+    Batch, BatchInputs, BatchRequest, Batches, CorruptPolicy, KeptFeatures, Loader, LoaderConfig,
+    Skipped, row_problem,
+};
 pub use readers::is_image;
 pub use sampler::{BatchSampler, BatchSamplerConfig, ClassCount, SmallClasses};
 pub use spec::DataSpec;

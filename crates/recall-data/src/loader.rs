@@ -1,3 +1,5 @@
+mod rows;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,11 +8,14 @@ use std::thread::JoinHandle;
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use recall_eval::EmbeddingsFile;
 use serde::{Deserialize, Serialize};
 
 use crate::picture::Picture;
 use crate::random::{Key, Purpose};
 use crate::{DataError, Dataset, ImageCache, ItemId, Transform};
+
+pub use rows::row_problem;
 
 /// What happens to an image that cannot be read or decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -62,19 +67,36 @@ pub struct BatchRequest {
     pub ids: Vec<ItemId>,
 }
 
-/// Decoded and transformed images.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Decoded and transformed images, or rows of features.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// The items, in the order of the request, less those that were skipped.
     pub ids: Vec<ItemId>,
     /// Their classes.
     pub labels: Vec<u32>,
-    /// Their pixels, `[n, 3, height, width]` row by row.
-    pub pixels: Vec<u8>,
-    /// `[n, 3, height, width]`.
-    pub shape: [usize; 4],
+    /// What a model takes of them.
+    pub inputs: BatchInputs,
     /// What of the request could not be read ([`CorruptPolicy::Skip`]), in its order.
     pub skipped: Vec<Skipped>,
+}
+
+/// What a model takes of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BatchInputs {
+    /// Images.
+    Pixels {
+        /// Row by row, of the shape below.
+        bytes: Vec<u8>,
+        /// `[n, 3, height, width]`.
+        shape: [usize; 4],
+    },
+    /// Features.
+    Features {
+        /// Row by row, `[n, dim]`.
+        values: Vec<f32>,
+        /// Numbers of a row.
+        dim: usize,
+    },
 }
 
 /// An item that was left out of a batch.
@@ -86,7 +108,8 @@ pub struct Skipped {
     pub problem: String,
 }
 
-/// Decodes and transforms batches of images on threads of its own.
+/// Decodes and transforms batches of images on threads of its own; of a data set of features it reads their
+/// rows.
 ///
 /// Each image's augmentation is drawn from its own generator, keyed by the seed, the epoch, the step,
 /// the item, and which of its copies in the batch it is. So a batch is a function of its request, whatever the number of threads and
@@ -95,7 +118,39 @@ pub struct Skipped {
 pub struct Loader {
     inner: Arc<Inner>,
     cache: Option<Arc<ImageCache>>,
+    kept: Option<KeptFeatures>,
     prefetch: usize,
+}
+
+/// Features that a frozen backbone has given of some items, in a file.
+#[derive(Debug, Clone)]
+pub struct KeptFeatures {
+    rows: Arc<EmbeddingsFile>,
+    ids: Arc<[ItemId]>,
+}
+
+impl KeptFeatures {
+    /// Row `i` of the file is of item `ids[i]`; the ids ascend.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Loader`] if there is not one row for each of the ids, or if these do not ascend.
+    pub fn new(rows: EmbeddingsFile, ids: Vec<ItemId>) -> Result<Self, DataError> {
+        if rows.rows() != ids.len() || !ids.is_sorted_by(|a, b| a < b) {
+            return Err(DataError::Loader {
+                problem: format!(
+                    "{} has {} rows for {} items, which have to ascend",
+                    rows.path().display(),
+                    rows.rows(),
+                    ids.len()
+                ),
+            });
+        }
+        Ok(Self {
+            rows: Arc::new(rows),
+            ids: ids.into(),
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -148,6 +203,7 @@ impl Loader {
         Ok(Self {
             inner: Arc::new(inner),
             cache: None,
+            kept: None,
             prefetch,
         })
     }
@@ -159,15 +215,16 @@ impl Loader {
         self
     }
 
+    /// Hands out features instead of images. An item that has none is refused when it is asked for.
+    #[must_use]
+    pub fn with_features(mut self, features: KeptFeatures) -> Self {
+        self.kept = Some(features);
+        self
+    }
+
     /// The data set that it loads from.
     pub fn dataset(&self) -> &Arc<Dataset> {
         &self.inner.dataset
-    }
-
-    /// The shape of a batch of `items` images: `[items, 3, height, width]`.
-    pub fn shape(&self, items: usize) -> [usize; 4] {
-        let [height, width] = self.inner.transform.size();
-        [items, 3, height, width]
     }
 
     /// Loads batches in the order of their requests, ahead of their being taken. Requests are pulled as
@@ -181,11 +238,11 @@ impl Loader {
         let (sender, receiver) = sync_channel(self.prefetch - 1);
         let stop = Arc::new(AtomicBool::new(false));
         let requests = requests.into_iter();
-        let (inner, cache) = (Arc::clone(&self.inner), self.cache.clone());
+        let loader = self.clone();
         let stopped = Arc::clone(&stop);
         let work = move || {
             for request in requests {
-                let Some(batch) = inner.load(request, cache.as_deref(), &stopped) else {
+                let Some(batch) = loader.load_unless(request, &stopped) else {
                     return;
                 };
                 let last = batch.is_err();
@@ -224,12 +281,28 @@ impl Loader {
     /// An id that the data set does not have; with [`CorruptPolicy::Error`], an image that cannot be read.
     pub fn load(&self, request: BatchRequest) -> Result<Batch, DataError> {
         let never = AtomicBool::new(false);
-        let cache = self.cache.as_deref();
-        self.inner.load(request, cache, &never).unwrap_or_else(|| {
+        self.load_unless(request, &never).unwrap_or_else(|| {
             Err(DataError::Loader {
                 problem: "the work was stopped".to_owned(),
             })
         })
+    }
+
+    /// `None` if it was stopped.
+    fn load_unless(
+        &self,
+        request: BatchRequest,
+        stop: &AtomicBool,
+    ) -> Option<Result<Batch, DataError>> {
+        let dataset = &self.inner.dataset;
+        if let Some(error) = request.ids.iter().find_map(|&id| dataset.item(id).err()) {
+            return Some(Err(error));
+        }
+        match (&self.kept, dataset.features()) {
+            (Some(kept), _) => Some(self.inner.load_kept(kept, request.ids)),
+            (None, Some(features)) => Some(self.inner.load_given(features, request.ids)),
+            (None, None) => self.inner.load(request, self.cache.as_deref(), stop),
+        }
     }
 }
 
@@ -246,10 +319,6 @@ impl Inner {
             step,
             mut ids,
         } = request;
-        if let Some(error) = ids.iter().find_map(|&id| self.dataset.item(id).err()) {
-            return Some(Err(error));
-        }
-
         let [height, width] = self.transform.size();
         let image_bytes = 3 * height * width;
         let mut pixels = vec![0; ids.len() * image_bytes];
@@ -301,10 +370,12 @@ impl Inner {
         pixels.truncate(kept * image_bytes);
         let labels = self.dataset.labels(&ids);
         Some(Ok(Batch {
-            shape: [kept, 3, height, width],
             ids,
             labels,
-            pixels,
+            inputs: BatchInputs::Pixels {
+                bytes: pixels,
+                shape: [kept, 3, height, width],
+            },
             skipped,
         }))
     }
@@ -345,6 +416,24 @@ fn copies(ids: &[ItemId]) -> Vec<u64> {
             *count - 1
         })
         .collect()
+}
+
+impl Batch {
+    /// The bytes of its images; empty if it has features instead.
+    pub fn pixels(&self) -> &[u8] {
+        match &self.inputs {
+            BatchInputs::Pixels { bytes, .. } => bytes,
+            BatchInputs::Features { .. } => &[],
+        }
+    }
+
+    /// `[n, 3, height, width]` of its images; `[n, dim, 1, 1]` of features.
+    pub fn shape(&self) -> [usize; 4] {
+        match self.inputs {
+            BatchInputs::Pixels { shape, .. } => shape,
+            BatchInputs::Features { dim, .. } => [self.ids.len(), dim, 1, 1],
+        }
+    }
 }
 
 /// Batches as they are loaded, see [`Loader::batches`]. After an error nothing more comes.

@@ -4,6 +4,7 @@ mod aside;
 pub(crate) mod cars196;
 pub(crate) mod csv;
 pub(crate) mod cub;
+pub(crate) mod embeddings;
 pub(crate) mod emoji;
 pub(crate) mod folder;
 pub(crate) mod inat2018;

@@ -18,6 +18,7 @@
 //! super-classes.
 
 mod epoch;
+mod whole;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -220,6 +221,7 @@ impl BatchSamplerConfig {
         let sorted = self.sort(ids, labels, super_classes);
         let mut sampler = BatchSampler {
             config: self,
+            whole: None,
             families: sorted.families,
             left_out: sorted.left_out,
             small: sorted.small,
@@ -373,6 +375,8 @@ struct Family {
 #[derive(Debug, Clone)]
 pub struct BatchSampler {
     config: BatchSamplerConfig,
+    /// All items, where they are one batch.
+    whole: Option<Vec<ItemId>>,
     families: Vec<Family>,
     left_out: ClassCount,
     small: ClassCount,
@@ -405,6 +409,9 @@ impl BatchSampler {
     /// The batches of an epoch, a pure function of the seed, the epoch and the items. The items
     /// of a class stand together.
     pub fn epoch(&self, epoch: u64) -> Vec<Vec<ItemId>> {
+        if let Some(whole) = &self.whole {
+            return vec![whole.clone()];
+        }
         let key = Key {
             seed: self.config.seed,
             epoch,

@@ -14,6 +14,8 @@ use crate::{Benchmark, CorruptPolicy, DataError, Dataset, readers};
 /// | `emoji` | the embedded one: emoji, each drawn by several vendors, 32 x 32 |
 /// | `folder:DIR` | `DIR/class/image`, or `DIR/train/class/image` and the like for `test` and `validation` |
 /// | `csv:FILE` | columns `path,label[,split,is_query,is_gallery,x_1,y_1,x_2,y_2]` |
+/// | `embeddings:FILE` | rows of features in `.npy` or `.safetensors`, with labels in it or beside it |
+/// | `embeddings:FILE,LABELS` | the same with the labels of `.npy`, `.safetensors` or a table in CSV |
 /// | `sop:DIR` and the other names of [`Benchmark`] | the benchmark, in the layout in which it is published |
 ///
 /// `Display` writes what `FromStr` reads, for paths that are valid UTF-8.
@@ -28,6 +30,13 @@ pub enum DataSpec {
     Folder(PathBuf),
     /// A table of images, see [`DataSpec::open`].
     Csv(PathBuf),
+    /// Rows of features, see [`DataSpec::open`].
+    Embeddings {
+        /// The rows.
+        file: PathBuf,
+        /// What is known of them, if it is not in `file` or beside it.
+        labels: Option<PathBuf>,
+    },
     /// A benchmark and its folder.
     Benchmark(Benchmark, PathBuf),
     /// A data set that a program builds itself, by its name: nothing else can open it.
@@ -49,6 +58,14 @@ impl DataSpec {
     /// Optional: `split` (`train`, `validation` or `test`; without the column
     /// as in folders), `is_query` and `is_gallery` (true or false),
     /// the box `x_1,y_1,x_2,y_2` in pixels. Other columns are ignored.
+    ///
+    /// **Embeddings.** A row of features for each item, f16, f32 or f64. Their labels are those of the
+    /// `LABELS` named after a comma: whole numbers in `.npy` or `.safetensors`, or a table with the column
+    /// `label` and, if wanted, `path` of a picture to show, `split`, `is_query` and `is_gallery`, a line for
+    /// each row. Otherwise they are in `FILE` as the tensor `labels`, or beside it as `NAME.labels.npy`.
+    /// A tensor `train` says which rows are trained on (1) and tested (0); without it and without the column `split`,
+    /// classes are split as in folders. Without labels, rows can be embedded and searched. Only the rows of a
+    /// batch are read.
     ///
     /// **Benchmarks.** The folder as it comes out of the archive, see [`Benchmark`]. Training and
     /// test classes are disjoint, as in the retrieval literature, whatever other splits
@@ -80,7 +97,10 @@ impl DataSpec {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Emoji | Self::Own(_) => None,
-            Self::Folder(path) | Self::Csv(path) | Self::Benchmark(_, path) => Some(path),
+            Self::Folder(path)
+            | Self::Csv(path)
+            | Self::Embeddings { file: path, .. }
+            | Self::Benchmark(_, path) => Some(path),
         }
     }
 
@@ -95,6 +115,11 @@ impl DataSpec {
             Self::Emoji | Self::Own(_) => {}
             Self::Folder(path) | Self::Csv(path) | Self::Benchmark(_, path) => {
                 *path = std::path::absolute(&*path)?;
+            }
+            Self::Embeddings { file, labels } => {
+                for path in std::iter::once(file).chain(labels) {
+                    *path = std::path::absolute(&*path)?;
+                }
             }
         }
         Ok(spec)
@@ -123,8 +148,36 @@ impl DataSpec {
             Self::Emoji => readers::emoji::read(),
             Self::Folder(dir) => readers::folder::read(dir),
             Self::Csv(file) => readers::csv::read(file, false),
+            Self::Embeddings { file, labels } => readers::embeddings::read(file, labels.as_deref()),
             Self::Benchmark(benchmark, dir) => index_benchmark(*benchmark, dir),
             Self::Own(name) => Err(DataError::Own { name: name.clone() }),
+        }
+    }
+}
+
+impl DataSpec {
+    /// `FILE` or `FILE,LABELS`. A comma in a name is a part of it unless what stands on both sides ends as
+    /// such files do.
+    fn embeddings(text: &str) -> Self {
+        let ends = |path: &str, endings: &[&str]| {
+            let path = path.to_ascii_lowercase();
+            endings.iter().any(|ending| path.ends_with(ending))
+        };
+        let parts = text
+            .match_indices(',')
+            .map(|(at, _)| (&text[..at], &text[at + 1..]));
+        let mut parts = parts.filter(|(file, labels)| {
+            ends(file, &[".npy", ".safetensors"]) && ends(labels, &[".npy", ".safetensors", ".csv"])
+        });
+        match parts.next() {
+            Some((file, labels)) => Self::Embeddings {
+                file: file.into(),
+                labels: Some(labels.into()),
+            },
+            None => Self::Embeddings {
+                file: text.into(),
+                labels: None,
+            },
         }
     }
 }
@@ -169,6 +222,7 @@ impl FromStr for DataSpec {
             "emoji" => Ok(Self::Emoji),
             "folder" => Ok(Self::Folder(needs_path("folder", "DIR")?.into())),
             "csv" => Ok(Self::Csv(needs_path("file", "FILE")?.into())),
+            "embeddings" => Ok(Self::embeddings(needs_path("file", "FILE")?)),
             // Only a program writes this; whoever types half of it means something else.
             "own" => match path.filter(|name| !name.is_empty()) {
                 Some(name) => Ok(Self::Own(name.to_owned())),
@@ -205,6 +259,11 @@ impl fmt::Display for DataSpec {
             Self::Emoji => f.write_str("emoji"),
             Self::Folder(dir) => write!(f, "folder:{}", dir.display()),
             Self::Csv(file) => write!(f, "csv:{}", file.display()),
+            Self::Embeddings { file, labels: None } => write!(f, "embeddings:{}", file.display()),
+            Self::Embeddings {
+                file,
+                labels: Some(labels),
+            } => write!(f, "embeddings:{},{}", file.display(), labels.display()),
             Self::Benchmark(benchmark, dir) => write!(f, "{benchmark}:{}", dir.display()),
             Self::Own(name) => write!(f, "own:{name}"),
         }
@@ -234,6 +293,7 @@ mod tests {
             ("folder:", "folder:DIR"),
             ("csv", "csv:FILE"),
             ("csv:", "csv:FILE"),
+            ("embeddings:", "embeddings:FILE"),
             ("sop", "sop:DIR"),
             ("cub:", "cub:DIR"),
             ("emoji:/tmp", "takes no path"),
@@ -251,6 +311,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn labels_stand_behind_a_comma() {
+        let split = |text: &str| match text.parse().unwrap() {
+            DataSpec::Embeddings { file, labels } => (
+                file.display().to_string(),
+                labels.map(|labels| labels.display().to_string()),
+            ),
+            other => panic!("{other:?}"),
+        };
+        for (text, file, labels) in [
+            ("embeddings:a.npy", "a.npy", None),
+            ("embeddings:a.npy,b.csv", "a.npy", Some("b.csv")),
+            (
+                "embeddings:x/a.SafeTensors,/b.npy",
+                "x/a.SafeTensors",
+                Some("/b.npy"),
+            ),
+            ("embeddings:a,b.npy", "a,b.npy", None),
+            ("embeddings:a,b.npy,c,d.npy", "a,b.npy", Some("c,d.npy")),
+            ("embeddings:a.npy,b.txt", "a.npy,b.txt", None),
+        ] {
+            assert_eq!(split(text), (file.to_owned(), labels.map(str::to_owned)));
+        }
+    }
+
     proptest! {
         #[test]
         fn display_round_trips(path in "[^\u{0}]{1,20}") {
@@ -259,6 +344,11 @@ mod tests {
                 DataSpec::Folder(path.clone().into()),
                 DataSpec::Csv(path.clone().into()),
                 DataSpec::Own(path.clone()),
+                DataSpec::Embeddings { file: format!("{path}.npy").into(), labels: None },
+                DataSpec::Embeddings {
+                    file: "a.npy".into(),
+                    labels: Some(format!("{path}.csv").into()),
+                },
                 DataSpec::Benchmark(Benchmark::InShop, path.into()),
             ] {
                 prop_assert_eq!(spec.to_string().parse::<DataSpec>().unwrap(), spec);

@@ -109,6 +109,21 @@ impl TrainTransform {
             .map_or(Ok(()), ColourJitter::validate)
     }
 
+    /// Whether an image comes out the same each time.
+    pub fn is_fixed(&self) -> bool {
+        let Self {
+            size: _,
+            random_resized_crop,
+            horizontal_flip,
+            random_affine,
+            colour_jitter,
+        } = self;
+        random_resized_crop.is_none()
+            && *horizontal_flip == 0.0
+            && random_affine.is_none()
+            && colour_jitter.is_none()
+    }
+
     /// Augments `image` to planar `[3, height, width]` pixels.
     ///
     /// # Errors

@@ -20,7 +20,8 @@ fn checksum(transform: impl Into<Transform>) -> u64 {
     loader
         .load(request)
         .unwrap()
-        .pixels
+        .pixels()
+        .to_vec()
         .into_iter()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

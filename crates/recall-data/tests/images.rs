@@ -59,7 +59,7 @@ fn loaded(name: &str, bbox: Option<BoundingBox>, transform: impl Into<Transform>
         step: 0,
         ids: vec![0],
     };
-    let planes = loader.load(request).unwrap().pixels;
+    let planes = loader.load(request).unwrap().pixels().to_vec();
     let plane = planes.len() / 3;
     (0..plane)
         .flat_map(|place| [0, 1, 2].map(|channel| planes[channel * plane + place]))

@@ -131,7 +131,7 @@ fn pixels(dataset: Dataset, cache: Option<&Arc<ImageCache>>) -> Vec<u8> {
         step: 0,
         ids: vec![0],
     };
-    loader.load(request).unwrap().pixels
+    loader.load(request).unwrap().pixels().to_vec()
 }
 
 #[test]

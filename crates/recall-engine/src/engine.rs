@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use recall_eval::Embeddings;
 
 use crate::{
-    Device, EngineError, LoadedWeights, LossConfig, ModelConfig, OptimiserConfig, Pixels,
-    Standardisation,
+    Device, EngineError, FeatureStatistics, Inputs, LoadedWeights, LossConfig, ModelConfig,
+    OptimiserConfig, Pixels, Standardisation,
 };
 
 /// A model on a device, with what trains it.
@@ -21,14 +21,31 @@ pub trait Engine {
     /// How many numbers the model has.
     fn parameters(&self) -> usize;
 
-    /// Embeds images without a graph, by the weights that are judged: those of training, or their moving
-    /// average if one is kept. Row `i` belongs to image `i` and has unit length.
+    /// Embeds images, or features that the head takes, without a graph, by the weights that are judged:
+    /// those of training, or their moving average if one is kept. Row `i` belongs to input `i` and has unit
+    /// length.
     ///
     /// # Errors
     ///
     /// [`EngineError::Embeddings`] if a number is not finite; [`EngineError::Batch`] if the bytes are not
-    /// those of images of their shape.
-    fn embed(&self, pixels: Pixels<'_>) -> Result<Embeddings, EngineError>;
+    /// those of images of their shape, if the features are no whole rows, or if the model does not take
+    /// them.
+    fn embed(&self, inputs: Inputs<'_>) -> Result<Embeddings, EngineError>;
+
+    /// What the backbone hands to the head, a row for each image, without a graph and by the weights of
+    /// training, not their average. While the backbone is frozen, a step on rows of these is a step on
+    /// their images.
+    ///
+    /// None where the model has no such features, or where `dropout` or `drop_path` of its configuration
+    /// are above zero: frozen layers are random in training then, so no two passes have the same features.
+    ///
+    /// # Errors
+    ///
+    /// As [`embed`](Self::embed).
+    fn features(&self, pixels: Pixels<'_>) -> Result<Option<Embeddings>, EngineError>;
+
+    /// A hash of the weights of the backbone, which hands [`features`](Self::features) to the head.
+    fn backbone_hash(&self) -> String;
 
     /// Takes an optimisation step, or says what of it is not finite and leaves the weights as they are.
     /// `chunk_done` hears how many chunks are embedded, and of how many.
@@ -43,13 +60,13 @@ pub trait Engine {
         chunk_done: &mut dyn FnMut(usize, usize),
     ) -> Result<StepResult, EngineError>;
 
-    /// Takes a step whose gradient means nothing, over chunks of `chunk` images, leaves the weights as
+    /// Takes a step whose gradient means nothing, over chunks of `chunk` inputs, leaves the weights as
     /// they are, and says how long it took. [`forget_trials`](Self::forget_trials) is due before training.
     ///
     /// # Errors
     ///
     /// As [`step`](Self::step).
-    fn try_step(&mut self, pixels: Pixels<'_>, chunk: usize) -> Result<TrialSeconds, EngineError>;
+    fn try_step(&mut self, inputs: Inputs<'_>, chunk: usize) -> Result<TrialSeconds, EngineError>;
 
     /// Computes the loss and its gradient for random embeddings of these labels, `dim` numbers each, and
     /// says how many seconds it took.
@@ -61,6 +78,15 @@ pub trait Engine {
 
     /// Takes the optimiser back to its beginning.
     fn forget_trials(&mut self);
+
+    /// Starts a head on features from their statistics, as `model.start` says; the optimiser and the moving
+    /// average begin anew. Without it such a head has random weights and takes rows as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Start`] if the model is no head on features, or the statistics are of other rows than
+    /// it takes, of none, or without the covariance that the start needs.
+    fn start_from(&mut self, statistics: &FeatureStatistics) -> Result<(), EngineError>;
 
     /// Loads weights to begin with, from a file in safetensors format or of PyTorch; the head keeps its
     /// random values where the file has none.
@@ -97,7 +123,7 @@ pub trait Engine {
 pub struct EngineConfig {
     /// Which model.
     pub model: ModelConfig,
-    /// Height and width of the images that it is trained on.
+    /// Height and width of the images that it is trained on; of no meaning to a head on features.
     pub image: [usize; 2],
     /// How pixels are standardised.
     pub standardise: Standardisation,
@@ -129,11 +155,11 @@ impl Default for EngineConfig {
 /// A batch and how to take a step on it.
 #[derive(Debug, Clone, Copy)]
 pub struct StepRequest<'a> {
-    /// The images.
-    pub pixels: Pixels<'a>,
+    /// The images, or features of them.
+    pub inputs: Inputs<'a>,
     /// The class of each.
     pub labels: &'a [i64],
-    /// Images that have a graph at a time.
+    /// Inputs that have a graph at a time.
     pub chunk: usize,
     /// The learning rate, of which groups of parameters take their shares.
     pub learning_rate: f64,

@@ -42,6 +42,14 @@ pub enum EngineError {
     /// The embeddings are not finite.
     #[error(transparent)]
     Embeddings(#[from] EvalError),
+    /// A head cannot start from these statistics of features.
+    #[error("{0}")]
+    Start(String),
+    /// How many numbers a row of features has is not known.
+    #[error(
+        "model.backbone is `{0}`, a head on rows of features: model.features has to say how many numbers a row has"
+    )]
+    NoFeatures(&'static str),
     /// The model is one of a program's own, and no configuration creates it.
     #[error(
         "model.backbone is `own`, a model that only the program which trains it can create: choose another one"

@@ -5,7 +5,8 @@
 //! and labels go in, numbers come out, and nothing in its signature names a backend, so a trainer is
 //! compiled once, whatever backends there are, and the engine behind it may be one device or many.
 //! [`Device`] is where engines are created. [`OnDevice`] implements `Engine` for every Burn backend and
-//! every [`Embedder`], a model of your own among them.
+//! every [`Embedder`], a model of your own among them. What goes in can also be rows of features, for a small
+//! head on embeddings that you already have: [`Inputs`].
 //!
 //! ```
 //! use burn::backend::Autodiff;
@@ -17,18 +18,21 @@
 //! // The small network of the default configuration, with random weights.
 //! let engine = device.engine(&EngineConfig::default())?;
 //! let black = vec![0; 2 * 3 * 32 * 32];
-//! let embeddings = engine.embed(Pixels { bytes: &black, shape: [2, 3, 32, 32] })?;
+//! let black = Pixels { bytes: &black, shape: [2, 3, 32, 32] };
+//! let embeddings = engine.embed(black.into())?;
 //! assert_eq!((embeddings.rows(), embeddings.dim()), (2, 128));
 //! # Ok(())
 //! # }
 //! ```
 
+mod backbone_hash;
 mod backend;
 mod device;
 mod engine;
 mod error;
 mod health;
 mod held;
+mod inputs;
 mod loss;
 mod memory;
 mod model;
@@ -36,12 +40,14 @@ mod on_device;
 mod optimiser;
 mod pixels;
 mod trial;
+mod walk;
 mod weights;
 
 pub use backend::{Backend, EngineBackend};
 pub use device::{Device, of_backend};
 pub use engine::{Broken, Engine, EngineConfig, ModelFiles, StepRequest, StepResult, TrialSeconds};
 pub use error::EngineError;
+pub use inputs::{Features, Inputs};
 pub use loss::{EmbeddingLoss, LossConfig, LossFault, LossValue};
 #[cfg(feature = "cubecl")]
 pub use memory::OfDevice;

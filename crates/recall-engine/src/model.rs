@@ -5,8 +5,12 @@
 mod config;
 mod convnet;
 mod embedder;
+mod feature_head;
 mod head;
+mod principal;
 mod resnet;
+mod start;
+mod statistics;
 mod vit;
 
 use std::fmt;
@@ -17,11 +21,15 @@ use recall_nn::NnBackend;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{EngineError, Inputs};
 pub use config::{ModelConfig, Pooling};
 pub use convnet::{ConvNet, ConvNetConfig};
 pub use embedder::Embedder;
+pub use feature_head::{FeatureHead, FeatureHeadConfig};
 pub use head::{EmbeddingHead, GeM};
 pub use resnet::ResNet50;
+pub use start::Start;
+pub use statistics::FeatureStatistics;
 pub use vit::{VisionTransformer, VisionTransformerConfig};
 
 /// The models there are.
@@ -43,6 +51,10 @@ pub enum Backbone {
     Dinov2S14,
     /// timm's `vit_base_patch14_dinov2`.
     Dinov2B14,
+    /// A linear map of features that were computed before, see [`FeatureHead`].
+    Linear,
+    /// The same with a hidden layer beside it.
+    Residual,
     /// A model that a program gives to the trainer itself.
     Own,
 }
@@ -67,6 +79,9 @@ enum Family {
         width: usize,
         heads: usize,
         layer_scale: bool,
+    },
+    Head {
+        residual: bool,
     },
     Own,
 }
@@ -96,7 +111,7 @@ const fn entry(
 }
 
 #[rustfmt::skip]
-const ENTRIES: [Entry; 8] = [
+const ENTRIES: [Entry; 10] = [
     entry(Backbone::Convnet, "convnet", None, Family::ConvNet),
     entry(Backbone::Resnet50, "resnet50", Some("resnet50"), Family::ResNet50),
     entry(Backbone::VitS16, "vit-s16", Some("vit_small_patch16_224"), vit(16, 384, 6, false)),
@@ -104,6 +119,8 @@ const ENTRIES: [Entry; 8] = [
     entry(Backbone::VitB16, "vit-b16", Some("vit_base_patch16_224"), vit(16, 768, 12, false)),
     entry(Backbone::Dinov2S14, "dinov2-s14", Some("vit_small_patch14_dinov2"), vit(14, 384, 6, true)),
     entry(Backbone::Dinov2B14, "dinov2-b14", Some("vit_base_patch14_dinov2"), vit(14, 768, 12, true)),
+    entry(Backbone::Linear, "linear", None, Family::Head { residual: false }),
+    entry(Backbone::Residual, "residual", None, Family::Head { residual: true }),
     entry(Backbone::Own, "own", None, Family::Own),
 ];
 
@@ -137,6 +154,11 @@ impl Backbone {
         }
     }
 
+    /// Whether it is a head on rows of features, and takes no images.
+    pub fn takes_features(self) -> bool {
+        matches!(self.family(), Family::Head { .. })
+    }
+
     fn family(self) -> Family {
         self.entry().family
     }
@@ -152,7 +174,9 @@ impl Family {
     /// The poolings that it can have, and the same in words.
     fn poolings(self) -> (&'static [Pooling], &'static str) {
         match self {
-            Self::ConvNet | Self::Own => (&[Pooling::AsPublished], "as-published alone"),
+            Self::ConvNet | Self::Head { .. } | Self::Own => {
+                (&[Pooling::AsPublished], "as-published alone")
+            }
             Self::ResNet50 => (
                 &[Pooling::AsPublished, Pooling::Gem, Pooling::Mean],
                 "as-published, gem or mean",
@@ -169,8 +193,8 @@ impl Family {
         config: &ModelConfig,
         image: [usize; 2],
         device: &B::Device,
-    ) -> Option<Network<B>> {
-        Some(match self {
+    ) -> Result<Network<B>, EngineError> {
+        Ok(match self {
             Self::ConvNet => Network::ConvNet(config.convnet().init(device)),
             Self::ResNet50 => {
                 let gem = config.pooling() == Pooling::Gem;
@@ -196,7 +220,19 @@ impl Family {
                 };
                 Network::VisionTransformer(config.init(device))
             }
-            Self::Own => return None,
+            Self::Head { residual } => {
+                let nameless = || EngineError::NoFeatures(config.backbone.name());
+                let features = config.features.ok_or_else(nameless)?;
+                let hidden = config.hidden.unwrap_or(features.saturating_mul(2));
+                let config = FeatureHeadConfig {
+                    features,
+                    dim: config.dim,
+                    hidden: residual.then_some(hidden),
+                    dropout: config.dropout,
+                };
+                Network::FeatureHead(config.init(device))
+            }
+            Self::Own => return Err(EngineError::OwnModel),
         })
     }
 }
@@ -212,23 +248,52 @@ pub enum Network<B: Backend> {
     ResNet50(ResNet50<B>),
     /// A vision transformer.
     VisionTransformer(VisionTransformer<B>),
+    /// A head on features.
+    FeatureHead(FeatureHead<B>),
+}
+
+/// The same of whichever model it is.
+macro_rules! of_each {
+    ($network:expr, $model:ident => $what:expr) => {
+        match $network {
+            Network::ConvNet($model) => $what,
+            Network::ResNet50($model) => $what,
+            Network::VisionTransformer($model) => $what,
+            Network::FeatureHead($model) => $what,
+        }
+    };
 }
 
 impl<B: NnBackend> Embedder<B> for Network<B> {
     fn embed(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
-        match self {
-            Self::ConvNet(model) => model.embed(images),
-            Self::ResNet50(model) => model.embed(images),
-            Self::VisionTransformer(model) => model.embed(images),
-        }
+        of_each!(self, model => model.embed(images))
+    }
+
+    fn embed_features(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+        of_each!(self, model => model.embed_features(features))
+    }
+
+    fn features(&self, images: Tensor<B, 4>) -> Option<Tensor<B, 2>> {
+        of_each!(self, model => Embedder::features(model, images))
+    }
+
+    fn refusal(&self, inputs: &Inputs<'_>) -> Option<String> {
+        of_each!(self, model => Embedder::<B>::refusal(model, inputs))
+    }
+
+    fn started(self, start: Start, statistics: &FeatureStatistics) -> Result<Self, EngineError> {
+        Ok(match self {
+            Self::ConvNet(model) => Self::ConvNet(model.started(start, statistics)?),
+            Self::ResNet50(model) => Self::ResNet50(model.started(start, statistics)?),
+            Self::VisionTransformer(model) => {
+                Self::VisionTransformer(model.started(start, statistics)?)
+            }
+            Self::FeatureHead(model) => Self::FeatureHead(model.started(start, statistics)?),
+        })
     }
 
     fn stage(&self, path: &[&str]) -> Option<usize> {
-        match self {
-            Self::ConvNet(model) => model.stage(path),
-            Self::ResNet50(model) => model.stage(path),
-            Self::VisionTransformer(model) => model.stage(path),
-        }
+        of_each!(self, model => Embedder::<B>::stage(model, path))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The engine on one device of any backend.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::path::Path;
 
 use burn::module::{AutodiffModule, ModuleVisitor, Param};
@@ -9,6 +10,7 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use recall_eval::Embeddings;
 use recall_step::{StepError, TwoPass};
 
+use crate::backbone_hash::backbone_hash;
 use crate::device::DeviceOf;
 use crate::health::{broken_rows, mean_similarity};
 use crate::held::Held;
@@ -17,8 +19,9 @@ use crate::optimiser::move_towards;
 use crate::trial::Trial;
 use crate::{
     Backbone, Broken, Device, Embedder, EmbeddingLoss, Engine, EngineBackend, EngineConfig,
-    EngineError, LoadedWeights, LossFault, ModelFiles, Network, Optimiser, OptimiserConfig, Pixels,
-    Standardisation, StepRequest, StepResult, TrialSeconds, load_weights, save_weights,
+    EngineError, FeatureStatistics, Inputs, LoadedWeights, LossFault, ModelConfig, ModelFiles,
+    Network, Optimiser, OptimiserConfig, Pixels, Standardisation, StepRequest, StepResult,
+    TrialSeconds, load_weights, save_weights,
 };
 
 /// A model of any kind on a device of any backend, with what trains it.
@@ -35,6 +38,7 @@ where
     loss: Box<dyn EmbeddingLoss<B::InnerBackend>>,
     standardise: Standardisation,
     settings: OptimiserConfig,
+    config: ModelConfig,
     grid: Option<[usize; 2]>,
 }
 
@@ -107,6 +111,7 @@ where
             loss,
             standardise: config.standardise,
             settings,
+            config: config.model.clone(),
             grid: config.model.patch_grid(config.image),
         })
     }
@@ -115,6 +120,15 @@ where
     fn judged(&self) -> M::InnerModule {
         let average = self.average.clone();
         average.unwrap_or_else(|| self.model.valid())
+    }
+
+    /// Refuses inputs that are not what they say, or that the model does not take.
+    fn check(&self, inputs: &Inputs<'_>) -> Result<(), EngineError> {
+        inputs.check()?;
+        match Embedder::<B>::refusal(&*self.model, inputs) {
+            Some(why) => Err(EngineError::Batch(why)),
+            None => Ok(()),
+        }
     }
 
     /// Goes on with `model`, whose weights are other ones.
@@ -169,15 +183,32 @@ where
         self.model.num_params()
     }
 
-    fn embed(&self, pixels: Pixels<'_>) -> Result<Embeddings, EngineError> {
-        pixels.check()?;
-        let rows = 0..pixels.count();
+    fn embed(&self, inputs: Inputs<'_>) -> Result<Embeddings, EngineError> {
+        self.check(&inputs)?;
         let device = &self.device.device;
+        let model = self.judged();
+        on_host(embedded(
+            &model,
+            inputs,
+            0..inputs.count(),
+            self.standardise,
+            device,
+        ))
+    }
+
+    fn features(&self, pixels: Pixels<'_>) -> Result<Option<Embeddings>, EngineError> {
+        self.check(&pixels.into())?;
+        if self.config.dropout > 0.0 || self.config.drop_path > 0.0 {
+            return Ok(None);
+        }
+        let (rows, device) = (0..pixels.count(), &self.device.device);
         let images = (self.standardise).images::<B::InnerBackend>(pixels, rows, device);
-        let embeddings = self.judged().embed(images);
-        let dim = embeddings.dims()[1];
-        let values = embeddings.into_data().iter::<f32>().collect();
-        Ok(Embeddings::new(values, dim)?)
+        let features = self.model.valid().features(images);
+        features.map(on_host).transpose()
+    }
+
+    fn backbone_hash(&self) -> String {
+        backbone_hash(&*self.model)
     }
 
     fn step(
@@ -189,15 +220,16 @@ where
             chunk: request.chunk,
             seed: request.model_seed,
         };
-        request.pixels.check()?;
-        let rows = request.pixels.count();
+        self.check(&request.inputs)?;
+        let rows = request.inputs.count();
         if request.labels.len() != rows {
             return Err(EngineError::Batch(format!(
-                "there are {} labels for {rows} images: each needs one",
-                request.labels.len()
+                "there are {} labels for {rows} {}: each needs one",
+                request.labels.len(),
+                request.inputs.noun()
             )));
         }
-        // A step refuses chunks of no image in its own words.
+        // A step refuses empty chunks in its own words.
         let chunks = rows.div_ceil(request.chunk.max(1));
         let (chunk_done, done) = (RefCell::new(chunk_done), Cell::new(0));
         let mut broken = None;
@@ -208,8 +240,7 @@ where
                 done.set(done.get() + 1);
                 (chunk_done.borrow_mut())(done.get(), 2 * chunks - 1);
                 let device = &self.device.device;
-                let images = self.standardise.images::<B>(request.pixels, rows, device);
-                Embedder::embed(model, images)
+                embedded(model, request.inputs, rows, self.standardise, device)
             },
             |embeddings| {
                 let found =
@@ -255,15 +286,15 @@ where
         Ok(result)
     }
 
-    fn try_step(&mut self, pixels: Pixels<'_>, chunk: usize) -> Result<TrialSeconds, EngineError> {
-        pixels.check()?;
+    fn try_step(&mut self, inputs: Inputs<'_>, chunk: usize) -> Result<TrialSeconds, EngineError> {
+        self.check(&inputs)?;
         Trial {
             model: &mut self.model,
             optimiser: &mut self.optimiser,
             standardise: self.standardise,
             device: &self.device.device,
         }
-        .step(pixels, chunk)
+        .step(inputs, chunk)
     }
 
     fn try_loss(&self, labels: &[i64], dim: usize) -> Result<f64, EngineError> {
@@ -273,6 +304,13 @@ where
 
     fn forget_trials(&mut self) {
         self.optimiser = self.settings.optimiser(&*self.model);
+    }
+
+    fn start_from(&mut self, statistics: &FeatureStatistics) -> Result<(), EngineError> {
+        let model = self.model.clone();
+        let started = Embedder::<B>::started(model, self.config.start, statistics)?;
+        self.begin_with(started);
+        Ok(())
     }
 
     fn load_pretrained(&mut self, path: &Path) -> Result<LoadedWeights, EngineError> {
@@ -308,6 +346,26 @@ where
         self.begin_with(model);
         Ok(())
     }
+}
+
+/// Some of the inputs, embedded by `model`.
+pub(crate) fn embedded<B: Backend, M: Embedder<B>>(
+    model: &M,
+    inputs: Inputs<'_>,
+    rows: Range<usize>,
+    standardise: Standardisation,
+    device: &B::Device,
+) -> Tensor<B, 2> {
+    match inputs {
+        Inputs::Pixels(pixels) => model.embed(standardise.images(pixels, rows, device)),
+        Inputs::Features(features) => model.embed_features(features.rows(rows, device)),
+    }
+}
+
+fn on_host<B: Backend>(rows: Tensor<B, 2>) -> Result<Embeddings, EngineError> {
+    let dim = rows.dims()[1];
+    let values = rows.into_data().iter::<f32>().collect();
+    Ok(Embeddings::new(values, dim)?)
 }
 
 /// Looks at every parameter, which makes Burn draw it.

@@ -8,8 +8,9 @@ use burn::tensor::{Distribution, ElementConversion, Tensor};
 use recall_step::{StepError, StepOutput, TwoPass};
 
 use crate::held::Held;
+use crate::on_device::embedded;
 use crate::{
-    Embedder, EmbeddingLoss, EngineBackend, EngineError, LossFault, Optimiser, Pixels,
+    Embedder, EmbeddingLoss, EngineBackend, EngineError, Inputs, LossFault, Optimiser,
     Standardisation, TrialSeconds,
 };
 
@@ -24,14 +25,14 @@ pub(crate) struct Trial<'a, B: AutodiffBackend, M> {
 }
 
 impl<B: EngineBackend, M: AutodiffModule<B> + Embedder<B>> Trial<'_, B, M> {
-    /// A step over chunks of `chunk` images, whatever its gradient is worth.
-    pub fn step(self, pixels: Pixels<'_>, chunk: usize) -> Result<TrialSeconds, EngineError> {
+    /// A step over chunks of `chunk` inputs, whatever its gradient is worth.
+    pub fn step(self, inputs: Inputs<'_>, chunk: usize) -> Result<TrialSeconds, EngineError> {
         let two_pass = TwoPass { chunk, seed: 0 };
         let start = Instant::now();
         let output: Result<StepOutput<B, ()>, StepError<LossFault>> = two_pass.run(
             &**self.model,
-            pixels.count(),
-            |model, rows| model.embed(self.standardise.images::<B>(pixels, rows, self.device)),
+            inputs.count(),
+            |model, rows| embedded(model, inputs, rows, self.standardise, self.device),
             // The loss is measured by itself: any gradient will do.
             |embeddings| Ok((embeddings, ())),
         );

@@ -22,13 +22,13 @@ fn what_does_not_fit_together_is_refused() {
         [0, 3, 32, 32],
         [usize::MAX, 3, 32, 32],
     ] {
-        let refused = engine.embed(images(shape)).unwrap_err().to_string();
+        let refused = engine.embed(images(shape).into()).unwrap_err().to_string();
         assert!(refused.contains("12288 bytes are no images"), "{refused}");
-        assert!(engine.try_step(images(shape), 2).is_err());
+        assert!(engine.try_step(images(shape).into(), 2).is_err());
     }
-    let mut step = |pixels, labels: &[i64], chunk| {
+    let mut step = |pixels: Pixels<'_>, labels: &[i64], chunk| {
         let request = StepRequest {
-            pixels,
+            inputs: pixels.into(),
             labels,
             chunk,
             learning_rate: 1e-3,

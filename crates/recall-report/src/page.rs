@@ -36,6 +36,7 @@ pub(super) fn render(report: &Report) -> Result<String, Error> {
         compared => report.metrics.iter().any(|metric| before(metric).is_some()),
         with_intervals => report.metrics.iter().any(|metric| interval(metric).is_some()),
         columns => columns(&report.columns, report.metrics.len()),
+        about_before => report.about_before.as_str(),
         judged => &report.judged,
         other_table => report.other_table.as_ref().map(|table| other_table(table, report.metrics.len())),
         charts => report.curves.iter().map(chart::lay_out).collect::<Vec<_>>(),
@@ -178,6 +179,7 @@ mod tests {
         let mut report = Report {
             title: "a run".into(),
             facts: vec![("seed".into(), "7".into())],
+            about_before: "the network before its first step".into(),
             judged: vec!["It was the best.".into()],
             metrics: vec![Metric {
                 name: "recall@1".into(),

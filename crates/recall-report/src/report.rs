@@ -15,6 +15,8 @@ pub struct Report {
     pub metrics: Vec<Metric>,
     /// Further columns of the table of the metrics, after those that a [`Metric`] fills itself.
     pub columns: Vec<Column>,
+    /// What [`Metric::before`] is of: `the network before its first step`.
+    pub about_before: String,
     /// Sentences about the metrics: which model was judged, and why that one.
     pub judged: Vec<String>,
     /// The metrics once more, judged in another way, in a table below.

@@ -22,6 +22,7 @@ mod terminal;
 mod train;
 mod trained;
 
+use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
@@ -67,9 +68,15 @@ const USER_ERROR: u8 = 2;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let line = match CommandLine::try_parse() {
+    run(std::env::args_os())
+}
+
+/// Runs the command of these arguments, of which the first is the name of the program.
+pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let line = match CommandLine::try_parse_from(&arguments) {
         Ok(line) => line,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(&error, &arguments),
     };
     let done = |()| ExitCode::SUCCESS;
     let result = match line.command {
@@ -98,7 +105,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Help and version as clap prints them; of a mistake the sentence alone, without the usage.
-fn refuse(error: &clap::Error) -> ExitCode {
+fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     if !error.use_stderr() {
         return match error.print() {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -108,7 +115,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
             _ => ExitCode::SUCCESS,
         };
     }
-    let arguments: Vec<String> = std::env::args_os()
+    let arguments: Vec<String> = (arguments.iter())
         .skip(1)
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();

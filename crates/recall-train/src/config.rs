@@ -10,6 +10,8 @@ mod check;
 mod chunk;
 mod error;
 mod faults;
+mod feature_cache;
+mod features;
 mod image;
 mod keys;
 mod numbers;
@@ -42,6 +44,7 @@ pub use batch_size::BatchSize;
 pub use bytes::Bytes;
 pub use chunk::ChunkSize;
 pub use error::ConfigError;
+pub use feature_cache::FeatureCacheConfig;
 pub use image::{Boxes, ImageConfig, Orientation};
 pub(crate) use keys::nearest;
 pub use preset::Preset;
@@ -86,6 +89,8 @@ pub struct RunConfig {
     pub optimiser: OptimiserConfig,
     /// Augmentation, sizes and standardisation of images.
     pub image: ImageConfig,
+    /// Features of a backbone that is not trained, which are then computed once.
+    pub features: FeatureCacheConfig,
     /// Evaluation on the classes that are not trained on.
     pub evaluation: EvaluationConfig,
     /// What is kept of a run while it goes on.
@@ -97,7 +102,8 @@ pub struct RunConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct BatchConfig {
     /// Images in a batch, a multiple of `samples_per_class`; or `auto`, the largest batch that the
-    /// training classes give.
+    /// training classes give; or `all`, every training image in one step an epoch, whatever the sizes of
+    /// their classes.
     pub size: BatchSize,
     /// Images of each class in a batch.
     #[schemars(range(min = 2, max = 1_000_000))]
@@ -184,6 +190,7 @@ impl Default for RunConfig {
             loss: LossConfig::default(),
             optimiser: OptimiserConfig::default(),
             image: ImageConfig::default(),
+            features: FeatureCacheConfig::default(),
             evaluation: EvaluationConfig::default(),
             checkpoint: CheckpointConfig::default(),
         }
@@ -243,9 +250,11 @@ impl RunConfig {
         }
     }
 
-    /// The same with batches of `images`.
+    /// The same with batches of `images`, where the data were to say how many.
     pub(crate) fn with_batch(mut self, images: usize) -> Self {
-        self.batch.size = BatchSize::Images(images);
+        if let BatchSize::Auto { .. } = self.batch.size {
+            self.batch.size = BatchSize::Images(images);
+        }
         self
     }
 
@@ -260,6 +269,9 @@ impl RunConfig {
         ids: &[ItemId],
     ) -> Result<BatchSampler, ConfigError> {
         let refused = |error| self.batch.refused(error);
+        if self.batch.size == BatchSize::All {
+            return BatchSampler::whole(ids, &dataset.labels(ids)).map_err(refused);
+        }
         let mut sampler = self.sampler();
         if let BatchSize::Auto { up_to } = self.batch.size {
             let largest = sampler.largest_batch(dataset, ids).map_err(refused)?;

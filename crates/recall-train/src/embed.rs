@@ -1,10 +1,20 @@
 //! Embedding the images of a data set.
 
-use recall_data::{Batch, BatchRequest, Dataset, ItemId, Loader, Split, training_and_validation};
-use recall_engine::{Engine, Pixels};
+use recall_data::{
+    Batch, BatchInputs, BatchRequest, Dataset, ItemId, Loader, Split, training_and_validation,
+};
+use recall_engine::{Engine, Features, Inputs, Pixels};
 use recall_eval::Embeddings;
 
 use crate::{RunConfig, RunError};
+
+/// The images of a batch; none if it has features instead.
+pub fn pixels(batch: &Batch) -> Pixels<'_> {
+    Pixels {
+        bytes: batch.pixels(),
+        shape: batch.shape(),
+    }
+}
 
 /// Embeds some items of the loader's data set, `chunk` at a time.
 ///
@@ -21,22 +31,32 @@ pub fn embed_items(
     loader: &Loader,
     ids: &[ItemId],
     chunk: usize,
-    mut progress: impl FnMut(usize) -> Result<(), RunError>,
+    progress: impl FnMut(usize) -> Result<(), RunError>,
 ) -> Result<(Embeddings, Vec<ItemId>), RunError> {
-    let mut values = Vec::new();
-    let mut kept = Vec::with_capacity(ids.len());
-    let mut dim = 1;
-    embed_each(engine, loader, ids, chunk, |rows, ids| {
-        if kept.is_empty() {
-            dim = rows.dim();
-            // On large sets nothing else takes as much memory: no more than they need.
-            values.reserve_exact(kept.capacity() * dim);
+    let embed = |batch: &Batch| Ok(engine.embed(inputs(batch))?);
+    gathered(embed, loader, ids, chunk, progress)
+}
+
+/// The same with features as they came instead of a model's embeddings, brought to unit length.
+///
+/// # Errors
+///
+/// As [`embed_items`], and for images, which have no features.
+pub(crate) fn as_they_came(
+    loader: &Loader,
+    ids: &[ItemId],
+    chunk: usize,
+    progress: impl FnMut(usize) -> Result<(), RunError>,
+) -> Result<(Embeddings, Vec<ItemId>), RunError> {
+    let take = |batch: &Batch| match &batch.inputs {
+        BatchInputs::Features { values, dim } => {
+            Ok(Embeddings::new(values.clone(), *dim)?.normalised()?)
         }
-        values.extend_from_slice(rows.as_slice());
-        kept.extend_from_slice(ids);
-        progress(kept.len())
-    })?;
-    Ok((Embeddings::new(values, dim)?, kept))
+        BatchInputs::Pixels { .. } => Err(RunError::Rows {
+            problem: "images have no features".to_owned(),
+        }),
+    };
+    gathered(take, loader, ids, chunk, progress)
 }
 
 /// As [`embed_items`], and hands over each chunk's embeddings, with the ids they belong to, as soon
@@ -51,6 +71,43 @@ pub fn embed_each(
     ids: &[ItemId],
     chunk: usize,
     mut take: impl FnMut(&Embeddings, &[ItemId]) -> Result<(), RunError>,
+) -> Result<(), RunError> {
+    each_batch(loader, ids, chunk, |batch| {
+        take(&engine.embed(inputs(batch))?, &batch.ids)
+    })
+}
+
+/// What `embed` makes of the batches, in one piece.
+fn gathered(
+    embed: impl Fn(&Batch) -> Result<Embeddings, RunError>,
+    loader: &Loader,
+    ids: &[ItemId],
+    chunk: usize,
+    mut progress: impl FnMut(usize) -> Result<(), RunError>,
+) -> Result<(Embeddings, Vec<ItemId>), RunError> {
+    let mut values = Vec::new();
+    let mut kept = Vec::with_capacity(ids.len());
+    let mut dim = 1;
+    each_batch(loader, ids, chunk, |batch| {
+        let rows = embed(batch)?;
+        if kept.is_empty() {
+            dim = rows.dim();
+            // On large sets nothing else takes as much memory: no more than they need.
+            values.reserve_exact(kept.capacity() * dim);
+        }
+        values.extend_from_slice(rows.as_slice());
+        kept.extend_from_slice(&batch.ids);
+        progress(kept.len())
+    })?;
+    Ok((Embeddings::new(values, dim)?, kept))
+}
+
+/// Loads some items, `chunk` at a time, and hands over each batch that has any.
+pub(crate) fn each_batch(
+    loader: &Loader,
+    ids: &[ItemId],
+    chunk: usize,
+    mut take: impl FnMut(&Batch) -> Result<(), RunError>,
 ) -> Result<(), RunError> {
     let requests: Vec<_> = ids
         .chunks(chunk)
@@ -67,7 +124,7 @@ pub fn embed_each(
         first = first.or_else(|| batch.skipped.first().map(|skipped| skipped.problem.clone()));
         if !batch.ids.is_empty() {
             none_read = false;
-            take(&engine.embed(pixels(&batch))?, &batch.ids)?;
+            take(&batch)?;
         }
     }
     match first.filter(|_| none_read) {
@@ -80,13 +137,14 @@ pub fn embed_each(
     }
 }
 
-/// The images of a batch as an engine takes them.
-pub fn pixels(batch: &Batch) -> Pixels<'_> {
-    Pixels {
-        bytes: &batch.pixels,
-        shape: batch.shape,
+/// The images or features of a batch as an engine takes them.
+pub fn inputs(batch: &Batch) -> Inputs<'_> {
+    match &batch.inputs {
+        BatchInputs::Pixels { .. } => pixels(batch).into(),
+        BatchInputs::Features { values, dim } => Inputs::Features(Features { values, dim: *dim }),
     }
 }
+
 /// The images that choose among the states of a model trained with `config`: the data set's own, or
 /// those of the classes held out of training. An error says that there are none.
 pub(crate) fn validation_of(
@@ -107,6 +165,10 @@ pub(crate) fn validation_of(
 pub(crate) fn need_labels(dataset: &Dataset, what: &'static str) -> Result<(), RunError> {
     match dataset.is_labelled() {
         true => Ok(()),
+        false if dataset.features().is_some() => Err(RunError::UnlabelledRows {
+            dataset: dataset.name().to_owned(),
+            what,
+        }),
         false => Err(RunError::Unlabelled {
             dataset: dataset.name().to_owned(),
             what,

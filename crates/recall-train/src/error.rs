@@ -161,6 +161,17 @@ pub enum RunError {
         /// What needs labels.
         what: &'static str,
     },
+    /// Nothing says which rows of features belong together.
+    #[error(
+        "nothing says which rows of {dataset} belong together: they can be embedded and searched, but {what} \
+         needs labels, as the tensor labels, in {dataset}.labels.npy or by --labels"
+    )]
+    UnlabelledRows {
+        /// Name of the data set.
+        dataset: String,
+        /// What needs labels.
+        what: &'static str,
+    },
     /// No batch of an epoch had images enough that could be read.
     #[error(
         "epoch {epoch}: no step could be taken, as too few images of each batch can be read; {first}: \
@@ -184,6 +195,15 @@ pub enum RunError {
         images: usize,
         /// What is wrong with the first of them.
         first: String,
+    },
+    /// The user asked to stop before the first step.
+    #[error("stopped before the first step")]
+    StoppedEarly,
+    /// Rows of features do not fit the model.
+    #[error("the rows cannot be used: {problem}")]
+    Rows {
+        /// Why.
+        problem: String,
     },
     /// Images that a run is to be judged by cannot judge anything.
     #[error(

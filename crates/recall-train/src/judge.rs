@@ -5,6 +5,7 @@
 //! how, and gives a [`Judgement`] to print or to write as JSON, or the [`Contrast`] of two sets of
 //! embeddings.
 
+mod filed;
 mod json;
 mod labelled;
 mod problem;
@@ -16,10 +17,12 @@ use recall_eval::{
     RandomGallery, Retrieval, Scores, Units,
 };
 
+pub use filed::FiledSet;
 pub use labelled::{Hit, LabelledSet, Similarities};
 pub use problem::{ListedProblem, Problem, ProblemKind};
 pub(crate) use queries::QUERIES;
 pub use queries::QueryScores;
+pub(crate) use text::side_by_side;
 
 /// Which metrics to take, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,7 +126,8 @@ impl JudgeConfig {
         self.judge_by(problems, &|retrieval| retrieval.ranks())
     }
 
-    /// The same with ranks from elsewhere. (Random galleries are small: they are ranked on the CPU.)
+    /// The same with ranks from elsewhere. (Random galleries are small, and those in files are for no
+    /// device: they are ranked on the CPU.)
     ///
     /// # Errors
     ///
@@ -212,6 +216,13 @@ impl JudgeConfig {
                 ProblemKind::Classes(set) => {
                     let scored = Scored::Rankings {
                         scores: scores(ranking(&set.retrieval()?)?)?,
+                        labels: Some(set.query_labels().to_vec()),
+                    };
+                    parts.push((name.clone(), scored));
+                }
+                ProblemKind::Filed(set) => {
+                    let scored = Scored::Rankings {
+                        scores: scores(set.retrieval()?.ranks()?)?,
                         labels: Some(set.query_labels().to_vec()),
                     };
                     parts.push((name.clone(), scored));

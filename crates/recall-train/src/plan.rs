@@ -15,7 +15,8 @@ use recall_engine::{Device, Engine};
 
 use self::images::Images;
 use self::trial::Trial;
-use crate::{ChunkSize, Loading, RunConfig, RunError};
+use crate::run::features_of_row;
+use crate::{BatchSize, ChunkSize, Loading, RunConfig, RunError};
 pub(crate) use costs::SHARE_OF_FREE;
 use costs::memory_limit;
 pub use costs::{Costs, MemoryCosts};
@@ -49,9 +50,10 @@ pub fn measure(
     };
     // Before anything is measured: data that are not there should cost nobody any waiting.
     let images = Images::open(config, loading.corrupt)?;
-    let config = &config
-        .clone()
-        .with_batch(images.sampler.config().batch_size);
+    let mut config = config.clone();
+    config.batch.size = BatchSize::Images(images.sampler.config().batch_size);
+    config.model.features = features_of_row(&config, None)?;
+    let config = &config;
     let steps_per_epoch = images.sampler.steps_per_epoch();
     told(Measured::Loading);
     let load = images.load(config, loading)?;
@@ -110,7 +112,10 @@ pub(crate) fn measure_steps(
     let loss_memory = (trial.peak() - before).max(0.0);
     let (last, graph) = trial.steps(largest.min(batch), limit, told)?;
     let [height, width] = config.image.train.size;
-    let pixels = (3 * height * width) as f64;
+    let input = match config.model.features {
+        Some(dim) => 4 * dim,
+        None => 3 * height * width,
+    };
     let embedding = 4.0 * config.model.dim as f64;
     // Pixels and what is judged stay with the processor.
     let of_process = |bytes: f64| if on_processor { bytes } else { 0.0 };
@@ -131,7 +136,7 @@ pub(crate) fn measure_steps(
             graph,
             forward,
             judged: of_process(embedding * judged.unwrap_or(0) as f64),
-            image: EMBEDDINGS_HELD * embedding + of_process(BATCHES_HELD * pixels),
+            image: EMBEDDINGS_HELD * embedding + of_process(BATCHES_HELD * input as f64),
             loss: loss_memory,
         }),
         room,

@@ -3,7 +3,9 @@
 mod answerable;
 mod checkpoint;
 mod data;
+mod features;
 mod folder;
+mod frozen;
 mod health;
 mod images;
 mod left_out;
@@ -21,6 +23,7 @@ mod tensorboard;
 pub use checkpoint::{Best, Checkpoint, CheckpointState};
 pub use data::{DataRecord, SeenClasses};
 pub(crate) use data::{PartRecord, reopen};
+pub(crate) use features::of_row as features_of_row;
 pub use folder::RunFolder;
 pub(crate) use left_out::{missing, sentence};
 pub use progress::Progress;
@@ -33,10 +36,11 @@ use std::sync::Arc;
 
 use recall_data::{CorruptPolicy, DataSpec, Dataset, ImageCache, Loader, LoaderConfig, Transform};
 use recall_engine::{Device, Engine, EngineConfig, EngineError};
+use recall_eval::Comparison;
 
 use crate::records::{EvaluationRecord, StepRecord};
 use crate::{BatchSize, ChunkSize, ImageConfig, RunConfig, RunError, plan};
-use images::{Images, Items};
+use images::Images;
 use resume::folder_of;
 use session::{Loaders, Session};
 use start::Start;
@@ -94,6 +98,8 @@ pub struct Finished {
     /// The most memory that the run took, in bytes: of the process on backends that compute with the
     /// processor, else of the device. None where that is not told.
     pub peak_memory: Option<u64>,
+    /// Of a head, the features as they came (first) beside it (second), query by query and metric by metric.
+    pub comparison: Option<Vec<Comparison>>,
 }
 
 impl Loading {
@@ -193,6 +199,7 @@ impl TrainingRun {
         }
         run.config = run.config.with_absolute_paths()?;
         run.config.check()?;
+        run.config.model.features = features::of_row(&run.config, dataset.as_ref())?;
         // First of all: a folder that is taken, what cannot be resumed, or a file of weights that does
         // not fit should cost nobody any waiting.
         let start = Start::find(&run)?;
@@ -202,13 +209,17 @@ impl TrainingRun {
         let images = Images::open(&run, &start, dataset, progress)?;
         run.config = run.config.with_batch(images.sampler.config().batch_size);
         images.report_sizes(&run.config, progress);
+        if start.is_at_its_beginning(&run.config) && run.config.model.backbone.takes_features() {
+            features::start(&mut *engine, &run, &images, progress)?;
+        }
         if let Some(warning) = run.config.optimiser.never_reached(run.config.epochs) {
             progress.warn(&warning);
         }
         let loaders = Loaders::new(&run, &images.dataset)?;
+        let loaders = loaders.with_kept_features(&run, &mut *engine, &images, progress)?;
         start.compare_backend(&engine.device().name(), progress);
 
-        let chunk = run.chunk(&mut *engine, &images.items, progress)?;
+        let chunk = run.chunk(&mut *engine, &images, progress)?;
         run.config.batch.chunk = ChunkSize::Images(chunk);
 
         let backend = engine.device().name();
@@ -246,16 +257,19 @@ impl TrainingRun {
     fn chunk(
         &self,
         engine: &mut dyn Engine,
-        items: &Items,
+        images: &Images,
         progress: &mut dyn Progress,
     ) -> Result<usize, RunError> {
+        let items = &images.items;
         let size = match self.config.batch.chunk {
             ChunkSize::Images(chunk) => return Ok(chunk),
             size => size,
         };
         progress.note("measuring small chunks");
         let judged = items.test.len().max(items.validation.len()).max(1);
-        let costs = plan::measure_steps(&self.config, Some(judged), engine, &mut |measured| {
+        let mut config = self.config.clone();
+        config.batch.size = BatchSize::Images(images.sampler.config().batch_size);
+        let costs = plan::measure_steps(&config, Some(judged), engine, &mut |measured| {
             progress.note(&measured.to_string());
         })?;
         engine.forget_trials();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use recall_data::{Dataset, ImageSource, ItemId, Loader, names};
-use recall_engine::{Device, Engine, EngineConfig, EngineError, Pixels};
+use recall_engine::{Device, Engine, EngineConfig, EngineError, Features, Pixels};
 use recall_eval::Embeddings;
 
 use crate::embed::{embed_each, embed_items};
@@ -90,7 +90,30 @@ impl TrainedModel {
     ///
     /// [`RunError::Eval`] if an embedding is not finite.
     pub fn embed(&self, pixels: Pixels<'_>) -> Result<Embeddings, RunError> {
-        Ok(self.engine.embed(pixels)?)
+        Ok(self.engine.embed(pixels.into())?)
+    }
+
+    /// Embeds rows of features, for a head that was trained on such: `[n, dim]` one behind the other, with
+    /// as many numbers in a row as it was trained on. Row `i` has unit length.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Engine`](crate::RunError) for a model that takes images, or rows of another length;
+    /// [`RunError::Eval`] if an embedding is not finite.
+    pub fn embed_rows(&self, rows: &[f32]) -> Result<Embeddings, RunError> {
+        let config = &self.checkpoint.config.model;
+        match (config.backbone.takes_features(), config.features) {
+            (true, Some(dim)) if rows.len().is_multiple_of(dim) => {
+                let features = Features { values: rows, dim };
+                Ok(self.engine.embed(features.into())?)
+            }
+            (true, Some(dim)) => Err(RunError::Rows {
+                problem: format!("{} numbers are no rows of {dim}", rows.len()),
+            }),
+            _ => Err(RunError::Rows {
+                problem: format!("{} takes images", config.backbone),
+            }),
+        }
     }
 
     /// Embeds image files: row `i` belongs to `paths[i]`.

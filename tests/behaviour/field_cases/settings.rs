@@ -140,8 +140,9 @@ fn a_batch_is_as_large_as_the_classes_allow_with_auto() {
     let mut plan = command(dir.path(), &["plan", "--backend", "flex", "--quiet"]);
     let (stdout, _) = succeed(plan.args(whole).args(auto));
     assert!(stdout.contains("for 48 images in chunks of "), "{stdout}");
-    let message = refuse(&mut tiny(dir.path(), &["--set", "batch.size=all"]));
-    let end = "batch.size takes a whole number from 4 to 1000000, or `auto`, not string \"all\"";
+    let message = refuse(&mut tiny(dir.path(), &["--set", "batch.size=most"]));
+    let end =
+        "batch.size takes a whole number from 4 to 1000000, `auto`, or `all`, not string \"most\"";
     assert!(message.ends_with(end), "{message}");
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use image::ImageFormat;
 
 use super::*;
+use crate::ImageSource;
 use crate::{
     BatchRequest, Dataset, EvalTransform, Loader, LoaderConfig, Split, TrainTransform, Transform,
 };
@@ -55,7 +56,7 @@ fn load(
         step: 0,
         ids: vec![0, 1, 2],
     };
-    loader.load(request).unwrap().pixels
+    loader.load(request).unwrap().pixels().to_vec()
 }
 
 const EVAL: EvalTransform = EvalTransform {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::finding::{Case, Finding, FindingKind, Severity};
-use super::words::{classes, counted, images};
+use super::words::{Noun, classes, counted};
 use crate::{Dataset, ItemId, Part, PublishedCount, Role, Split};
 
 /// How many images and classes a part of a data set has.
@@ -92,8 +92,8 @@ fn classes_of(dataset: &Dataset, ids: &[ItemId]) -> Option<usize> {
 
 pub(super) fn wrong_counts(parts: &[PartCount]) -> Option<Finding> {
     let said = |count: usize, of_classes: Option<usize>| match of_classes {
-        Some(number) => format!("{} of {}", images(count), classes(number)),
-        None => images(count),
+        Some(number) => format!("{} of {}", Noun::IMAGE.counted(count), classes(number)),
+        None => Noun::IMAGE.counted(count),
     };
     let cases: Vec<Case> = parts
         .iter()
@@ -174,17 +174,17 @@ pub(super) fn single_images(dataset: &Dataset, split: Split) -> Option<Finding> 
         .filter(|(_, size)| **size == 1)
         .map(|(&class, _)| Case::new(&dataset.class_names()[class as usize]))
         .collect();
+    let Noun { one, .. } = Noun::of(dataset);
     let what = counted(
         cases.len(),
-        &format!("{split} class has a single image"),
-        &format!("{split} classes have a single image"),
+        &format!("{split} class has a single {one}"),
+        &format!("{split} classes have a single {one}"),
     );
-    let way_out = match split {
-        Split::Train => "an image without another of its class is never drawn",
-        Split::Validation | Split::Test => {
-            "an image without another of its class has nothing to find"
-        }
+    let alone = match split {
+        Split::Train => "is never drawn",
+        Split::Validation | Split::Test => "has nothing to find",
     };
+    let way_out = &format!("one without another of its class {alone}");
     let kind = FindingKind::SingleImageClasses;
     found(Severity::Warning, kind, what, cases, way_out)
 }
@@ -212,10 +212,11 @@ pub(super) fn lonely_queries(dataset: &Dataset) -> Option<Finding> {
         })
         .map(|item| Case::new(item.location()))
         .collect();
+    let Noun { one, .. } = Noun::of(dataset);
     let what = counted(
         cases.len(),
-        "query has no image of its class in the gallery",
-        "queries have no image of their class in the gallery",
+        &format!("query has no {one} of its class in the gallery"),
+        &format!("queries have no {one} of their class in the gallery"),
     );
     let kind = FindingKind::QueriesWithoutPositives;
     found(

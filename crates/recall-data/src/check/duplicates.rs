@@ -3,7 +3,7 @@
 use super::counts::found;
 use super::files::{ContentHash, Looked};
 use super::finding::{Case, Finding, FindingKind, Severity};
-use super::words::counted;
+use super::words::Noun;
 use crate::{Dataset, ItemId, Split};
 
 /// Equal content, and an equal box where images are cut to it: two cars in one photograph are two
@@ -13,12 +13,10 @@ type Key = (ContentHash, Option<[u32; 4]>);
 /// What was found of each kind: across splits, across the classes of a split, within a class.
 pub(super) fn duplicates(dataset: &Dataset, looked: &[Looked]) -> Vec<Finding> {
     // With three splits an image may be in two that are not these.
+    let noun = Noun::of(dataset);
     let (one, many) = match dataset.split(Split::Validation) {
-        [] => (
-            "image is trained on and tested",
-            "images are trained on and tested",
-        ),
-        _ => ("image is in several splits", "images are in several splits"),
+        [] => ("is trained on and tested", "are trained on and tested"),
+        _ => ("is in several splits", "are in several splits"),
     };
     let (mut splits, mut classes, mut within) = (Vec::new(), Vec::new(), Vec::new());
     for group in groups(dataset, looked) {
@@ -35,29 +33,26 @@ pub(super) fn duplicates(dataset: &Dataset, looked: &[Looked]) -> Vec<Finding> {
     }
     let (one_within, many_within) = match dataset.is_labelled() {
         true => (
-            "image is in its class more than once",
-            "images are in their class more than once",
+            "is in its class more than once",
+            "are in their class more than once",
         ),
-        false => (
-            "image is there more than once",
-            "images are there more than once",
-        ),
+        false => ("is there more than once", "are there more than once"),
     };
     let findings = [
         found(
             Severity::Error,
             FindingKind::DuplicatesAcrossSplits,
-            counted(splits.len(), one, many),
+            noun.said(splits.len(), one, many),
             splits,
             "take one of each out",
         ),
         found(
             Severity::Warning,
             FindingKind::DuplicatesAcrossClasses,
-            counted(
+            noun.said(
                 classes.len(),
-                "image is in several classes",
-                "images are in several classes",
+                "is in several classes",
+                "are in several classes",
             ),
             classes,
             "decide for one class of each",
@@ -65,7 +60,7 @@ pub(super) fn duplicates(dataset: &Dataset, looked: &[Looked]) -> Vec<Finding> {
         found(
             Severity::Note,
             FindingKind::DuplicatesWithinClass,
-            counted(within.len(), one_within, many_within),
+            noun.said(within.len(), one_within, many_within),
             within,
             "such a pair is found at no effort",
         ),

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
+use recall_eval::EmbeddingsFile;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -10,7 +11,7 @@ use super::counts::found;
 use super::finding::{Case, Finding, FindingKind, Severity};
 use super::words::{counted, number};
 use crate::decode::{dimensions, is_turned};
-use crate::{DataError, Dataset, Item, ItemId, decode_rgb, decode_upright};
+use crate::{DataError, Dataset, Item, ItemId, decode_rgb, decode_upright, row_problem};
 
 /// What became of the images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -45,6 +46,8 @@ enum Fault {
     Corrupt(String),
     BoxOutside(String),
     BoxBeyond(String),
+    /// A row of features.
+    Useless(String),
 }
 
 /// Looks at every image, on the threads of the pool it is called in. A thread holds one image at a time.
@@ -53,6 +56,9 @@ pub(super) fn look_at_all(
     decode: bool,
     progress: impl FnMut(usize) + Send,
 ) -> Vec<Looked> {
+    if let Some(features) = dataset.features() {
+        return look_at_rows(features, progress);
+    }
     let missing: Vec<ItemId> = dataset
         .missing_files()
         .into_iter()
@@ -79,6 +85,44 @@ pub(super) fn look_at_all(
             looked
         })
         .collect()
+}
+
+/// Rows of features that are read at once.
+const ROWS: usize = 1024;
+
+/// Looks at every row of features. Those that are equal have equal hashes, whatever type the file keeps them in.
+fn look_at_rows(features: &EmbeddingsFile, mut progress: impl FnMut(usize)) -> Vec<Looked> {
+    let (rows, dim) = (features.rows(), features.dim());
+    let mut values = vec![0.0; ROWS.min(rows) * dim];
+    let mut all = Vec::with_capacity(rows);
+    for start in (0..rows).step_by(ROWS) {
+        let end = rows.min(start + ROWS);
+        let values = &mut values[..(end - start) * dim];
+        match features.read(start..end, values) {
+            Ok(()) => all.par_extend(values.par_chunks_exact(dim).map(look_at_row)),
+            Err(error) => {
+                let why = error.to_string();
+                all.extend((start..end).map(|_| Looked {
+                    fault: Some(Fault::Unreadable(why.clone())),
+                    ..Looked::default()
+                }));
+            }
+        }
+        progress(end);
+    }
+    all
+}
+
+fn look_at_row(row: &[f32]) -> Looked {
+    let mut hash = Sha256::new();
+    row.iter()
+        .for_each(|value| hash.update(value.to_le_bytes()));
+    Looked {
+        bytes: 4 * row.len() as u64,
+        hash: Some(hash.finalize().into()),
+        fault: row_problem(row).map(Fault::Useless),
+        turned: false,
+    }
 }
 
 fn look_at(item: &Item, decode: bool, upright: bool) -> Looked {
@@ -144,7 +188,7 @@ fn box_fault(item: &Item, (width, height): (u32, u32)) -> Option<Fault> {
 
 pub(super) fn summary(looked: &[Looked], decode: bool) -> FilesRead {
     let whole = |looked: &&Looked| {
-        let broken = matches!(looked.fault, Some(Fault::Corrupt(_)));
+        let broken = matches!(looked.fault, Some(Fault::Corrupt(_) | Fault::Useless(_)));
         looked.hash.is_some() && !broken
     };
     FilesRead {
@@ -160,7 +204,7 @@ pub(super) fn summary(looked: &[Looked], decode: bool) -> FilesRead {
 /// What is wrong with the images, one finding for each kind of fault.
 pub(super) fn faults(dataset: &Dataset, looked: &[Looked]) -> Vec<Finding> {
     use FindingKind as Kind;
-    let mut by_kind: [Vec<Case>; 6] = Default::default();
+    let mut by_kind: [Vec<Case>; 7] = Default::default();
     for (item, looked) in dataset.items().iter().zip(looked) {
         let name = item.location();
         let (place, case) = match &looked.fault {
@@ -171,10 +215,19 @@ pub(super) fn faults(dataset: &Dataset, looked: &[Looked]) -> Vec<Finding> {
             Some(Fault::Corrupt(why)) => (3, Case::detailed(name, why)),
             Some(Fault::BoxOutside(told)) => (4, Case::detailed(name, told)),
             Some(Fault::BoxBeyond(told)) => (5, Case::detailed(name, told)),
+            Some(Fault::Useless(why)) => (6, Case::detailed(name, why)),
         };
         by_kind[place].push(case);
     }
-    let [missing, unreadable, empty, corrupt, outside, beyond] = by_kind;
+    let [
+        missing,
+        unreadable,
+        empty,
+        corrupt,
+        outside,
+        beyond,
+        useless,
+    ] = by_kind;
     let finding = |severity, kind, cases: Vec<Case>, one: &str, many: &str, way_out: &str| {
         let what = counted(cases.len(), one, many);
         found(severity, kind, what, cases, way_out)
@@ -240,6 +293,14 @@ pub(super) fn faults(dataset: &Dataset, looked: &[Looked]) -> Vec<Finding> {
             "image cannot be decoded",
             "images cannot be decoded",
             "fetch what is broken again, or train with --skip-corrupt",
+        ),
+        finding(
+            Severity::Error,
+            Kind::UselessRows,
+            useless,
+            "row cannot be used",
+            "rows cannot be used",
+            "mend the file, or train with --skip-corrupt",
         ),
         finding(
             Severity::Error,

@@ -34,6 +34,8 @@ pub enum FindingKind {
     EmptyFiles,
     /// Images cannot be decoded.
     CorruptFiles,
+    /// Rows of features are not finite, or all zeros.
+    UselessRows,
     /// Images are to be shown otherwise than they are stored.
     TurnedImages,
     /// Boxes lie wholly outside of their images.

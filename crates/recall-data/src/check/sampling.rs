@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::finding::{Finding, FindingKind, Severity};
 use crate::{
-    BatchSamplerConfig, ClassCount, DataError, Dataset, ItemId, Split, training_and_validation,
+    BatchSampler, BatchSamplerConfig, ClassCount, DataError, Dataset, ItemId, Split,
+    training_and_validation,
 };
 
 /// What the batches of an epoch take and leave.
@@ -15,6 +16,8 @@ pub struct Sampling {
     /// The settings.
     #[serde(flatten)]
     pub config: BatchSamplerConfig,
+    /// Whether all items are one batch, whatever the settings.
+    pub whole: bool,
     /// Batches of an epoch; `None` if not even one can be drawn.
     pub steps_per_epoch: Option<usize>,
     /// What is never drawn; `None` if nothing can be.
@@ -36,6 +39,7 @@ pub struct Sampling {
 pub(super) fn sampling(
     dataset: &Dataset,
     config: BatchSamplerConfig,
+    whole: bool,
     validation: f64,
 ) -> Result<(Option<Sampling>, Option<Finding>), DataError> {
     config.validate()?;
@@ -54,6 +58,7 @@ pub(super) fn sampling(
     let (all, of) = (count(of_split), count(&ids));
     let mut sampling = Sampling {
         config,
+        whole,
         steps_per_epoch: None,
         left_out: None,
         small: None,
@@ -63,7 +68,11 @@ pub(super) fn sampling(
             images: all.images - of.images,
         },
     };
-    let finding = match config.init_for(dataset, &ids) {
+    let sampler = match whole {
+        true => BatchSampler::whole(&ids, &dataset.labels(&ids)),
+        false => config.init_for(dataset, &ids),
+    };
+    let finding = match sampler {
         Ok(sampler) => {
             sampling.steps_per_epoch = Some(sampler.steps_per_epoch());
             sampling.left_out = Some(sampler.left_out());

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::sizes::{ClassSizes, Spread};
 use super::truth::TruthSizes;
-use super::words::{classes, counted, images, number, size};
+use super::words::{Noun, classes, counted, number, size};
 use super::{CheckReport, Sampling, Severity};
 use crate::{ClassCount, SmallClasses};
 
@@ -16,13 +16,13 @@ impl Display for CheckReport {
         self.write_head(f)?;
         self.write_parts(f)?;
         for sizes in &self.class_sizes {
-            write_sizes(f, sizes)?;
+            write_sizes(f, sizes, self.noun)?;
         }
         if let Some(truth) = &self.ground_truth {
             write_truth(f, truth)?;
         }
         if let Some(sampling) = &self.sampling {
-            write_sampling(f, sampling)?;
+            write_sampling(f, sampling, self.noun)?;
         }
         if !self.findings.is_empty() {
             writeln!(f)?;
@@ -48,7 +48,7 @@ impl Display for CheckReport {
 
 impl CheckReport {
     fn write_head(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.dataset, images(self.images))?;
+        write!(f, "{}: {}", self.dataset, self.noun.counted(self.images))?;
         if let Some(number) = self.classes {
             write!(f, " of {}", classes(number))?;
         }
@@ -57,6 +57,7 @@ impl CheckReport {
             write!(f, " in {above}")?;
         }
         let (done, what) = match self.files.decoded {
+            Some(sound) if self.noun == Noun::ROW => (sound, "finite"),
             Some(decoded) => (decoded, "decoded"),
             None => (self.files.read, "read, not decoded"),
         };
@@ -70,14 +71,14 @@ impl CheckReport {
 
     fn write_parts(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let has_published = self.parts.iter().any(|part| part.published.is_some());
-        let mut rows = vec![["part", "images", "classes", "published"].map(str::to_owned)];
+        let mut rows = vec![["part", self.noun.many, "classes", "published"].map(str::to_owned)];
         for part in &self.parts {
             let published = match part.published {
                 None => String::new(),
                 Some(_) if part.is_as_published() => "the same".to_owned(),
                 Some(other) => match other.classes {
-                    Some(of) => format!("{} of {}", images(other.images), classes(of)),
-                    None => images(other.images),
+                    Some(of) => format!("{} of {}", self.noun.counted(other.images), classes(of)),
+                    None => self.noun.counted(other.images),
                 },
             };
             rows.push([
@@ -103,9 +104,9 @@ impl CheckReport {
     }
 }
 
-fn write_sizes(f: &mut Formatter<'_>, sizes: &ClassSizes) -> fmt::Result {
+fn write_sizes(f: &mut Formatter<'_>, sizes: &ClassSizes, noun: Noun) -> fmt::Result {
     let Spread { min, median, max } = sizes.images;
-    write!(f, "\nimages in a {} class: ", sizes.split)?;
+    write!(f, "\n{} in a {} class: ", noun.many, sizes.split)?;
     match min == max {
         true => writeln!(f, "{} in each", number(min))?,
         false => writeln!(f, "{} to {}, median {median}", number(min), number(max))?,
@@ -172,13 +173,20 @@ fn write_truth(f: &mut Formatter<'_>, truth: &TruthSizes) -> fmt::Result {
     )
 }
 
-fn write_sampling(f: &mut Formatter<'_>, sampling: &Sampling) -> fmt::Result {
-    write!(
-        f,
-        "\nbatches of {}, {} of each class: ",
-        images(sampling.config.batch_size),
-        number(sampling.config.samples_per_class)
-    )?;
+fn write_sampling(f: &mut Formatter<'_>, sampling: &Sampling, noun: Noun) -> fmt::Result {
+    match sampling.whole {
+        true => write!(
+            f,
+            "\none batch of all {}: ",
+            noun.counted(sampling.of.images)
+        )?,
+        false => write!(
+            f,
+            "\nbatches of {}, {} of each class: ",
+            noun.counted(sampling.config.batch_size),
+            number(sampling.config.samples_per_class)
+        )?,
+    }
     match sampling.steps_per_epoch {
         Some(steps) => writeln!(f, "{} an epoch", counted(steps, "step", "steps"))?,
         None => writeln!(f, "not one can be drawn")?,
@@ -188,7 +196,7 @@ fn write_sampling(f: &mut Formatter<'_>, sampling: &Sampling) -> fmt::Result {
             classes: of,
             images: with,
         } = sampling.held_out;
-        let (of, with) = (classes(of), images(with));
+        let (of, with) = (classes(of), noun.counted(with));
         writeln!(f, "held out for validation: {of} with {with}")?;
     }
     if sampling.steps_per_epoch.is_none() {
@@ -199,7 +207,7 @@ fn write_sampling(f: &mut Formatter<'_>, sampling: &Sampling) -> fmt::Result {
             SmallClasses::Repeat => "filled up with copies",
             _ => "taken whole",
         };
-        let (of, images) = (classes(small.classes), images(small.images));
+        let (of, images) = (classes(small.classes), noun.counted(small.images));
         writeln!(f, "smaller classes are {policy}: {of} with {images}")?;
     }
     match sampling.left_out.filter(|left_out| left_out.classes > 0) {
@@ -210,7 +218,7 @@ fn write_sampling(f: &mut Formatter<'_>, sampling: &Sampling) -> fmt::Result {
             number(left_out.classes),
             classes(sampling.of.classes),
             number(left_out.images),
-            counted(sampling.of.images, "image is", "images are"),
+            noun.said(sampling.of.images, "is", "are"),
         ),
     }
 }

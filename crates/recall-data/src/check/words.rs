@@ -1,5 +1,7 @@
 //! Numbers and plurals as the sentences of a report have them.
 
+use crate::Dataset;
+
 /// `59551` as `59,551`.
 pub(super) fn number(value: usize) -> String {
     let digits = value.to_string();
@@ -18,8 +20,40 @@ pub(super) fn counted(value: usize, one: &str, many: &str) -> String {
     format!("{} {}", number(value), if value == 1 { one } else { many })
 }
 
-pub(super) fn images(value: usize) -> String {
-    counted(value, "image", "images")
+/// What a data set has: images, or rows of features.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Noun {
+    pub one: &'static str,
+    pub many: &'static str,
+}
+
+impl Noun {
+    pub const IMAGE: Self = Self {
+        one: "image",
+        many: "images",
+    };
+    pub const ROW: Self = Self {
+        one: "row",
+        many: "rows",
+    };
+
+    pub fn of(dataset: &Dataset) -> Self {
+        match dataset.features() {
+            Some(_) => Self::ROW,
+            None => Self::IMAGE,
+        }
+    }
+
+    /// `1 image`, `2 rows`.
+    pub fn counted(self, value: usize) -> String {
+        counted(value, self.one, self.many)
+    }
+
+    /// `1 image is`, `2 rows are`, with what follows.
+    pub fn said(self, value: usize, one: &str, many: &str) -> String {
+        let one = format!("{} {one}", self.one);
+        counted(value, &one, &format!("{} {many}", self.many))
+    }
 }
 
 pub(super) fn classes(value: usize) -> String {
@@ -63,7 +97,9 @@ mod tests {
     fn numbers_have_commas_and_words_their_plural() {
         let shown = [0, 999, 1000, 59_551, 1_000_000].map(number);
         assert_eq!(shown, ["0", "999", "1,000", "59,551", "1,000,000"]);
-        assert_eq!([images(1), images(0)], ["1 image", "0 images"]);
+        let counts = [Noun::IMAGE.counted(1), Noun::ROW.counted(0)];
+        assert_eq!(counts, ["1 image", "0 rows"]);
+        assert_eq!(Noun::ROW.said(2, "is", "are"), "2 rows are");
         assert_eq!(classes(2000), "2,000 classes");
     }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,8 @@ pub enum Role {
 /// Where an encoded image (PNG, JPEG, WebP or BMP) is.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum ImageSource {
+    /// Nowhere: of an item that is a row of features, nobody said where its picture is.
+    Unknown,
     /// In a file.
     File(PathBuf),
     /// In the program itself.
@@ -61,6 +64,7 @@ pub enum ImageSource {
 impl fmt::Debug for ImageSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Unknown => f.write_str("Unknown"),
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
             Self::Embedded(bytes) => write!(f, "Embedded({} bytes)", bytes.len()),
         }
@@ -123,7 +127,7 @@ impl BoundingBox {
     }
 }
 
-/// One image of a data set and what is known about it.
+/// One image of a data set, or row of features, and what is known about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
     /// Where the image is.
@@ -160,9 +164,13 @@ impl Item {
     ///
     /// # Errors
     ///
-    /// A file that cannot be read.
+    /// A file that cannot be read, an item without a picture.
     pub fn encoded_bytes(&self) -> Result<Cow<'_, [u8]>, DataError> {
         match &self.source {
+            ImageSource::Unknown => Err(DataError::Decode {
+                image: self.name.clone(),
+                problem: "nothing says where its picture is".to_owned(),
+            }),
             ImageSource::File(path) => std::fs::read(path)
                 .map(Cow::Owned)
                 .map_err(|source| DataError::io(path, source)),
@@ -170,11 +178,40 @@ impl Item {
         }
     }
 
+    /// What tells the image from others, and from itself once it has changed: of a file its path, its size and
+    /// when it was changed.
+    ///
+    /// # Errors
+    ///
+    /// A file that is not there.
+    pub fn stamp(&self) -> Result<Vec<u8>, DataError> {
+        match &self.source {
+            ImageSource::Unknown => Ok(self.name.clone().into_bytes()),
+            ImageSource::File(path) => {
+                let fail = |source| DataError::io(path, source);
+                let metadata = std::fs::metadata(path).map_err(fail)?;
+                let changed = metadata
+                    .modified()
+                    .ok()
+                    .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+                    .unwrap_or_default();
+                let path = std::path::absolute(path).map_err(fail)?;
+                let mut stamp = format!("{} {} ", metadata.len(), changed.as_nanos()).into_bytes();
+                stamp.extend(path.as_os_str().as_encoded_bytes());
+                Ok(stamp)
+            }
+            ImageSource::Embedded(bytes) => {
+                let hash = crc32fast::hash(bytes);
+                Ok(format!("{} {hash} {}", bytes.len(), self.name).into_bytes())
+            }
+        }
+    }
+
     /// What to call the image in a message: the file, if it is one, in one line.
     pub fn location(&self) -> String {
         match &self.source {
             ImageSource::File(path) => names::one_line(&path.to_string_lossy()).into_owned(),
-            ImageSource::Embedded(_) => self.name.clone(),
+            ImageSource::Embedded(_) | ImageSource::Unknown => self.name.clone(),
         }
     }
 }

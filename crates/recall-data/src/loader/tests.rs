@@ -90,7 +90,7 @@ fn copies_of_an_image_in_a_batch_are_augmented_each_in_its_way() {
             step: 2,
             ids: ids.to_vec(),
         };
-        loader.load(request).unwrap().pixels
+        loader.load(request).unwrap().pixels().to_vec()
     };
     let pixels = load(&[1, 0, 1, 1]);
     let images: Vec<&[u8]> = pixels.chunks(pixels.len() / 4).collect();
@@ -123,10 +123,10 @@ fn the_number_of_threads_changes_nothing() {
     };
     let one = load(1, 1);
     assert_eq!(one.len(), 4);
-    assert_eq!(one[0].shape, [23, 3, 8, 12]);
-    assert_eq!(one[0].pixels.len(), 23 * 3 * 8 * 12);
+    assert_eq!(one[0].shape(), [23, 3, 8, 12]);
+    assert_eq!(one[0].pixels().len(), 23 * 3 * 8 * 12);
     assert_eq!(one[0].labels[..4], [0, 1, 2, 0]);
-    assert_ne!(one[0].pixels, one[1].pixels, "each step augments anew");
+    assert_ne!(one[0].pixels(), one[1].pixels(), "each step augments anew");
     for (threads, prefetch) in [(2, 1), (5, 3), (0, 2)] {
         assert_eq!(load(threads, prefetch), one);
     }
@@ -152,7 +152,8 @@ fn an_image_depends_on_its_place_in_the_run_alone() {
                 ids: ids.to_vec(),
             })
             .unwrap()
-            .pixels
+            .pixels()
+            .to_vec()
     };
     let image = 3 * 8 * 12;
     let base = load(0, 0, 0, &[0, 1, 2]);
@@ -235,9 +236,9 @@ fn a_corrupt_file_can_be_skipped_and_is_counted() {
     assert_eq!(skipped, [0, 4, 5, 8]);
     assert!(batch.skipped[2].problem.contains("5.png"), "a missing file");
     assert_eq!(batch.labels, [1, 2, 0, 0, 1]);
-    assert_eq!(batch.shape, [5, 3, 8, 8]);
-    assert_eq!(batch.pixels, load(&[1, 2, 3, 6, 7]).pixels);
-    assert_eq!(load(&[0, 4]).shape, [0, 3, 8, 8]);
+    assert_eq!(batch.shape(), [5, 3, 8, 8]);
+    assert_eq!(batch.pixels(), load(&[1, 2, 3, 6, 7]).pixels());
+    assert_eq!(load(&[0, 4]).shape(), [0, 3, 8, 8]);
     assert_eq!(load(&[]).skipped, []);
 }
 

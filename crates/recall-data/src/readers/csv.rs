@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
@@ -9,14 +9,37 @@ use crate::{
     BoundingBox, DataError, Dataset, ImageSource, Item, Role, Split, names, split_by_name,
 };
 
-const EXPECTED: &str = "expected is a CSV file with a header and the columns path,label and, if \
-                        wanted, split,is_query,is_gallery,x_1,y_1,x_2,y_2";
+/// What the lines of a table are about.
+#[derive(Clone, Copy)]
+enum Lines {
+    /// Images: each has a path.
+    Images,
+    /// Rows of features: their pictures may be known.
+    Rows,
+}
+
+impl Lines {
+    fn expected(self) -> &'static str {
+        match self {
+            Self::Images => {
+                "expected is a CSV file with a header and the columns path,label and, if \
+                 wanted, split,is_query,is_gallery,x_1,y_1,x_2,y_2"
+            }
+            Self::Rows => {
+                "expected is a CSV file with a header, the column label and, if wanted, \
+                 path,split,is_query,is_gallery"
+            }
+        }
+    }
+}
 
 const BOX_COLUMNS: [&str; 4] = ["x_1", "y_1", "x_2", "y_2"];
 
 /// Where the columns are.
 struct Columns {
-    path: usize,
+    /// None only where the lines are rows of features.
+    path: Option<usize>,
+    needs_path: bool,
     label: usize,
     split: Option<usize>,
     is_query: Option<usize>,
@@ -25,7 +48,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn find(header: &StringRecord, file: &Path) -> Result<Self, DataError> {
+    fn find(header: &StringRecord, file: &Path, lines: Lines) -> Result<Self, DataError> {
         // Some spreadsheets start a file with a byte order mark.
         let names: Vec<&str> = header
             .iter()
@@ -35,7 +58,10 @@ impl Columns {
         let need = |wanted: &str| {
             find(wanted).ok_or_else(|| {
                 let found = excerpt(&names.join(","));
-                let problem = format!("has no column `{wanted}` but `{found}`: {EXPECTED}");
+                let problem = format!(
+                    "has no column `{wanted}` but `{found}`: {}",
+                    lines.expected()
+                );
                 DataError::layout(file, problem)
             })
         };
@@ -56,7 +82,11 @@ impl Columns {
             }
         };
         Ok(Self {
-            path: need("path")?,
+            path: match lines {
+                Lines::Images => Some(need("path")?),
+                Lines::Rows => find("path"),
+            },
+            needs_path: matches!(lines, Lines::Images),
             label: need("label")?,
             split: find("split"),
             is_query: find("is_query"),
@@ -67,50 +97,75 @@ impl Columns {
 }
 
 /// One line of the table.
-struct Row {
-    path: String,
-    label: String,
+pub(super) struct Row {
+    /// As it is written; only rows of features may have none.
+    pub path: Option<String>,
+    pub label: String,
     /// `None` where the table has no such column.
-    split: Option<Split>,
-    role: Role,
+    pub split: Option<Split>,
+    pub role: Role,
     bbox: Option<BoundingBox>,
 }
 
 /// Reads the table; with `require_files` an image that is not there is an error at its line.
 pub(crate) fn read(file: &Path, require_files: bool) -> Result<Dataset, DataError> {
+    let folder = folder_of(file);
+    let rows = lines(file, Lines::Images, |row| {
+        let path = folder.join(row.path.as_deref().unwrap_or_default());
+        if !require_files || path.is_file() {
+            Ok(())
+        } else {
+            Err(format!(
+                "there is no file {} (paths start at the folder of the table; --skip-corrupt leaves \
+                 out what is not there)",
+                path.display().to_string().escape_debug()
+            ))
+        }
+    })?;
+    dataset(file, folder, rows)
+}
+
+/// Reads a table whose lines are about rows of features.
+pub(super) fn of_features(file: &Path) -> Result<Vec<Row>, DataError> {
+    lines(file, Lines::Rows, |_| Ok(()))
+}
+
+/// Where the paths of a table start.
+pub(super) fn folder_of(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new(""))
+}
+
+/// The lines of a table, each of which `check` accepts.
+fn lines(
+    file: &Path,
+    about: Lines,
+    check: impl Fn(&Row) -> Result<(), String>,
+) -> Result<Vec<Row>, DataError> {
+    let expected = about.expected();
     let opened = std::fs::File::open(file).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            DataError::layout(file, format!("is not there: {EXPECTED}"))
+            DataError::layout(file, format!("is not there: {expected}"))
         }
         _ => DataError::io(file, error),
     })?;
     if opened.metadata().is_ok_and(|found| found.is_dir()) {
-        let problem = format!("is a folder: {EXPECTED}; for a folder write `folder:DIR`");
-        return Err(DataError::layout(file, problem));
+        let folder = match about {
+            Lines::Images => "; for a folder write `folder:DIR`",
+            Lines::Rows => "",
+        };
+        return Err(DataError::layout(
+            file,
+            format!("is a folder: {expected}{folder}"),
+        ));
     }
     let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(opened);
-    let columns = Columns::find(
-        reader.headers().map_err(|error| refused(file, error))?,
-        file,
-    )?;
-
-    let folder = file.parent().unwrap_or(Path::new(""));
+    let header = reader.headers().map_err(|error| refused(file, error))?;
+    let columns = Columns::find(header, file, about)?;
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|error| refused(file, error))?;
         let line = record.position().map_or(0, csv::Position::line);
-        let row = read_row(&record, &columns).and_then(|row| {
-            let path = folder.join(&row.path);
-            if !require_files || path.is_file() {
-                Ok(row)
-            } else {
-                Err(format!(
-                    "there is no file {} (paths start at the folder of the table; --skip-corrupt leaves \
-                     out what is not there)",
-                    path.display().to_string().escape_debug()
-                ))
-            }
-        });
+        let row = read_row(&record, &columns).and_then(|row| check(&row).map(|()| row));
         let row = row.map_err(|problem| DataError::Line {
             path: file.into(),
             line,
@@ -121,40 +176,27 @@ pub(crate) fn read(file: &Path, require_files: bool) -> Result<Dataset, DataErro
     if rows.is_empty() {
         return Err(DataError::layout(
             file,
-            format!("has no lines below its header: {EXPECTED}"),
+            format!("has no lines below its header: {expected}"),
         ));
     }
-    dataset(file, folder, rows)
+    Ok(rows)
 }
 
 fn dataset(file: &Path, folder: &Path, mut rows: Vec<Row>) -> Result<Dataset, DataError> {
     // Names stand in lists, one a line: see `names`.
     rows.iter_mut()
         .for_each(|row| row.label = names::escape(&row.label));
-    let labels: BTreeSet<&str> = rows.iter().map(|row| row.label.as_str()).collect();
-    let mut class_names: Vec<String> = labels.into_iter().map(str::to_owned).collect();
-    if class_names.len() < 2 {
-        let problem = "has only one label, and there is nothing to tell apart".to_owned();
-        return Err(DataError::layout(file, problem));
-    }
-    // Numbers in the order of numbers: 2 before 10.
-    if class_names.iter().all(|name| name.parse::<i64>().is_ok()) {
-        class_names.sort_by_key(|name| name.parse::<i64>().ok());
-    }
-    let class_ids: std::collections::HashMap<&str, u32> =
-        class_names.iter().map(String::as_str).zip(0..).collect();
-
+    let (class_names, classes) = classes(file, rows.iter().map(|row| row.label.as_str()))?;
     let halves = split_by_name(&class_names);
-    let items = rows
-        .iter()
-        .map(|row| {
-            let class = class_ids[row.label.as_str()];
-            let source = ImageSource::File(folder.join(&row.path));
+    let items = (rows.iter().zip(classes))
+        .map(|(row, class)| {
+            let path = row.path.as_deref().unwrap_or_default();
+            let source = ImageSource::File(folder.join(path));
             let split = row.split.unwrap_or(halves[class as usize]);
             Item {
                 bbox: row.bbox,
                 role: row.role,
-                ..Item::new(names::escape(&row.path), source, class, split)
+                ..Item::new(names::escape(path), source, class, split)
             }
         })
         .collect();
@@ -163,12 +205,32 @@ fn dataset(file: &Path, folder: &Path, mut rows: Vec<Row>) -> Result<Dataset, Da
     Ok(Dataset::from_items(name, items, class_names.clone())?.with_notes(notes))
 }
 
+/// The names of the classes in their order, and the class of each label.
+pub(super) fn classes<'a>(
+    file: &Path,
+    labels: impl Iterator<Item = &'a str> + Clone,
+) -> Result<(Vec<String>, Vec<u32>), DataError> {
+    let names: BTreeSet<&str> = labels.clone().collect();
+    let mut names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    if names.len() < 2 {
+        let problem = "has only one label, and there is nothing to tell apart".to_owned();
+        return Err(DataError::layout(file, problem));
+    }
+    // Numbers in the order of numbers: 2 before 10.
+    if names.iter().all(|name| name.parse::<i64>().is_ok()) {
+        names.sort_by_key(|name| name.parse::<i64>().ok());
+    }
+    let ids: HashMap<&str, u32> = names.iter().map(String::as_str).zip(0..).collect();
+    let classes = labels.map(|label| ids[label]).collect();
+    Ok((names, classes))
+}
+
 /// What programs write where there is no value.
 const NO_VALUE: [&str; 6] = ["nan", "null", "none", "na", "n/a", "<na>"];
 
 /// Labels that a program may have changed while it wrote the table: one class then becomes two, or
 /// images without a label become one.
-fn doubtful(class_names: &[String]) -> Vec<Note> {
+pub(super) fn doubtful(class_names: &[String]) -> Vec<Note> {
     let mut notes = Vec::new();
     let mut numbers: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for name in class_names {
@@ -228,8 +290,8 @@ fn refused(file: &Path, error: csv::Error) -> DataError {
 
 fn read_row(record: &StringRecord, columns: &Columns) -> Result<Row, String> {
     let field = |place: usize| record.get(place).unwrap_or("");
-    let path = field(columns.path);
-    if path.is_empty() {
+    let path = columns.path.map(field);
+    if path == Some("") && columns.needs_path {
         return Err("the path is empty".into());
     }
     let label = field(columns.label);
@@ -275,7 +337,7 @@ fn read_row(record: &StringRecord, columns: &Columns) -> Result<Row, String> {
         Some(corners) => Some(read_box(corners)?),
     };
     Ok(Row {
-        path: path.into(),
+        path: path.filter(|path| !path.is_empty()).map(str::to_owned),
         label: label.into(),
         split,
         role,

@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::convnet::ConvNetConfig;
-use super::{Backbone, Family, Network};
+use super::principal::MOST_PRINCIPAL;
+use super::{Backbone, Family, Network, Start};
 use crate::EngineError;
 
 /// How the features of an image become one vector.
@@ -38,7 +39,8 @@ pub struct ModelConfig {
     pub dim: usize,
     /// How features become one vector; as published: GeM for ResNet-50, the class token for transformers.
     pub pooling: Pooling,
-    /// Share of numbers dropped after projections, for transformers.
+    /// Share of numbers dropped: after projections of transformers, of the features that `linear` and
+    /// `residual` take.
     ///
     /// Default 0.
     #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
@@ -58,6 +60,20 @@ pub struct ModelConfig {
     /// Default 4.
     #[schemars(range(min = 1, max = 64))]
     pub grid: usize,
+    /// Of `linear` and `residual`: numbers of a row of features; follows from the data.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub features: Option<usize>,
+    /// Of `residual`: numbers of the hidden layer.
+    ///
+    /// Default twice the features.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<usize>,
+    /// Of `linear` and `residual`: the weights to start from, by the training rows.
+    ///
+    /// Default `pca`.
+    pub start: Start,
     /// Weights to start from: a file in safetensors format or a state dict of PyTorch, see
     /// docs/models.md; `--weights`.
     #[schemars(title = "a path")]
@@ -76,6 +92,9 @@ impl Default for ModelConfig {
             drop_path: 0.0,
             widths,
             grid,
+            features: None,
+            hidden: None,
+            start: Start::default(),
             weights: None,
         }
     }
@@ -86,8 +105,9 @@ impl ModelConfig {
     pub fn smallest_side(&self) -> usize {
         match self.backbone.family() {
             Family::ConvNet => self.convnet().smallest_side(),
-            // Padded convolutions leave at least one pixel; an own model knows itself.
-            Family::ResNet50 | Family::Own => 1,
+            // Padded convolutions leave at least one pixel; an own model knows itself, and a head on features
+            // takes no image.
+            Family::ResNet50 | Family::Own | Family::Head { .. } => 1,
             Family::VisionTransformer { patch, .. } => patch,
         }
     }
@@ -120,7 +140,8 @@ impl ModelConfig {
             return Some(("model.pooling", format!("{name} takes {said}")));
         }
         let transformer = matches!(family, Family::VisionTransformer { .. });
-        if !transformer && self.dropout > 0.0 {
+        let head = matches!(family, Family::Head { .. });
+        if !transformer && !head && self.dropout > 0.0 {
             let problem = format!("{name} has no dropout; leave it 0");
             return Some(("model.dropout", problem));
         }
@@ -128,7 +149,32 @@ impl ModelConfig {
             let problem = format!("{name} has no stochastic depth; leave it 0");
             return Some(("model.drop_path", problem));
         }
-        None
+        if !head && name != Backbone::Own && self.features.is_some() {
+            let problem = format!("{name} takes images; leave it out");
+            return Some(("model.features", problem));
+        }
+        if !matches!(family, Family::Head { residual: true }) && self.hidden.is_some() {
+            let problem = format!("{name} has no hidden layer of its own; leave it out");
+            return Some(("model.hidden", problem));
+        }
+        if !head && self.start != Start::default() {
+            let problem = format!(
+                "{name} is no head on features; leave it {}",
+                Start::default()
+            );
+            return Some(("model.start", problem));
+        }
+        match self.features {
+            Some(features)
+                if head && self.start.wants_covariance() && features > MOST_PRINCIPAL =>
+            {
+                let problem = format!(
+                    "the principal directions of {features} numbers take too long, {MOST_PRINCIPAL} are the most; choose another start"
+                );
+                Some(("model.start", problem))
+            }
+            _ => None,
+        }
     }
 
     /// The pooling that is meant: never `as-published`, except for models that have one of their own.
@@ -144,7 +190,8 @@ impl ModelConfig {
     ///
     /// # Errors
     ///
-    /// [`EngineError::OwnModel`]: only the program knows it.
+    /// [`EngineError::OwnModel`]: only the program knows it. [`EngineError::NoFeatures`]: a head on features
+    /// needs their number.
     ///
     /// # Panics
     ///
@@ -154,7 +201,6 @@ impl ModelConfig {
         image: [usize; 2],
         device: &B::Device,
     ) -> Result<Network<B>, EngineError> {
-        let network = self.backbone.family().init(self, image, device);
-        network.ok_or(EngineError::OwnModel)
+        self.backbone.family().init(self, image, device)
     }
 }

@@ -8,6 +8,8 @@ use recall_step::l2_normalise;
 use serde::{Deserialize, Serialize};
 
 use super::Embedder;
+use super::head::not_of_width;
+use crate::Inputs;
 
 /// What layer normalisation adds to the variance.
 const EPSILON: f64 = 1e-5;
@@ -100,6 +102,34 @@ pub struct ConvNet<B: Backend> {
 
 impl<B: NnBackend> Embedder<B> for ConvNet<B> {
     fn embed(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
+        self.embed_features(self.cells(images))
+    }
+
+    fn embed_features(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+        let normal = layer_norm(features, &self.norm, EPSILON);
+        l2_normalise(self.head.forward(normal))
+    }
+
+    fn features(&self, images: Tensor<B, 4>) -> Option<Tensor<B, 2>> {
+        Some(self.cells(images))
+    }
+
+    fn refusal(&self, inputs: &Inputs<'_>) -> Option<String> {
+        not_of_width(inputs, self.norm.gamma.dims()[0])
+    }
+
+    fn stage(&self, path: &[&str]) -> Option<usize> {
+        match path {
+            ["stem", ..] => Some(0),
+            ["convolutions", number, ..] => Some(1 + number.parse::<usize>().ok()?),
+            _ => None,
+        }
+    }
+}
+
+impl<B: NnBackend> ConvNet<B> {
+    /// The last feature map, averaged to the grid, as a row for each image.
+    fn cells(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
         let relu = || Epilogue {
             relu: true,
             ..Epilogue::default()
@@ -112,15 +142,6 @@ impl<B: NnBackend> Embedder<B> for ConvNet<B> {
         if x.dims()[2..] != self.pool.output_size {
             x = self.pool.forward(x);
         }
-        let features = layer_norm(x.flatten::<2>(1, 3), &self.norm, EPSILON);
-        l2_normalise(self.head.forward(features))
-    }
-
-    fn stage(&self, path: &[&str]) -> Option<usize> {
-        match path {
-            ["stem", ..] => Some(0),
-            ["convolutions", number, ..] => Some(1 + number.parse::<usize>().ok()?),
-            _ => None,
-        }
+        x.flatten(1, 3)
     }
 }

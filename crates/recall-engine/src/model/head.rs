@@ -6,6 +6,8 @@ use burn::tensor::{Tensor, backend::Backend};
 use recall_nn::{NnBackend, gem, layer_norm};
 use recall_step::l2_normalise;
 
+use crate::Inputs;
+
 /// What layer normalisation adds to the variance.
 const EPSILON: f64 = 1e-5;
 
@@ -65,5 +67,21 @@ impl<B: NnBackend> EmbeddingHead<B> {
     pub fn forward(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
         let normal = layer_norm(features, &self.norm, EPSILON);
         l2_normalise(self.linear.forward(normal))
+    }
+
+    /// Why it cannot take these features.
+    pub(super) fn refusal(&self, inputs: &Inputs<'_>) -> Option<String> {
+        not_of_width(inputs, self.norm.gamma.dims()[0])
+    }
+}
+
+/// Why a head on rows of `width` features cannot take these, if they are features.
+pub(super) fn not_of_width(inputs: &Inputs<'_>, width: usize) -> Option<String> {
+    match inputs {
+        Inputs::Features(features) if features.dim != width => Some(format!(
+            "the head takes rows of {width} features, not of {}",
+            features.dim
+        )),
+        _ => None,
     }
 }

@@ -10,6 +10,7 @@ use recall_step::{FrozenBatchNorm, FrozenBatchNormConfig};
 
 use super::Embedder;
 use super::head::{EmbeddingHead, GeM};
+use crate::Inputs;
 
 /// Channels of the last feature map.
 const FEATURES: usize = 2048;
@@ -62,23 +63,58 @@ impl<B: NnBackend> ResNet50<B> {
     ///
     /// - images: `[n, 3, height, width]`
     /// - output: `[n, 2048, ⌈height / 32⌉, ⌈width / 32⌉]`
-    pub fn features(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
+    pub fn map(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
         let stem = normalised(images, &self.conv1, &self.bn1, None, true);
         [&self.layer1, &self.layer2, &self.layer3, &self.layer4]
             .into_iter()
             .flatten()
             .fold(max_pool2d(stem, &self.maxpool), |x, block| block.forward(x))
     }
+
+    /// What the head takes, `[n, features]`: the mean of each channel, or, as GeM's exponent is trained with
+    /// the head, the whole map, channel by channel.
+    fn handed_over(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
+        let map = self.map(images);
+        match &self.gem {
+            Some(_) => map.flatten(1, 3),
+            None => map.flatten::<3>(2, 3).mean_dim(2).squeeze_dim(2),
+        }
+    }
 }
 
 impl<B: NnBackend> Embedder<B> for ResNet50<B> {
     fn embed(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
-        let map = self.features(images);
+        self.embed_features(self.handed_over(images))
+    }
+
+    fn embed_features(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
         let pooled = match &self.gem {
-            Some(gem) => gem.forward(map),
-            None => map.flatten::<3>(2, 3).mean_dim(2).squeeze_dim(2),
+            Some(gem) => {
+                let [n, count] = features.dims();
+                // Where in the map a cell is means nothing to the pooling.
+                gem.forward(features.reshape([n, FEATURES, count / FEATURES, 1]))
+            }
+            None => features,
         };
         self.embedding.forward(pooled)
+    }
+
+    fn features(&self, images: Tensor<B, 4>) -> Option<Tensor<B, 2>> {
+        Some(self.handed_over(images))
+    }
+
+    fn refusal(&self, inputs: &Inputs<'_>) -> Option<String> {
+        let Inputs::Features(features) = inputs else {
+            return None;
+        };
+        let dim = features.dim;
+        match &self.gem {
+            Some(_) if dim > 0 && dim.is_multiple_of(FEATURES) => None,
+            Some(_) => Some(format!(
+                "the head takes rows of {FEATURES} features for each cell of a map, not of {dim}"
+            )),
+            None => self.embedding.refusal(inputs),
+        }
     }
 
     fn stage(&self, path: &[&str]) -> Option<usize> {

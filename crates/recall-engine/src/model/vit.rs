@@ -10,6 +10,7 @@ use recall_nn::{Epilogue, NnBackend, attention, conv2d, gelu, layer_norm, linear
 
 use super::Embedder;
 use super::head::EmbeddingHead;
+use crate::Inputs;
 
 /// What layer normalisation adds to the variance.
 const EPSILON: f64 = 1e-6;
@@ -95,7 +96,11 @@ impl<B: NnBackend> VisionTransformer<B> {
     /// - output: `[n, 1 + patches, width of a token]`
     pub fn tokens(&self, images: Tensor<B, 4>) -> Tensor<B, 3> {
         let patches = conv2d(images, &self.patch_embed.proj, Epilogue::default());
-        let patches = patches.flatten::<3>(2, 3).swap_dims(1, 2);
+        // Channels last before the axes of the image become one. In the other order the backward pass
+        // reshapes a transposed tensor, `[n, width, patches]` to `[n, width, rows, columns]`: for images of
+        // one patch CubeCL's backends take the stride of the last axis, which nothing uses, for that of
+        // `width`, and read beyond the tensor.
+        let patches = patches.permute([0, 2, 3, 1]).flatten::<3>(1, 2);
         let [n, _, width] = patches.dims();
         let class = self.cls_token.val().expand([n, 1, width]);
         let tokens = Tensor::cat(vec![class, patches], 1) + self.pos_embed.val();
@@ -105,17 +110,34 @@ impl<B: NnBackend> VisionTransformer<B> {
             .fold(tokens, |tokens, block| block.forward(tokens));
         layer_norm(tokens, &self.norm, EPSILON)
     }
-}
 
-impl<B: NnBackend> Embedder<B> for VisionTransformer<B> {
-    fn embed(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
+    /// What the head takes, `[n, width of a token]`: the normalised class token, or the mean of the patches.
+    fn pooled(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
         let tokens = self.tokens(images);
         let [_, count, _] = tokens.dims();
         let pooled = match self.mean {
             true => tokens.narrow(1, 1, count - 1).mean_dim(1),
             false => tokens.narrow(1, 0, 1),
         };
-        self.embedding.forward(pooled.squeeze_dim(1))
+        pooled.squeeze_dim(1)
+    }
+}
+
+impl<B: NnBackend> Embedder<B> for VisionTransformer<B> {
+    fn embed(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
+        self.embed_features(self.pooled(images))
+    }
+
+    fn embed_features(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+        self.embedding.forward(features)
+    }
+
+    fn features(&self, images: Tensor<B, 4>) -> Option<Tensor<B, 2>> {
+        Some(self.pooled(images))
+    }
+
+    fn refusal(&self, inputs: &Inputs<'_>) -> Option<String> {
+        self.embedding.refusal(inputs)
     }
 
     fn stage(&self, path: &[&str]) -> Option<usize> {

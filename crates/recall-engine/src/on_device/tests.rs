@@ -40,11 +40,11 @@ fn steps_and_trials_update_the_weights_where_they_are() {
         shape,
     };
     let before = addresses(&engine);
-    engine.try_step(pixels, 2).unwrap();
+    engine.try_step(pixels.into(), 2).unwrap();
     engine.forget_trials();
     for seed in 0..2 {
         let request = StepRequest {
-            pixels,
+            inputs: pixels.into(),
             labels: &[0, 0, 1, 1, 2, 2],
             chunk: 2,
             learning_rate: 0.01,

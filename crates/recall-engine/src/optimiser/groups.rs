@@ -8,6 +8,7 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{ElementConversion, Tensor, TensorPrimitive};
 use recall_nn::NnBackend;
 
+use crate::walk::Walk;
 use crate::{Embedder, EngineBackend, OptimiserConfig};
 
 /// What a group's parameters have in common.
@@ -37,42 +38,6 @@ impl Groups {
     /// How a parameter is treated, if it is one of the model.
     pub fn of(&self, id: ParamId) -> Option<Treatment> {
         self.0.get(&id).copied()
-    }
-}
-
-/// Where in a model a visit is.
-struct Walk<'a, M> {
-    model: &'a M,
-    path: Vec<String>,
-}
-
-impl<'a, M> Walk<'a, M> {
-    fn new(model: &'a M) -> Self {
-        Self {
-            model,
-            path: Vec::new(),
-        }
-    }
-
-    /// The name of the variant is no part of a path.
-    fn enter(&mut self, name: &str, container: &str) {
-        if !container.starts_with("Enum:") {
-            self.path.push(name.to_owned());
-        }
-    }
-
-    fn exit(&mut self, container: &str) {
-        if !container.starts_with("Enum:") {
-            self.path.pop();
-        }
-    }
-
-    fn stage<B: Backend>(&self) -> Option<usize>
-    where
-        M: Embedder<B>,
-    {
-        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
-        self.model.stage(&path)
     }
 }
 

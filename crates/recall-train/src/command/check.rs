@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::ensure;
@@ -7,6 +8,7 @@ use recall_data::{BatchSamplerConfig, DataSpec, SmallClasses};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
+use super::common::with_labels;
 use super::print::print;
 use super::terminal::Terminal;
 use crate::{BatchSize, RunConfig};
@@ -16,15 +18,18 @@ use crate::{BatchSize, RunConfig};
 pub(super) struct CheckArgs {
     #[arg(value_name = "SPEC", help = super::common::data_help())]
     data: DataSpec,
+    /// The labels of embeddings:FILE, if they are not in it or beside it.
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
     /// Print one JSON object, with all cases of each finding.
     #[arg(long)]
     json: bool,
     /// Read the images, but do not decode them: quicker, and damage is not found.
     #[arg(long)]
     no_decode: bool,
-    /// Images in a batch.
-    #[arg(long, value_name = "N", default_value_t = BatchSize::default().most())]
-    batch_size: usize,
+    /// Images in a batch. Without it: as in a run without settings, 256, or all rows of features.
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
     /// Images of each class in a batch.
     #[arg(long, value_name = "K", default_value_t = RunConfig::default().batch.samples_per_class)]
     samples_per_class: usize,
@@ -62,10 +67,12 @@ impl CheckArgs {
             decode: !self.no_decode,
             threads: self.threads,
             validation: self.validation,
+            whole: self.batch_size.is_none() && matches!(self.data, DataSpec::Embeddings { .. }),
             ..CheckConfig::new(self.sampler())
         };
         // What is not there is for the report to tell.
-        let dataset = self.data.index()?;
+        let data = with_labels(Some(&self.data), self.labels.as_deref())?;
+        let dataset = data.unwrap_or_default().index()?;
         let mut terminal = Terminal::new(self.quiet || self.json);
         terminal.count("checking", dataset.items().len());
         let report = config.run(&dataset, |done| terminal.counted(done));
@@ -83,7 +90,9 @@ impl CheckArgs {
 
     fn sampler(&self) -> BatchSamplerConfig {
         let mut config = RunConfig::default();
-        config.batch.size = BatchSize::Images(self.batch_size);
+        if let Some(images) = self.batch_size {
+            config.batch.size = BatchSize::Images(images);
+        }
         config.batch.samples_per_class = self.samples_per_class;
         if let Some(policy) = self.small_classes {
             config.batch.small_classes = policy;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use clap::Args;
 use recall_data::{Benchmark, CorruptPolicy, DataSpec};
 
@@ -15,7 +16,12 @@ pub(super) struct CommonArgs {
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub backend: NamedBackend,
     #[arg(long, value_name = "SPEC", help = data_help())]
-    pub data: Option<DataSpec>,
+    data: Option<DataSpec>,
+    /// The class of each row of embeddings, if it is not in that file: whole numbers in .npy or .safetensors, or for
+    /// --data embeddings:FILE a table in CSV with the column label and, if wanted, path, split, is_query and
+    /// is_gallery, a line for each row.
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
     /// Threads that decode images; 0 takes one for each core. Results do not depend on it.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
@@ -31,12 +37,53 @@ pub(super) struct CommonArgs {
 pub(super) fn data_help() -> String {
     format!(
         "The images: emoji, folder:DIR, csv:FILE, or a benchmark in the folder DIR, one of {} \
-         followed by :DIR. Without it: those of the settings or the checkpoint, else emoji",
+         followed by :DIR; or rows of features, embeddings:FILE. Without it: those of the settings or the checkpoint, else emoji",
         Benchmark::ALL.map(Benchmark::name).join(", ")
     )
 }
 
+/// The data set that was named, with the labels that go with it.
+///
+/// # Errors
+///
+/// Labels without rows to label, or named twice.
+pub(super) fn with_labels(
+    data: Option<&DataSpec>,
+    labels: Option<&Path>,
+) -> anyhow::Result<Option<DataSpec>> {
+    let Some(labels) = labels else {
+        return Ok(data.cloned());
+    };
+    match data {
+        Some(DataSpec::Embeddings { file, labels: None }) => Ok(Some(DataSpec::Embeddings {
+            file: file.clone(),
+            labels: Some(labels.to_owned()),
+        })),
+        Some(DataSpec::Embeddings {
+            labels: Some(other),
+            ..
+        }) => bail!(
+            "labels are named twice, {} by --data and {} by --labels: leave one out",
+            other.display(),
+            labels.display()
+        ),
+        _ => bail!(
+            "--labels {} goes with --data embeddings:FILE",
+            labels.display()
+        ),
+    }
+}
+
 impl CommonArgs {
+    /// The data set that was named, if one was.
+    ///
+    /// # Errors
+    ///
+    /// [`with_labels`].
+    pub fn data(&self) -> anyhow::Result<Option<DataSpec>> {
+        with_labels(self.data.as_ref(), self.labels.as_deref())
+    }
+
     pub fn loading(&self) -> Loading {
         let corrupt = if self.skip_corrupt {
             CorruptPolicy::Skip

@@ -1,7 +1,9 @@
+mod features;
+
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use recall_eval::{EmbeddingsWriter, save_labels};
+use recall_eval::{EmbeddingsWriter, Precision, save_labels};
 
 use super::classes::Classes;
 use super::common::{CheckpointArg, CommonArgs, holds_labels};
@@ -24,6 +26,13 @@ pub(super) struct EmbedArgs {
     /// Which images to embed.
     #[arg(long, value_enum, default_value_t = SplitName::Test)]
     split: SplitName,
+    /// Rows of features for a head, .npy or .safetensors, instead of a data set: all of them, in their order,
+    /// however many. Labels that the file holds are passed on.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "split"])]
+    features: Option<PathBuf>,
+    /// How many bits a number of an embedding has: f32, or f16, which halves the file.
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t = PrecisionName::F32, hide_possible_values = true)]
+    precision: PrecisionName,
     /// Where to write: NAME.npy (labels go to NAME.labels.npy) or NAME.safetensors (with labels).
     /// Beside it: NAME.txt, the names of the images, a line each in the same order; NAME.classes.csv,
     /// the name behind each label; NAME.json, which model embedded which images.
@@ -33,9 +42,27 @@ pub(super) struct EmbedArgs {
     force: ForceArg,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PrecisionName {
+    F32,
+    F16,
+}
+
+impl From<PrecisionName> for Precision {
+    fn from(name: PrecisionName) -> Self {
+        match name {
+            PrecisionName::F32 => Self::F32,
+            PrecisionName::F16 => Self::F16,
+        }
+    }
+}
+
 impl EmbedArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let checkpoint = self.checkpoint.open()?;
+        if let Some(file) = &self.features {
+            return self.embed_features(&checkpoint, file);
+        }
         let images = Images::open(&self.common, &checkpoint)?;
         let dataset = &images.dataset;
         let ids = self.split.items(dataset, &checkpoint.config)?;
@@ -44,7 +71,7 @@ impl EmbedArgs {
         inputs.add_data("--data", &images.data, dataset);
         inputs.add("--checkpoint", checkpoint.path());
         self.force.check(&files.all(), &inputs)?;
-        let mut writer = EmbeddingsWriter::create(&files.embeddings)?;
+        let mut writer = EmbeddingsWriter::create_in(&files.embeddings, self.precision.into())?;
         let mut terminal = Terminal::new(self.common.quiet);
         terminal.notes(dataset);
         images.note(&ids, &mut terminal)?;

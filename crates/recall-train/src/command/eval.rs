@@ -26,12 +26,7 @@ use files::FileArgs;
 #[derive(Debug, Args)]
 pub(super) struct EvalArgs {
     /// The folder of a run, or of one of its checkpoints: its model embeds the images of --data.
-    #[arg(
-        long,
-        value_name = "DIR",
-        required_unless_present = "embeddings",
-        conflicts_with = "embeddings"
-    )]
+    #[arg(long, value_name = "DIR", conflicts_with = "embeddings")]
     checkpoint: Option<PathBuf>,
     #[command(flatten)]
     common: CommonArgs,
@@ -171,8 +166,9 @@ impl EvalArgs {
             }
             None => {
                 let mut terminal = Terminal::new(self.common.quiet);
-                self.files
-                    .judge(&self.judging, self.common.backend, &mut terminal)
+                let mut files = self.files;
+                files.labels = self.common.labels;
+                files.judge(&self.judging, self.common.backend, &mut terminal)
             }
         }
     }

@@ -253,7 +253,13 @@ mod tests {
 
     #[test]
     fn what_is_wrong_otherwise_is_left_to_clap() {
-        for line in ["--threads x", "eval", "-z", "--out", "--seeds 1 --resume x"] {
+        for line in [
+            "--threads x",
+            "embed",
+            "-z",
+            "--out",
+            "--seeds 1 --resume x",
+        ] {
             assert_eq!(guessed(line), None, "{line}");
         }
     }

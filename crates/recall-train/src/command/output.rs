@@ -36,8 +36,14 @@ impl Inputs {
     /// The lists of a data set.
     pub fn add_spec(&mut self, option: &'static str, spec: &DataSpec) {
         // Of a folder of images nothing else is read: other files in it may well be earlier outputs.
-        if let DataSpec::Csv(path) | DataSpec::Benchmark(_, path) = spec {
-            self.add(option, path);
+        match spec {
+            DataSpec::Csv(path) | DataSpec::Benchmark(_, path) => self.add(option, path),
+            DataSpec::Embeddings { file, labels } => {
+                for path in std::iter::once(file).chain(labels) {
+                    self.add(option, path);
+                }
+            }
+            _ => {}
         }
     }
 

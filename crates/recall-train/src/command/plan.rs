@@ -46,16 +46,15 @@ struct Plan {
 impl PlanArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let document = self.settings.document()?;
-        let mut config = RunConfig::layered(
+        let data = self.common.data()?;
+        let mut config = RunConfig::for_data(
             self.settings.preset,
             document.as_ref().map(Document::parts),
             &self.settings.set,
+            data.clone(),
         )?;
         // A preset is planned without data unless some are named.
-        let has_data = self.common.data.is_some() || self.settings.preset.is_none();
-        if let Some(data) = &self.common.data {
-            config.data = data.clone();
-        }
+        let has_data = data.is_some() || self.settings.preset.is_none();
         if let (Some(memory), ChunkSize::Auto) = (self.memory, config.batch.chunk) {
             config.batch.chunk = ChunkSize::Memory(memory);
         }

@@ -142,6 +142,16 @@ impl Progress for Terminal {
         }
     }
 
+    fn counting(&mut self, what: &str, done: usize, total: usize) {
+        if self.bar.is_none() {
+            self.count(what, total);
+        }
+        self.counted(done);
+        if done == total {
+            self.counting_done();
+        }
+    }
+
     fn step(&mut self, record: &StepRecord) {
         let speed = record.images as f64 / record.seconds.max(1e-9);
         let shown =

@@ -10,6 +10,7 @@ use super::seeds::{Series, Stage};
 use super::settings::{Document, SettingsArgs};
 use super::terminal::Terminal;
 use crate::compare::{CompareConfig, FinishedRun};
+use crate::judge::side_by_side;
 use crate::records::{EvaluationRecord, Judged};
 use crate::run::{Finished, Place, TrainingRun, duration};
 use crate::{Bytes, Checkpoint, RunConfig, RunError};
@@ -97,7 +98,10 @@ impl TrainArgs {
                 terminal.say(&format!(
                     "trained for {took}{memory}; judged on the {split} images, after epoch {epoch}:"
                 ));
-                lines.push(evaluation.to_string());
+                lines.push(match &finished.comparison {
+                    Some(comparison) => side_by_side(comparison, ["features", "head"]),
+                    None => evaluation.to_string(),
+                });
                 let without = evaluation.without_positives;
                 if without > 0 {
                     lines.push(format!(
@@ -135,7 +139,7 @@ impl TrainArgs {
                 Stage::NotBegun(place) => {
                     let mut config = series.config.clone();
                     config.seed = seed;
-                    if let Some(data) = &self.common.data {
+                    if let Some(data) = &self.common.data()? {
                         config.data = data.clone();
                     }
                     // Where memory decided on the chunk, it does so once.
@@ -168,7 +172,7 @@ impl TrainArgs {
 
     fn resumed_run(&self, path: &Path) -> anyhow::Result<TrainingRun> {
         let mut run = TrainingRun::resumed(path, self.common.loading(), command_line())?;
-        if let Some(data) = &self.common.data {
+        if let Some(data) = &self.common.data()? {
             run.config.data = data.clone();
         }
         Ok(run)
@@ -177,7 +181,7 @@ impl TrainArgs {
     fn new_run(&self) -> anyhow::Result<TrainingRun> {
         let document = self.settings.document()?;
         let document = document.as_ref().map(Document::parts);
-        let (set, data) = (&self.settings.set, self.common.data.clone());
+        let (set, data) = (&self.settings.set, self.common.data()?);
         let config = match &self.from {
             Some(path) => {
                 let from = Checkpoint::open_last(path)?;

@@ -56,16 +56,20 @@ struct Label {
 
 impl<'a> Images<'a> {
     /// The data set of `--data`, or the one that the checkpoint was trained on.
-    pub fn open(args: &CommonArgs, checkpoint: &'a Checkpoint) -> Result<Self, RunError> {
+    pub fn open(args: &CommonArgs, checkpoint: &'a Checkpoint) -> anyhow::Result<Self> {
         let config = &checkpoint.config;
         let corrupt = args.loading().corrupt;
-        let (data, dataset) = match &args.data {
-            Some(data) => (data.clone(), config.image.open(data, corrupt)?),
+        let (data, dataset) = match args.data()? {
+            Some(data) => {
+                let dataset = config.image.open(&data, corrupt)?;
+                (data, dataset)
+            }
             None => {
                 let dataset = reopen(&config.image, &config.data, corrupt)?;
                 (config.data.clone(), dataset)
             }
         };
+        check_inputs(checkpoint, &data, &dataset)?;
         Ok(Self {
             checkpoint,
             data,
@@ -100,7 +104,7 @@ impl<'a> Images<'a> {
             ));
             return Ok(all);
         };
-        let now = PartRecord::new(&self.dataset, ids);
+        let now = PartRecord::new(&self.dataset, ids)?;
         let Some(differences) = record.test_differences(&now) else {
             return Ok(all);
         };
@@ -110,7 +114,7 @@ impl<'a> Images<'a> {
                 self.data
             ));
         }
-        let seen = record.seen_classes(&self.data, &self.dataset, ids);
+        let seen = record.seen_classes(&self.data, &self.dataset, ids)?;
         if seen.names.is_empty() {
             return Ok(all);
         }
@@ -149,13 +153,34 @@ impl<'a> Images<'a> {
         let Some(record) = self.checkpoint.data()? else {
             return Ok(());
         };
-        let seen = record.seen_classes(&self.data, &self.dataset, ids);
+        let seen = record.seen_classes(&self.data, &self.dataset, ids)?;
         if !seen.names.is_empty() {
             let (images, all) = (seen.images.len(), ids.len());
             let said = seen.said("classes");
             terminal.say(&format!("{said}: {images} of the {all} images"));
         }
         Ok(())
+    }
+}
+
+/// A backbone embeds images, and a head rows of as many numbers as it was trained on.
+fn check_inputs(checkpoint: &Checkpoint, data: &DataSpec, dataset: &Dataset) -> anyhow::Result<()> {
+    let model = &checkpoint.config.model;
+    let place = checkpoint.path().display();
+    match (model.features, dataset.features().map(|rows| rows.dim())) {
+        (None, None) => Ok(()),
+        (Some(wanted), Some(found)) if wanted == found => Ok(()),
+        (Some(wanted), Some(found)) => {
+            bail!("the rows of {data} have {found} numbers, and the head of {place} takes {wanted}")
+        }
+        (Some(wanted), None) => bail!(
+            "the head of {place} takes rows of {wanted} numbers, and {data} has images: give --data \
+             embeddings:FILE"
+        ),
+        (None, Some(_)) => bail!(
+            "{} of {place} takes images, and {data} has rows of features",
+            model.backbone
+        ),
     }
 }
 

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::auto::{AUTO, Auto};
 
+/// How a batch of everything is written.
+const ALL: &str = "all";
+
 /// Images in a batch: a number of them, or what becomes one when a run begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "Written", from = "Written")]
@@ -17,6 +20,8 @@ pub enum BatchSize {
         /// The most.
         up_to: usize,
     },
+    /// Every training item, whatever the sizes of their classes: one step an epoch.
+    All,
 }
 
 /// The batch of the default, which was measured on the emoji.
@@ -34,6 +39,14 @@ impl Default for BatchSize {
 enum Written {
     Images(#[schemars(range(min = 4, max = 1_000_000))] usize),
     Auto(Auto),
+    All(All),
+}
+
+/// The word `all` instead of a number.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum All {
+    All,
 }
 
 impl From<BatchSize> for Written {
@@ -41,6 +54,7 @@ impl From<BatchSize> for Written {
         match size {
             BatchSize::Images(images) => Self::Images(images),
             BatchSize::Auto { .. } => Self::Auto(Auto::Auto),
+            BatchSize::All => Self::All(All::All),
         }
     }
 }
@@ -50,6 +64,7 @@ impl From<Written> for BatchSize {
         match written {
             Written::Images(images) => Self::Images(images),
             Written::Auto(Auto::Auto) => Self::Auto { up_to: DEFAULT },
+            Written::All(All::All) => Self::All,
         }
     }
 }
@@ -59,6 +74,7 @@ impl fmt::Display for BatchSize {
         match self {
             Self::Images(images) => write!(f, "{images}"),
             Self::Auto { .. } => f.write_str(AUTO),
+            Self::All => f.write_str(ALL),
         }
     }
 }
@@ -68,14 +84,16 @@ impl BatchSize {
     pub(super) fn bounded_by(self, size: Self) -> Self {
         match self {
             Self::Auto { .. } => Self::Auto { up_to: size.most() },
-            number => number,
+            other => other,
         }
     }
 
-    /// The number of images, or the most where the training classes say how many.
+    /// The number of images, or the most where the training classes say how many. Of a batch of all images
+    /// only the data know it: until then it counts as that of the default.
     pub fn most(self) -> usize {
         match self {
             Self::Images(images) | Self::Auto { up_to: images } => images,
+            Self::All => DEFAULT,
         }
     }
 }

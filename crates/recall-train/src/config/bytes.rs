@@ -44,6 +44,22 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// As text in a configuration.
+pub(super) mod text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::Bytes;
+
+    pub fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(bytes)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
 impl Bytes {
     /// As a person would say it: `12.35 GB`, `999 MB`.
     pub fn rounded(self) -> String {

@@ -1,6 +1,6 @@
 //! What makes no sense although every value has the right type.
 
-use recall_data::{DataError, SmallClasses};
+use recall_data::{DataError, DataSpec, SmallClasses};
 use toml::Table;
 
 use super::{BatchConfig, BatchSize, ConfigError, RunConfig, ranges};
@@ -14,6 +14,7 @@ impl RunConfig {
             ("from", self.from.as_deref()),
             ("data", self.data.path()),
             ("model.weights", self.model.weights.as_deref()),
+            ("features.folder", self.features.folder.as_deref()),
             (
                 "image.cache.folder",
                 (self.image.cache.as_ref()).map(|cache| cache.folder.as_path()),
@@ -41,7 +42,10 @@ impl RunConfig {
         let images = &self.image;
         images.train.validate().map_err(refused("image.train"))?;
         images.eval.validate().map_err(refused("image.eval"))?;
-        self.check_sizes()?;
+        self.check_inputs()?;
+        if !self.model.backbone.takes_features() {
+            self.check_sizes()?;
+        }
         if let Some((key, problem)) = self.model.problem() {
             return value(key, problem);
         }
@@ -115,6 +119,30 @@ impl RunConfig {
         )
     }
 
+    /// Images are for backbones and rows of features for heads.
+    fn check_inputs(&self) -> Result<(), ConfigError> {
+        let name = self.model.backbone;
+        let problem = match (&self.data, self.model.backbone.takes_features()) {
+            _ if name == Backbone::Own => return Ok(()),
+            (DataSpec::Embeddings { .. }, false) => format!(
+                "{name} takes images, and {} has rows of features: give linear or residual, or --preset features",
+                self.data
+            ),
+            (DataSpec::Own(_), _) | (DataSpec::Embeddings { .. }, true) | (_, false) => {
+                return Ok(());
+            }
+            (_, true) => format!(
+                "{name} takes rows of features, and {} has images: give --data embeddings:FILE, or another \
+                 backbone",
+                self.data
+            ),
+        };
+        Err(ConfigError::Value {
+            key: "model.backbone",
+            problem,
+        })
+    }
+
     /// The configuration as a table that can be written down.
     fn checked_table(&self) -> Result<Table, ConfigError> {
         Table::try_from(self).map_err(|_| ConfigError::Document {
@@ -168,6 +196,11 @@ impl BatchConfig {
         let each = self.samples_per_class;
         let places = match self.size {
             BatchSize::Auto { .. } => return Ok(()),
+            BatchSize::All if self.super_classes.is_some() => {
+                let problem = "a batch of all images has all super-classes; set it to false";
+                return value("batch.super_classes", problem.into());
+            }
+            BatchSize::All => return Ok(()),
             BatchSize::Images(size) if size < each.saturating_mul(2) => {
                 return value(
                     "batch.size",
@@ -248,7 +281,7 @@ mod tests {
     mod sizes {
         use std::panic::{AssertUnwindSafe, catch_unwind};
 
-        use recall_engine::{Pixels, StepRequest};
+        use recall_engine::{Inputs, Pixels, StepRequest};
 
         use super::super::*;
         use crate::ModelConfig;
@@ -273,10 +306,10 @@ mod tests {
                 let device = (recall_flex::BACKEND.open)();
                 let mut engine = device.engine(&config.engine()).unwrap();
                 let request = StepRequest {
-                    pixels: Pixels {
+                    inputs: Inputs::Pixels(Pixels {
                         bytes: &bytes,
                         shape: [2, 3, height, width],
-                    },
+                    }),
                     labels: &[0, 0],
                     chunk: 2,
                     learning_rate: 0.0,

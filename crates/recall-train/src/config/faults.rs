@@ -189,8 +189,8 @@ mod tests {
                 "batch.chunk takes a whole number from 1, `auto`, or memory such as `8GB`, not integer -1",
             ),
             (
-                "batch = { size = \"all\" }",
-                "batch.size takes a whole number from 4 to 1000000, or `auto`, not string \"all\"",
+                "batch = { size = \"most\" }",
+                "batch.size takes a whole number from 4 to 1000000, `auto`, or `all`, not string \"most\"",
             ),
             (
                 "batch = { super_classes = 1.5 }",

@@ -4,7 +4,7 @@ use std::path::absolute;
 
 use recall_data::DataSpec;
 
-use super::RunConfig;
+use super::{FeatureCacheConfig, RunConfig};
 use crate::RunError;
 
 impl RunConfig {
@@ -23,7 +23,8 @@ impl RunConfig {
         let weights = config.model.weights.as_mut();
         let from = config.from.as_mut();
         let cache = config.image.cache.as_mut().map(|cache| &mut cache.folder);
-        for path in weights.into_iter().chain(from).chain(cache) {
+        let features = config.features.folder.as_mut();
+        for path in weights.into_iter().chain(from).chain(cache).chain(features) {
             *path = absolute(&*path).map_err(RunError::file(doing, &*path))?;
         }
         Ok(config)
@@ -43,6 +44,8 @@ impl RunConfig {
         if let Some(cache) = &mut config.image.cache {
             cache.folder.clear();
         }
+        // Kept features change no number.
+        config.features = FeatureCacheConfig::default();
         config
     }
 }

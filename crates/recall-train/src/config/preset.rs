@@ -6,12 +6,13 @@ use std::str::FromStr;
 
 use recall_data::Benchmark;
 
+use super::features::features;
 use super::keys::nearest;
 use super::recipe::Paper;
 use super::{ConfigError, RunConfig};
 
-/// Settings under a name: `emoji`, which is the default, or a recipe of the paper, such as
-/// `sop-resnet50` and, with similarity mixup, `sop-resnet50-simix`.
+/// Settings under a name: `emoji`, which is the default; `features`, for a head on embeddings that there are
+/// already; or a recipe of the paper, such as `sop-resnet50` and, with similarity mixup, `sop-resnet50-simix`.
 ///
 /// ```
 /// use recall_train::{BatchSize, ChunkSize, Extent, Preset};
@@ -24,60 +25,89 @@ use super::{ConfigError, RunConfig};
 /// # Ok::<(), recall_train::ConfigError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Preset {
-    /// None is the default.
-    paper: Option<Paper>,
+pub struct Preset(Kind);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Emoji,
+    Features,
+    Paper(Paper),
 }
 
 impl Preset {
     /// The default configuration, on the embedded emoji.
-    pub const EMOJI: Self = Self { paper: None };
+    pub const EMOJI: Self = Self(Kind::Emoji);
 
-    /// Every preset: `emoji`, then those of the paper by data set, backbone and mixup.
+    /// A head on rows of features, the whole set as one batch.
+    pub const FEATURES: Self = Self(Kind::Features);
+
+    /// Every preset: `emoji`, `features`, then those of the paper by data set, backbone and mixup.
     pub fn all() -> Vec<Self> {
-        let papers = Paper::all().into_iter().map(Some);
-        let all = [None].into_iter().chain(papers);
-        all.map(|paper| Self { paper }).collect()
+        let papers = Paper::all().into_iter().map(Kind::Paper);
+        let all = [Kind::Emoji, Kind::Features].into_iter().chain(papers);
+        all.map(Self).collect()
+    }
+
+    fn paper(self) -> Option<Paper> {
+        match self.0 {
+            Kind::Paper(paper) => Some(paper),
+            Kind::Emoji | Kind::Features => None,
+        }
     }
 
     /// Its name.
     pub fn name(self) -> String {
-        self.paper
-            .map_or_else(|| "emoji".to_owned(), |paper| paper.name())
+        match self.0 {
+            Kind::Emoji => "emoji".to_owned(),
+            Kind::Features => "features".to_owned(),
+            Kind::Paper(paper) => paper.name(),
+        }
     }
 
     /// What it is, in a line.
     pub fn description(self) -> String {
-        self.paper.map_or_else(
-            || "The embedded emoji, in minutes on a CPU (the default)".to_owned(),
-            |paper| paper.description(),
-        )
+        match self.0 {
+            Kind::Emoji => "The embedded emoji, in minutes on a CPU (the default)".to_owned(),
+            Kind::Features => {
+                "A head on embeddings that you have, the whole set as one batch (the default for them)"
+                    .to_owned()
+            }
+            Kind::Paper(paper) => paper.description(),
+        }
     }
 
-    /// The benchmark it is for, whose folder has to be named; none for `emoji`.
+    /// The benchmark it is for, whose folder has to be named; none for `emoji` and `features`.
     pub fn benchmark(self) -> Option<Benchmark> {
-        self.paper.map(|paper| paper.benchmark())
+        self.paper().map(|paper| paper.benchmark())
     }
 
     /// The name of its data set in publications.
     pub fn title(self) -> &'static str {
-        self.paper.map_or("emoji", |paper| paper.title())
+        match self.0 {
+            Kind::Emoji => "emoji",
+            Kind::Features => "features",
+            Kind::Paper(paper) => paper.title(),
+        }
     }
 
-    /// Its settings. Those of the paper have the folder `DIR` in `data` and start from random weights:
-    /// both are for [`RunConfig::for_training`] to ask for.
+    /// Its settings. Those of the paper have the folder `DIR` in `data` and start from random weights, and
+    /// `features` has `FILE` there: all that is for [`RunConfig::for_training`] to ask for.
     pub fn config(self) -> RunConfig {
-        self.paper
-            .map_or_else(RunConfig::default, |paper| paper.config())
+        match self.0 {
+            Kind::Emoji => RunConfig::default(),
+            Kind::Features => features(),
+            Kind::Paper(paper) => paper.config(),
+        }
     }
 
     /// Its settings as a document with a line about them; the folder of the data is `DIR`, the file of
     /// the weights `FILE`.
     pub fn to_toml(self) -> String {
         let mut config = self.config();
-        let asked = match self.benchmark() {
-            None => "",
-            Some(_) => {
+        let asked = match (self.0, self.benchmark()) {
+            (Kind::Features, _) => "\n# Replace FILE by the rows of features.",
+            (_, None) => "",
+            (_, Some(_)) => {
                 config.model.weights = Some(PathBuf::from("FILE"));
                 "\n# Replace DIR and FILE by the folder of the data and the weights to start from."
             }
@@ -135,7 +165,8 @@ mod tests {
         let mut reader = csv::ReaderBuilder::new()
             .comment(Some(b'#'))
             .from_reader(table.as_bytes());
-        let mut seen = 1;
+        // The default and the one for features are not in the paper.
+        let mut seen = 2;
         for row in reader.deserialize() {
             let row: Row = row.unwrap();
             for simix in [false, true] {
@@ -164,9 +195,14 @@ mod tests {
         assert_eq!(seen, Preset::all().len());
     }
 
+    fn papers() -> impl Iterator<Item = Preset> {
+        let all = Preset::all().into_iter();
+        all.filter(|preset| preset.benchmark().is_some())
+    }
+
     #[test]
     fn what_all_recipes_share() {
-        for preset in Preset::all().into_iter().skip(1) {
+        for preset in papers() {
             let config = preset.config();
             let resnet = config.model.backbone == Backbone::Resnet50;
             assert_eq!(config.batch.samples_per_class, 4);
@@ -212,6 +248,9 @@ mod tests {
             config.image.train.validate().unwrap();
             config.image.eval.validate().unwrap();
             config.loss.surrogate().init().unwrap();
+            if config.batch.size == BatchSize::All {
+                continue;
+            }
             // As many classes as the batch asks for, and the batch in whole chunks.
             let classes = config.batch.size.most() / config.batch.samples_per_class;
             let labels: Vec<u32> = (0..4 * classes as u32).map(|item| item / 4).collect();
@@ -227,7 +266,7 @@ mod tests {
 
     #[test]
     fn the_learning_rate_falls_at_each_milestone_and_nowhere_else() {
-        for preset in Preset::all().into_iter().skip(1) {
+        for preset in papers() {
             let config = preset.config();
             let optimiser = &config.optimiser;
             let rate = |epoch| optimiser.learning_rate_at(epoch, epoch, config.epochs);
@@ -276,13 +315,16 @@ mod tests {
         let device = (recall_flex::BACKEND.open)();
         let mut made = Vec::new();
         for preset in Preset::all() {
-            let config = preset.config();
+            let mut config = preset.config();
             if made.contains(&config.model) {
                 continue;
             }
+            if config.model.backbone.takes_features() {
+                config.model.features = Some(64);
+            }
             let parameters = device.engine(&config.engine()).unwrap().parameters();
             let millions = match config.model.backbone {
-                Backbone::Convnet => 0..2,
+                Backbone::Convnet | Backbone::Residual => 0..2,
                 Backbone::Resnet50 => 24..26,
                 _ => 85..89,
             };
@@ -292,7 +334,7 @@ mod tests {
             );
             made.push(config.model);
         }
-        assert_eq!(made.len(), 4);
+        assert_eq!(made.len(), 5);
     }
 
     #[test]
@@ -301,7 +343,8 @@ mod tests {
             let text = preset.to_toml();
             let mut config = RunConfig::read(Some(("file", &text)), &[]).unwrap();
             let asked = preset.benchmark().is_some();
-            assert_eq!(text.contains("data = \"emoji\""), !asked, "{text}");
+            let is_default = preset == Preset::EMOJI;
+            assert_eq!(text.contains("data = \"emoji\""), is_default, "{text}");
             assert_eq!(config.model.weights.take().is_some(), asked);
             assert_eq!(config, preset.config());
         }

@@ -167,7 +167,10 @@ mod tests {
         for (name, expected) in [
             ("seed", "a whole number from 0"),
             ("batch.super_classes", "a whole number from 1 to 1000000"),
-            ("batch.size", "a whole number from 4 to 1000000, or `auto`"),
+            (
+                "batch.size",
+                "a whole number from 4 to 1000000, `auto`, or `all`",
+            ),
             (
                 "batch.chunk",
                 "a whole number from 1, `auto`, or memory such as `8GB`",

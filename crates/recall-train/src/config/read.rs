@@ -43,6 +43,26 @@ impl RunConfig {
         Ok(config)
     }
 
+    /// The same, and over all of it `data`, where they are given. Without a preset, rows of features are
+    /// trained on as [`Preset::FEATURES`] says.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn for_data(
+        preset: Option<Preset>,
+        document: Option<(&str, &str)>,
+        assignments: &[String],
+        data: Option<DataSpec>,
+    ) -> Result<Self, ConfigError> {
+        let mut config = Layers::of(preset, document, assignments, data.as_ref())?.finish()?;
+        if let Some(data) = data {
+            config.data = data;
+        }
+        config.check()?;
+        Ok(config)
+    }
+
     /// The configuration of a run that begins with what another one, of these settings, had learned at
     /// the checkpoint `from`: with the same settings but for the document and the assignments, and `data`
     /// over all of them where it is given.
@@ -82,8 +102,7 @@ impl RunConfig {
         data: Option<DataSpec>,
         weights: Option<PathBuf>,
     ) -> Result<Self, ConfigError> {
-        let base = preset.map_or_else(Self::default, Preset::config);
-        let layers = Layers::read(base, document, assignments)?;
+        let layers = Layers::of(preset, document, assignments, data.as_ref())?;
         let has_data = layers.has_data || data.is_some();
         let has_weights = layers.has_weights || weights.is_some();
         let mut config = layers.finish()?;
@@ -92,6 +111,13 @@ impl RunConfig {
         }
         if weights.is_some() {
             config.model.weights = weights;
+        }
+        if preset == Some(Preset::FEATURES) && !has_data {
+            return Err(ConfigError::Value {
+                key: "data",
+                problem: "the preset features trains on rows of yours: give --data embeddings:FILE"
+                    .into(),
+            });
         }
         if let Some(preset) = preset
             && let Some(benchmark) = preset.benchmark()
@@ -151,6 +177,24 @@ impl Layers {
             layers.lay(parse_assignment(assignment, &origin)?, &origin)?;
         }
         Ok(layers)
+    }
+
+    /// Over a preset, or what suits the data where there is none.
+    fn of(
+        preset: Option<Preset>,
+        document: Option<(&str, &str)>,
+        assignments: &[String],
+        data: Option<&DataSpec>,
+    ) -> Result<Self, ConfigError> {
+        let base = preset.map_or_else(RunConfig::default, Preset::config);
+        let layers = Self::read(base, document, assignments)?;
+        let data = data.unwrap_or(&layers.config.data);
+        match (preset, data) {
+            (None, DataSpec::Embeddings { .. }) => {
+                Self::read(Preset::FEATURES.config(), document, assignments)
+            }
+            _ => Ok(layers),
+        }
     }
 
     fn lay(&mut self, mut changes: Table, origin: &str) -> Result<(), ConfigError> {

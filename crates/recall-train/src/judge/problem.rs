@@ -6,7 +6,7 @@ use recall_data::{Dataset, ItemId, Protocol, Role};
 use recall_eval::revisited::{QueryTruth, Setup};
 use recall_eval::{Embeddings, EvalError, GroundTruth, Retrieval};
 
-use super::LabelledSet;
+use super::{FiledSet, LabelledSet};
 
 /// Embeddings, and what is to be found among them.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Problem {
 pub enum ProblemKind {
     /// Items of the query's class.
     Classes(LabelledSet),
+    /// Items of the query's class, in a gallery that stays in its file.
+    Filed(FiledSet),
     /// The one item of its class in a gallery that is drawn at random.
     RandomGallery {
         /// Of all items.

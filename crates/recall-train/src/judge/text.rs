@@ -27,7 +27,7 @@ impl fmt::Display for Contrast {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, (name, comparisons)) in self.parts.iter().enumerate() {
             heading(f, at, name)?;
-            contrast(f, comparisons)?;
+            f.write_str(&side_by_side(comparisons, ["first", "second"]))?;
         }
         Ok(())
     }
@@ -119,22 +119,24 @@ fn draws(f: &mut fmt::Formatter<'_>, draws: &Draws) -> fmt::Result {
     }
 }
 
-fn contrast(f: &mut fmt::Formatter<'_>, comparisons: &[Comparison]) -> fmt::Result {
+/// Two things metric by metric, under their names.
+pub(crate) fn side_by_side(comparisons: &[Comparison], sides: [&str; 2]) -> String {
     let names: Vec<String> = comparisons
         .iter()
         .map(|comparison| comparison.metric.to_string())
         .collect();
     let width = names.iter().map(String::len).max().unwrap_or(0);
-    write!(f, "{:width$}  first   second  difference", "")?;
+    let [first, second] = sides.map(|side| format!("{side:6}"));
+    let (one, other) = (first.len(), second.len());
+    let mut text = format!("{:width$}  {first}  {second}  difference", "");
     for (name, comparison) in names.iter().zip(comparisons) {
         let Interval { low, high } = comparison.interval;
-        write!(
-            f,
-            "\n{name:width$}  {:.4}  {:.4}  {:+.4}  [{low:+.4}, {high:+.4}]  p = {:.4}",
+        text += &format!(
+            "\n{name:width$}  {:<one$.4}  {:<other$.4}  {:+.4}  [{low:+.4}, {high:+.4}]  p = {:.4}",
             comparison.first, comparison.second, comparison.difference, comparison.p_value
-        )?;
+        );
     }
-    Ok(())
+    text
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use recall_engine::{Engine, EngineError, Memory, Pixels};
+use recall_engine::{Engine, EngineError, Features, Inputs, Memory, Pixels};
 
 use super::Measured;
 use crate::{ChunkSize, RunConfig, RunError};
@@ -70,10 +70,10 @@ pub(super) struct Trial<'a> {
     pub engine: &'a mut dyn Engine,
 }
 
-/// Images without meaning: time and memory do not depend on them.
-struct Blank {
-    bytes: Vec<u8>,
-    shape: [usize; 4],
+/// Images or rows without meaning: time and memory do not depend on them.
+enum Blank {
+    Images { bytes: Vec<u8>, shape: [usize; 4] },
+    Rows { values: Vec<f32>, dim: usize },
 }
 
 impl Trial<'_> {
@@ -88,15 +88,14 @@ impl Trial<'_> {
         limit: f64,
         told: &mut dyn FnMut(Measured),
     ) -> Result<f64, RunError> {
-        let crop = self.config.image.eval.crop;
         let mut peaks = Vec::new();
         for chunk in Chunks::up_to(self.config.evaluation.chunk) {
             told(Measured::Embedding(chunk));
-            let images = Blank::new(chunk, [crop, crop]);
-            self.engine.embed(images.pixels())?;
+            let images = Blank::to_judge(chunk, self.config);
+            self.engine.embed(images.inputs())?;
             self.memory.forget_peak();
             let start = Instant::now();
-            self.engine.embed(images.pixels())?;
+            self.engine.embed(images.inputs())?;
             let seconds = start.elapsed().as_secs_f64();
             if chunk == 1 && seconds >= WORTH_A_GUESS {
                 told(Measured::Guess {
@@ -147,10 +146,10 @@ impl Trial<'_> {
 
     fn sample(&mut self, chunk: usize) -> Result<Sample, RunError> {
         // Once without looking: what is compiled or allocated at the first time is no cost of a step.
-        let images = Blank::new(chunk, self.config.image.train.size);
-        self.engine.embed(images.pixels())?;
+        let images = Blank::to_train(chunk, self.config);
+        self.engine.embed(images.inputs())?;
         let start = Instant::now();
-        self.engine.embed(images.pixels())?;
+        self.engine.embed(images.inputs())?;
         let forward = start.elapsed().as_secs_f64();
         // Kernels are chosen by trial at the first time, which takes memory too.
         self.step(chunk)?;
@@ -171,10 +170,10 @@ impl Trial<'_> {
 
     /// A step over two chunks: seconds of both passes and of the update.
     pub(super) fn step(&mut self, chunk: usize) -> Result<(f64, f64), RunError> {
-        let images = Blank::new(2 * chunk, self.config.image.train.size);
+        let images = Blank::to_train(2 * chunk, self.config);
         let taken = self
             .engine
-            .try_step(images.pixels(), chunk)
+            .try_step(images.inputs(), chunk)
             .map_err(at_once)?;
         Ok((taken.passes, taken.update))
     }
@@ -202,18 +201,36 @@ fn at_once(error: EngineError) -> RunError {
 }
 
 impl Blank {
-    fn new(count: usize, [height, width]: [usize; 2]) -> Self {
+    fn to_train(count: usize, config: &RunConfig) -> Self {
+        Self::new(count, config, config.image.train.size)
+    }
+
+    fn to_judge(count: usize, config: &RunConfig) -> Self {
+        Self::new(count, config, [config.image.eval.crop; 2])
+    }
+
+    fn new(count: usize, config: &RunConfig, [height, width]: [usize; 2]) -> Self {
+        if let Some(dim) = config.model.features {
+            let values = (0..count * dim).map(|at| (at * 31 % 251) as f32 / 251.0 - 0.5);
+            return Self::Rows {
+                values: values.collect(),
+                dim,
+            };
+        }
         let length = count * 3 * height * width;
-        Self {
+        Self::Images {
             bytes: (0..length).map(|at| (at * 31 % 251) as u8).collect(),
             shape: [count, 3, height, width],
         }
     }
 
-    fn pixels(&self) -> Pixels<'_> {
-        Pixels {
-            bytes: &self.bytes,
-            shape: self.shape,
+    fn inputs(&self) -> Inputs<'_> {
+        match self {
+            Self::Images { bytes, shape } => Inputs::Pixels(Pixels {
+                bytes,
+                shape: *shape,
+            }),
+            Self::Rows { values, dim } => Inputs::Features(Features { values, dim: *dim }),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use recall_data::{CorruptPolicy, DataSpec, Dataset, Item, ItemId, Role};
+use recall_eval::EmbeddingsFile;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -47,16 +48,21 @@ pub(crate) struct PartRecord {
     classes: BTreeMap<String, Vec<ImageRecord>>,
 }
 
-/// The name of an image, and what else tells it from others: the size of its file, and its box, role and
-/// super-class where it has such.
+/// The name of an image, and what else tells it from others: the size of its file, or a hash of its row of
+/// features, and its box, role and super-class where it has such.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct ImageRecord(String, String);
 
 impl DataRecord {
     /// Of the images that a run takes from `dataset`, which `data` names.
-    pub(super) fn new(data: &DataSpec, dataset: &Dataset, items: &Items) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Rows of features that cannot be read: they have no names, and are told apart by what is in them.
+    pub(super) fn new(data: &DataSpec, dataset: &Dataset, items: &Items) -> Result<Self, RunError> {
         let parts = [&items.train, &items.validation, &items.test];
-        let [train, validation, test] = parts.map(|ids| PartRecord::new(dataset, ids));
+        let part = |ids: &Vec<ItemId>| PartRecord::new(dataset, ids);
+        let (train, validation, test) = (part(parts[0])?, part(parts[1])?, part(parts[2])?);
         let mut record = Self {
             format: FORMAT,
             kind: kind(data),
@@ -66,7 +72,7 @@ impl DataRecord {
             test,
         };
         record.fingerprint = record.hash(dataset, &parts);
-        record
+        Ok(record)
     }
 
     /// Tells these images from all others, in a few letters.
@@ -136,24 +142,48 @@ impl DataRecord {
 }
 
 impl PartRecord {
-    pub(crate) fn new(dataset: &Dataset, ids: &[ItemId]) -> Self {
+    pub(crate) fn new(dataset: &Dataset, ids: &[ItemId]) -> Result<Self, RunError> {
         let items = dataset.items();
+        let contents = match dataset.features() {
+            Some(features) => rows(features, ids)?,
+            None => sizes(dataset, ids),
+        };
         let mut classes: BTreeMap<String, Vec<ImageRecord>> = BTreeMap::new();
-        for (&id, size) in ids.iter().zip(dataset.sizes(ids)) {
+        for (&id, contents) in ids.iter().zip(contents) {
             let class = &dataset.class_names()[items[id].class as usize];
-            let image = ImageRecord::new(dataset, &items[id], size);
+            let image = ImageRecord::new(dataset, &items[id], contents);
             classes.entry(class.clone()).or_default().push(image);
         }
-        Self {
+        Ok(Self {
             images: ids.len(),
             classes,
-        }
+        })
     }
 }
 
+/// The sizes of the files of images.
+fn sizes(dataset: &Dataset, ids: &[ItemId]) -> Vec<String> {
+    let size =
+        |size: Option<u64>| size.map_or_else(|| "missing".to_owned(), |bytes| bytes.to_string());
+    dataset.sizes(ids).into_iter().map(size).collect()
+}
+
+/// Hashes of rows of features.
+fn rows(features: &EmbeddingsFile, ids: &[ItemId]) -> Result<Vec<String>, RunError> {
+    let mut row = vec![0.0; features.dim()];
+    let mut hashes = Vec::with_capacity(ids.len());
+    for &id in ids {
+        features.read(id..id + 1, &mut row)?;
+        let bytes = row.iter().flat_map(|value| value.to_le_bytes());
+        let hash = crc32c::crc32c(&bytes.collect::<Vec<u8>>());
+        hashes.push(format!("{hash:08x}"));
+    }
+    Ok(hashes)
+}
+
 impl ImageRecord {
-    fn new(dataset: &Dataset, item: &Item, size: Option<u64>) -> Self {
-        let mut about = size.map_or_else(|| "missing".to_owned(), |bytes| bytes.to_string());
+    fn new(dataset: &Dataset, item: &Item, contents: String) -> Self {
+        let mut about = contents;
         if let Some(bbox) = &item.bbox {
             about += &format!(
                 " {},{},{},{}",

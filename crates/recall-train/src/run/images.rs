@@ -46,7 +46,7 @@ impl Images {
         progress.notes(&dataset);
         let items = Items::of(&dataset, config.evaluation.validation, progress)?;
         answerable(&dataset, &items)?;
-        let record = DataRecord::new(&config.data, &dataset, &items);
+        let record = DataRecord::new(&config.data, &dataset, &items)?;
         start.refuse_others(&config.data, &record, &dataset, &items)?;
         let sampler = config.sampler_for(&dataset, &items.train)?;
         if let BatchSize::Auto { .. } = config.batch.size {

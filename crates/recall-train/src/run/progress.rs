@@ -14,6 +14,10 @@ pub trait Progress {
     fn step(&mut self, record: &StepRecord);
     /// An evaluation is done.
     fn evaluated(&mut self, record: &EvaluationRecord);
+    /// `done` of `total` images went through something that takes long, such as a frozen backbone.
+    fn counting(&mut self, what: &str, done: usize, total: usize) {
+        let _ = (what, done, total);
+    }
     /// Something worth a line.
     fn note(&mut self, note: &str);
     /// What the reader of a data set has to say.

@@ -1,7 +1,7 @@
 //! Fills the report of a finished run.
 
 use recall_data::{Dataset, ItemId, Split};
-use recall_eval::{Evaluation, Interval};
+use recall_eval::{Comparison, Evaluation, Interval};
 use recall_report::{
     Column, Curve, Distribution, Metric, MetricTable, Neighbour, Picture, QueryRow, Report, Series,
 };
@@ -39,6 +39,8 @@ pub(super) struct Outcome<'a> {
     /// Of the test images.
     pub similarities: Option<Similarities>,
     pub hits: Vec<Hit>,
+    /// Of a head, the features as they came beside it.
+    pub comparison: Option<&'a [Comparison]>,
 }
 
 pub(super) fn fill(outcome: &Outcome<'_>) -> Result<Report, RunError> {
@@ -49,6 +51,10 @@ pub(super) fn fill(outcome: &Outcome<'_>) -> Result<Report, RunError> {
         facts: facts(outcome, config, &time),
         metrics: metrics(outcome),
         columns: columns(outcome),
+        about_before: match outcome.comparison {
+            Some(_) => "the features as they came".to_owned(),
+            None => "the network before its first step".to_owned(),
+        },
         judged: judged(outcome),
         other_table: (outcome.peers.as_ref())
             .map(|(groups, among_as_many)| peers(outcome, groups, among_as_many)),
@@ -175,7 +181,7 @@ fn judged(outcome: &Outcome<'_>) -> Vec<String> {
             "There were no test images: the figures are those of the images that chose, and rather too good."
         }
     };
-    vec![match outcome.best {
+    let chosen = match outcome.best {
         Some(best) => format!(
             "The model judged is that after epoch {epoch} of {epochs}: {}. {beside}",
             Selection::new(&config.evaluation).reason(outcome.records, best)
@@ -184,7 +190,25 @@ fn judged(outcome: &Outcome<'_>) -> Vec<String> {
             "The model judged is that after the last epoch, {epoch}: there were no validation classes to \
              choose another one by."
         ),
-    }]
+    };
+    std::iter::once(chosen)
+        .chain(outcome.comparison.and_then(gain))
+        .collect()
+}
+
+/// What a head adds to the features that it was given, by the first metric.
+fn gain(comparison: &[Comparison]) -> Option<String> {
+    let of = comparison.first()?;
+    let points = |share: f64| format!("{:+.1}", 100.0 * share);
+    Some(format!(
+        "Query by query, the head changes the {} of the features as they came by {} points, with a 95 % \
+         interval from {} to {} (p = {:.4}).",
+        of.metric,
+        points(of.difference),
+        points(of.interval.low),
+        points(of.interval.high),
+        of.p_value
+    ))
 }
 
 /// Test and validation among as many classes, and how they come to be judged so.
@@ -221,6 +245,10 @@ fn metrics(outcome: &Outcome<'_>) -> Vec<Metric> {
         (Some(baseline), _) => Some(&baseline.evaluation),
         (None, first) => first.map(|first| &first.evaluation),
     };
+    let before = |at: usize, metric| match outcome.comparison {
+        Some(comparison) => comparison.get(at).map(|of| of.first),
+        None => before.and_then(|before| before.get(metric)),
+    };
     last.evaluation
         .values
         .iter()
@@ -229,7 +257,7 @@ fn metrics(outcome: &Outcome<'_>) -> Vec<Metric> {
             name: metric.to_string(),
             value,
             interval: (outcome.intervals.get(at)).map(|&Interval { low, high }| (low, high)),
-            before: before.and_then(|before| before.get(metric)),
+            before: before(at, metric),
         })
         .collect()
 }
@@ -362,7 +390,18 @@ fn rows(dataset: &Dataset, hits: &[Hit]) -> Result<Vec<QueryRow>, RunError> {
 fn picture(dataset: &Dataset, id: ItemId) -> Result<Picture, RunError> {
     let class = dataset.item(id)?.class as usize;
     let caption = dataset.class_names()[class].clone();
-    Ok(Picture::of(dataset.pixels(id)?, caption))
+    // Of features the pictures are only shown: where there are none, names are.
+    let pixels = match (dataset.features(), dataset.pixels(id)) {
+        (Some(_), Err(_)) => {
+            let name = &dataset.items()[id].name;
+            return Ok(Picture {
+                bytes: Vec::new(),
+                caption: format!("{name} · {caption}"),
+            });
+        }
+        (_, pixels) => pixels?,
+    };
+    Ok(Picture::of(pixels, caption))
 }
 
 /// Seconds as a person would say them.

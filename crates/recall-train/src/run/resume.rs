@@ -137,7 +137,7 @@ mod tests {
             test: Vec::new(),
         };
         let data = DataSpec::Folder("own".into());
-        let now = DataRecord::new(&data, &dataset, &both);
+        let now = DataRecord::new(&data, &dataset, &both).unwrap();
         let began = |fingerprint: &str| BeganWith {
             path: "run".into(),
             known: Known::OldFingerprint(fingerprint.to_owned()),

@@ -18,8 +18,8 @@ use super::{Finished, Progress, RunFolder, TrainingRun};
 use crate::{RunConfig, RunError};
 
 pub(super) struct Loaders {
-    pub train: Loader,
-    pub eval: Loader,
+    pub(super) train: Loader,
+    pub(super) eval: Loader,
 }
 
 impl Loaders {

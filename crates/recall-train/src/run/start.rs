@@ -117,6 +117,11 @@ impl Start {
         Ok(())
     }
 
+    /// Whether a model has learned nothing yet: neither in this run, nor in another one, nor from a file.
+    pub fn is_at_its_beginning(&self, config: &RunConfig) -> bool {
+        self.checkpoint().is_none() && config.from.is_none() && config.model.weights.is_none()
+    }
+
     /// Refuses to go on with other images than those that the run began with.
     pub fn refuse_others(
         &self,
@@ -177,8 +182,9 @@ impl Start {
             validation,
             test,
         } = &images.items;
+        let noun = images.dataset.noun();
         progress.note(&format!(
-            "backend {backend}: {} training images of {} classes, {} validation and {} test images, \
+            "backend {backend}: {} training {noun} of {} classes, {} validation and {} test {noun}, \
              writing to {}",
             train.len(),
             images.training_classes(),

@@ -5,14 +5,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 use recall_eval::{
-    Embeddings, EvalError, GroundTruth, IgnoreGroup, Metric, read_ground_truth, read_labels,
+    Embeddings, EmbeddingsFile, EvalError, GalleryFile, GroundTruth, IgnoreGroup, Metric,
+    read_ground_truth, read_labels,
 };
 
 use super::super::classes::Classes;
 use super::super::common::holds_labels;
 use super::super::origin::Origin;
-use super::{JudgeArgs, NamedBackend, ProtocolName, Terminal, of_lists};
-use crate::judge::{LabelledSet, ListedProblem, Problem, ProblemKind};
+use super::{JudgeArgs, NamedBackend, ProtocolName, RankOn, Terminal, of_lists};
+use crate::judge::{FiledSet, LabelledSet, ListedProblem, Problem, ProblemKind};
+
+/// Values of a gallery that are read into memory: 256 MiB. Of more, the rows stay in their file.
+const IN_MEMORY: usize = 1 << 26;
 
 /// What to judge, made by whatever program.
 #[derive(Debug, Args)]
@@ -21,10 +25,10 @@ pub(super) struct FileArgs {
     /// --query-embeddings they are the gallery, otherwise each item is searched for among the rest.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["data", "skip_corrupt"])]
     embeddings: Option<PathBuf>,
-    /// The class of each row, whole numbers: .npy or .safetensors. Without it: the labels in the
-    /// file of the embeddings.
-    #[arg(long, value_name = "FILE", requires = "embeddings")]
-    labels: Option<PathBuf>,
+    /// The class of each row; none for the labels in the file of the embeddings. The option is one of all
+    /// commands.
+    #[arg(skip)]
+    pub(super) labels: Option<PathBuf>,
     /// Embeddings of the queries, if these are a set of their own.
     #[arg(long, value_name = "FILE", requires = "embeddings")]
     query_embeddings: Option<PathBuf>,
@@ -85,6 +89,22 @@ enum Wanted {
     Lists(GroundTruth),
 }
 
+/// What queries search.
+enum Searched {
+    InMemory(Embeddings),
+    /// Of a gallery that is too large for memory.
+    Filed(Box<GalleryFile>),
+}
+
+impl Searched {
+    fn shape(&self) -> [usize; 2] {
+        match self {
+            Self::InMemory(rows) => [rows.rows(), rows.dim()],
+            Self::Filed(gallery) => [gallery.rows(), gallery.dim()],
+        }
+    }
+}
+
 impl FileArgs {
     pub(super) fn judge(
         &self,
@@ -95,7 +115,7 @@ impl FileArgs {
         let embeddings = self
             .embeddings
             .as_deref()
-            .context("no embeddings were given")?;
+            .context("there is nothing to judge: give --checkpoint DIR, or --embeddings FILE")?;
         let wanted = self.wanted(embeddings)?;
         let usual = match &wanted {
             Wanted::Lists(truth) => of_lists(matches!(truth, GroundTruth::Graded(_))),
@@ -117,8 +137,13 @@ impl FileArgs {
                 ));
             }
         }
+        ensure!(
+            args.protocol.is_none() || queries.is_none(),
+            "--protocol chooses among those of one set of items: leave it out where there are --query-embeddings"
+        );
+        let in_memory = self.in_memory(args, &wanted);
         let problem = |rows, queries, terminal: &mut Terminal| {
-            self.problem(rows, queries, &wanted, args.protocol, terminal)
+            self.problem(rows, queries, &wanted, args.protocol, in_memory, terminal)
         };
         let first = problem(embeddings, queries, terminal)?;
         let Some(other) = &self.compare else {
@@ -190,12 +215,30 @@ impl FileArgs {
         Ok(())
     }
 
+    /// How many values of a gallery are read into memory: all, where one is judged in a way that is
+    /// not for files.
+    fn in_memory(&self, args: &JudgeArgs, wanted: &Wanted) -> usize {
+        let by_classes = matches!(
+            wanted,
+            Wanted::Labels {
+                of_queries: Some(_),
+                ..
+            }
+        );
+        match by_classes && self.compare.is_none() && args.rank_on == RankOn::Cpu {
+            true => IN_MEMORY,
+            false => usize::MAX,
+        }
+    }
+
+    /// `in_memory`: how many values of a gallery are read into memory.
     fn problem(
         &self,
         rows: &Path,
         queries: Option<&Path>,
         wanted: &Wanted,
         protocol: Option<ProtocolName>,
+        in_memory: usize,
         terminal: &mut Terminal,
     ) -> anyhow::Result<Problem> {
         let (of_rows, of_queries) = match wanted {
@@ -206,18 +249,44 @@ impl FileArgs {
             } => (Some(of_rows), of_queries.as_ref()),
             Wanted::Lists(_) => (None, None),
         };
-        let gallery = self.open(rows, of_rows, terminal)?;
+        let gallery = self.searched(rows, of_rows, in_memory, terminal)?;
         let searching = queries.map(|path| self.open(path, of_queries, terminal));
         let searching = searching.transpose()?;
         if let (Some(path), Some(queries)) = (queries, &searching) {
-            compare_models((path, queries), (rows, &gallery), terminal)?;
+            let shape = [queries.rows(), queries.dim()];
+            compare_models((path, shape), (rows, gallery.shape()), terminal)?;
         }
-        let (rows, queries) = (gallery, searching);
-        if protocol.is_some() && queries.is_some() {
-            bail!(
-                "--protocol chooses among those of one set of items: leave it out where there are --query-embeddings"
-            );
-        }
+        let which = match self.ignore {
+            Ignore::SameClass => IgnoreGroup::SameClass,
+            Ignore::All => IgnoreGroup::All,
+        };
+        let (rows, queries) = match (gallery, wanted, searching) {
+            (Searched::InMemory(rows), _, queries) => (rows, queries),
+            (
+                Searched::Filed(rows),
+                Wanted::Labels {
+                    of_rows,
+                    of_queries: Some(of_queries),
+                    groups,
+                },
+                Some(queries),
+            ) => {
+                let (queries, gallery) = ((queries, of_queries.clone()), (*rows, of_rows.clone()));
+                let set = FiledSet::new(queries, gallery);
+                return Ok(Problem {
+                    name: String::new(),
+                    kind: ProblemKind::Filed(match groups {
+                        None => set,
+                        Some((of_queries, of_rows)) => {
+                            set.ignoring(of_queries.clone(), of_rows.clone(), which)
+                        }
+                    }),
+                });
+            }
+            (Searched::Filed(_), ..) => {
+                bail!("a gallery that stays in its file needs queries and labels of both")
+            }
+        };
         let kind = match (wanted, queries) {
             (Wanted::Lists(truth), Some(queries)) => ProblemKind::Lists(ListedProblem {
                 queries,
@@ -257,14 +326,9 @@ impl FileArgs {
                 };
                 ProblemKind::Classes(match groups {
                     None => set,
-                    Some((of_queries, of_rows)) => set.ignoring(
-                        of_queries.clone(),
-                        of_rows.clone(),
-                        match self.ignore {
-                            Ignore::SameClass => IgnoreGroup::SameClass,
-                            Ignore::All => IgnoreGroup::All,
-                        },
-                    ),
+                    Some((of_queries, of_rows)) => {
+                        set.ignoring(of_queries.clone(), of_rows.clone(), which)
+                    }
                 })
             }
         };
@@ -274,45 +338,92 @@ impl FileArgs {
         })
     }
 
-    /// Reads embeddings and brings them to length 1: aloud, unless they have about that.
+    /// Opens what is searched: it stays in its file if it has more than `in_memory` values.
+    fn searched(
+        &self,
+        path: &Path,
+        labels: Option<&Vec<i64>>,
+        in_memory: usize,
+        terminal: &mut Terminal,
+    ) -> anyhow::Result<Searched> {
+        let file = EmbeddingsFile::open(path)?;
+        let (rows, dim) = (file.rows(), file.dim());
+        if rows.saturating_mul(dim) <= in_memory {
+            return Ok(Searched::InMemory(self.read(file, labels, terminal)?));
+        }
+        check_labels(&file, labels)?;
+        terminal.say(&format!(
+            "{} has {rows} rows of {dim} values: they stay in the file and are read a part at a time",
+            path.display()
+        ));
+        let gallery = match self.no_normalise {
+            true => GalleryFile::new(file)?,
+            false => GalleryFile::normalised(file)?,
+        };
+        if !gallery.is_normalised() {
+            self.say_lengths(path, gallery.length_range(), terminal);
+        }
+        Ok(Searched::Filed(Box::new(gallery)))
+    }
+
     fn open(
         &self,
         path: &Path,
         labels: Option<&Vec<i64>>,
         terminal: &mut Terminal,
     ) -> anyhow::Result<Embeddings> {
-        let embeddings = Embeddings::open(path)?;
-        if let Some(labels) = labels {
-            ensure!(
-                labels.len() == embeddings.rows(),
-                "there are {} labels for the {} rows of {}: each row needs one",
-                labels.len(),
-                embeddings.rows(),
-                path.display()
-            );
-        }
+        self.read(EmbeddingsFile::open(path)?, labels, terminal)
+    }
+
+    /// Reads embeddings and brings them to length 1: aloud, unless they have about that.
+    fn read(
+        &self,
+        file: EmbeddingsFile,
+        labels: Option<&Vec<i64>>,
+        terminal: &mut Terminal,
+    ) -> anyhow::Result<Embeddings> {
+        let path = file.path().to_owned();
+        check_labels(&file, labels)?;
+        let embeddings = file.into_memory()?;
         if !embeddings.is_normalised() {
-            let [shortest, longest] = embeddings.length_range().map(length_text);
-            let found = format!(
-                "the rows of {} have lengths between {shortest} and {longest}",
-                path.display()
-            );
-            terminal.say(&match self.no_normalise {
-                true => format!("{found} and are taken as they are: similarity is the dot product"),
-                false => format!(
-                    "{found} and are brought to length 1 (--no-normalise takes them as they are)"
-                ),
-            });
+            self.say_lengths(&path, embeddings.length_range(), terminal);
         }
         if self.no_normalise {
             return Ok(embeddings);
         }
         let at_fault = |source: EvalError| EvalError::Content {
-            path: path.into(),
+            path,
             source: Box::new(source),
         };
         Ok(embeddings.normalised().map_err(at_fault)?)
     }
+
+    fn say_lengths(&self, path: &Path, range: [f64; 2], terminal: &mut Terminal) {
+        let [shortest, longest] = range.map(length_text);
+        let found = format!(
+            "the rows of {} have lengths between {shortest} and {longest}",
+            path.display()
+        );
+        terminal.say(&match self.no_normalise {
+            true => format!("{found} and are taken as they are: similarity is the dot product"),
+            false => format!(
+                "{found} and are brought to length 1 (--no-normalise takes them as they are)"
+            ),
+        });
+    }
+}
+
+fn check_labels(file: &EmbeddingsFile, labels: Option<&Vec<i64>>) -> anyhow::Result<()> {
+    if let Some(labels) = labels {
+        ensure!(
+            labels.len() == file.rows(),
+            "there are {} labels for the {} rows of {}: each row needs one",
+            labels.len(),
+            file.rows(),
+            file.path().display()
+        );
+    }
+    Ok(())
 }
 
 fn same_file(first: &Path, second: &Path) -> bool {
@@ -330,15 +441,14 @@ fn length_text(length: f64) -> String {
     }
 }
 
-/// Says it where queries and gallery are known to come from different models.
+/// Says it where queries and gallery, files of these rows and columns, are known to come from
+/// different models.
 fn compare_models(
-    queries: (&Path, &Embeddings),
-    gallery: (&Path, &Embeddings),
+    queries: (&Path, [usize; 2]),
+    gallery: (&Path, [usize; 2]),
     terminal: &mut Terminal,
 ) -> anyhow::Result<()> {
-    let origin = |(path, embeddings): (&Path, &Embeddings)| {
-        Origin::beside(path, [embeddings.rows(), embeddings.dim()])
-    };
+    let origin = |(path, shape): (&Path, [usize; 2])| Origin::beside(path, shape);
     if let (Some(first), Some(second)) = (origin(queries)?, origin(gallery)?)
         && first.model.sha256 != second.model.sha256
     {
@@ -350,4 +460,101 @@ fn compare_models(
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use recall_eval::save_labels;
+
+    use super::super::EvalArgs;
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: EvalArgs,
+    }
+
+    #[test]
+    fn a_gallery_in_its_file_is_judged_as_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        // Values with many ties, in rows of different lengths.
+        let rows = |count: usize, seed: usize| -> Embeddings {
+            let value = |i: usize| ((i * 7919 + seed) % 97 % 5) as f32 - 1.5;
+            Embeddings::new((0..count * 3).map(value).collect(), 3).unwrap()
+        };
+        let numbers = |count: i64, of: i64| -> Vec<i64> { (0..count).map(|i| i % of).collect() };
+        rows(40, 1).save(at("q.npy")).unwrap();
+        rows(300, 2).save(at("g.npy")).unwrap();
+        save_labels(at("ql.npy"), &numbers(40, 6)).unwrap();
+        save_labels(at("gl.npy"), &numbers(300, 7)).unwrap();
+        save_labels(at("qc.npy"), &numbers(40, 4)).unwrap();
+        save_labels(at("gc.npy"), &numbers(300, 5)).unwrap();
+
+        let files = ["--embeddings", &at("g.npy"), "--labels", &at("gl.npy")].map(str::to_owned);
+        let queries = [
+            "--query-embeddings",
+            &at("q.npy"),
+            "--query-labels",
+            &at("ql.npy"),
+        ]
+        .map(str::to_owned);
+        let groups =
+            ["--groups", &at("gc.npy"), "--query-groups", &at("qc.npy")].map(str::to_owned);
+        let raw = ["--no-normalise".to_owned()];
+        let cases: [&[&[String]]; 3] = [
+            &[&files, &queries],
+            &[&files, &queries, &raw],
+            &[&files, &queries, &groups],
+        ];
+        for case in cases {
+            let line = std::iter::once("eval".to_owned()).chain(case.concat());
+            let EvalArgs {
+                mut files,
+                judging,
+                common,
+                ..
+            } = Line::parse_from(line).args;
+            files.labels = common.labels;
+            let embeddings = files.embeddings.clone().unwrap();
+            let wanted = files.wanted(&embeddings).unwrap();
+            assert_eq!(files.in_memory(&judging, &wanted), IN_MEMORY);
+            let judged = |in_memory: usize| {
+                let terminal = &mut Terminal::new(true);
+                let queries = files.query_embeddings.as_deref();
+                let problem =
+                    files.problem(&embeddings, queries, &wanted, None, in_memory, terminal);
+                let problem = problem.unwrap();
+                let filed = matches!(problem.kind, ProblemKind::Filed(_));
+                let config = judging.config(vec![Metric::RecallAt(1), Metric::MapAtR]);
+                (filed, config.judge(&[problem]).unwrap())
+            };
+            let (in_file, in_memory) = (judged(899), judged(900));
+            assert!(in_file.0 && !in_memory.0);
+            assert_eq!(in_file.1, in_memory.1);
+        }
+
+        // What is not for files.
+        for case in [
+            &[&files[..], &queries, &["--compare".into(), at("g.npy")]].concat(),
+            &[&files[..], &queries, &["--rank-on".into(), "device".into()]].concat(),
+            &files.to_vec(),
+        ] {
+            let line = std::iter::once(&"eval".to_owned())
+                .chain(case)
+                .cloned()
+                .collect::<Vec<_>>();
+            let EvalArgs {
+                mut files,
+                judging,
+                common,
+                ..
+            } = Line::parse_from(line).args;
+            files.labels = common.labels;
+            let wanted = files.wanted(Path::new(&at("g.npy"))).unwrap();
+            assert_eq!(files.in_memory(&judging, &wanted), usize::MAX);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
-use recall_data::{Dataset, ItemId, Split, decode_upright, names};
+use recall_data::{Dataset, ImageSource, ItemId, Split, decode_upright, names};
 use recall_report::Picture;
 
 /// Where the pictures of an index are.
@@ -63,7 +63,11 @@ impl Pictures {
             None => file().and_then(|bytes| decode_upright(&bytes, name).ok()),
         };
         let picture = pixels.map(|pixels| Picture::of(pixels, name.to_owned()));
-        self.found.borrow_mut().insert(row, picture.is_some());
+        // Of a row of features nobody said that there is a picture.
+        let has_none =
+            item.is_some_and(|(dataset, id)| dataset.items()[id].source == ImageSource::Unknown);
+        let found = picture.is_some() || has_none;
+        self.found.borrow_mut().insert(row, found);
         picture.unwrap_or_else(|| Picture {
             bytes: Vec::new(),
             caption: name.to_owned(),
@@ -82,7 +86,7 @@ mod tests {
     use std::io::Cursor;
 
     use image::{ImageFormat, Rgb, RgbImage};
-    use recall_data::{ImageSource, Item};
+    use recall_data::Item;
 
     use super::*;
 

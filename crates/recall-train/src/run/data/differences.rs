@@ -148,7 +148,7 @@ mod tests {
             validation: Vec::new(),
             test: dataset.split(Split::Test).to_vec(),
         };
-        DataRecord::new(&DataSpec::Folder("own".into()), &dataset, &items)
+        DataRecord::new(&DataSpec::Folder("own".into()), &dataset, &items).unwrap()
     }
 
     #[test]

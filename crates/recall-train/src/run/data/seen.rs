@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use recall_data::{DataSpec, Dataset, ItemId};
 
 use super::{DataRecord, PartRecord, kind};
+use crate::RunError;
 
 /// Of images to be judged, the classes that the model was trained on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +28,17 @@ impl DataRecord {
     /// A class is known by its name where both data sets are of your own (folders and tables), or the same
     /// benchmark. Names of data sets that have nothing to do with each other coincide by chance, as `1`
     /// does: there an image of the class must have been trained on, by the name of its file and its size.
-    pub fn seen_classes(&self, data: &DataSpec, dataset: &Dataset, ids: &[ItemId]) -> SeenClasses {
-        let part = PartRecord::new(dataset, ids);
+    ///
+    /// # Errors
+    ///
+    /// Rows of features that cannot be read.
+    pub fn seen_classes(
+        &self,
+        data: &DataSpec,
+        dataset: &Dataset,
+        ids: &[ItemId],
+    ) -> Result<SeenClasses, RunError> {
+        let part = PartRecord::new(dataset, ids)?;
         let names_tell = comparable(&self.kind, &kind(data));
         let (mut names, mut by_images) = (BTreeSet::new(), false);
         for (name, images) in &part.classes {
@@ -48,7 +58,7 @@ impl DataRecord {
             .map(|(class, name)| (class, names.contains(name)))
             .collect();
         let is_seen = |id: &&ItemId| chosen[&dataset.items()[**id].class];
-        SeenClasses {
+        Ok(SeenClasses {
             of: part.classes.len(),
             images: ids.iter().filter(is_seen).copied().collect(),
             by_images,
@@ -56,13 +66,13 @@ impl DataRecord {
                 .iter()
                 .all(|name| self.test.classes.contains_key(name)),
             names: names.into_iter().collect(),
-        }
+        })
     }
 }
 
 /// Whether equal names mean the same class in data sets of these kinds.
 fn comparable(one: &str, other: &str) -> bool {
-    let own = |kind: &str| ["folder", "csv"].contains(&kind);
+    let own = |kind: &str| ["folder", "csv", "embeddings"].contains(&kind);
     one == other || own(one) && own(other)
 }
 
@@ -121,7 +131,7 @@ mod tests {
             validation: Vec::new(),
             test: (count - test..count).collect(),
         };
-        DataRecord::new(&data.parse().unwrap(), &dataset, &items)
+        DataRecord::new(&data.parse().unwrap(), &dataset, &items).unwrap()
     }
 
     const IMAGES: [(&str, &[u8]); 4] = [
@@ -136,7 +146,9 @@ mod tests {
         let record = trained("folder:a", &IMAGES, 0);
         let other = dataset(&[("1/new.png", b"new"), ("3/new.png", b"new")]);
         let seen = |data: &str, dataset: &Dataset| {
-            record.seen_classes(&data.parse().unwrap(), dataset, &[0, 1])
+            record
+                .seen_classes(&data.parse().unwrap(), dataset, &[0, 1])
+                .unwrap()
         };
         for data in ["folder:b", "csv:b.csv"] {
             let seen = seen(data, &other);
@@ -158,10 +170,14 @@ mod tests {
     #[test]
     fn classes_that_the_run_judges_as_well_are_no_news() {
         let record = trained("folder:a", &IMAGES, 1);
-        let seen = record.seen_classes(&"folder:a".parse().unwrap(), &dataset(&IMAGES), &[2, 3]);
+        let seen = record
+            .seen_classes(&"folder:a".parse().unwrap(), &dataset(&IMAGES), &[2, 3])
+            .unwrap();
         assert_eq!(seen.names, ["2"]);
         assert!(seen.as_in_the_run);
-        let seen = record.seen_classes(&"folder:a".parse().unwrap(), &dataset(&IMAGES), &[0, 3]);
+        let seen = record
+            .seen_classes(&"folder:a".parse().unwrap(), &dataset(&IMAGES), &[0, 3])
+            .unwrap();
         assert!(!seen.as_in_the_run);
     }
 }

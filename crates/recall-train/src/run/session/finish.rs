@@ -42,6 +42,17 @@ impl Session<'_> {
             ([], [_, ..]) => Some(self.judge(Judged::Validation)?),
             ([], []) => None,
         };
+        let comparison = match &judged {
+            Some(judged) if self.config().model.backbone.takes_features() => {
+                let split = match self.parts.items.test.is_empty() {
+                    true => Judged::Validation,
+                    false => Judged::Test,
+                };
+                let before = self.judge_features(split)?;
+                Some(Bootstrap::default().compare(&before, &judged.scores, Units::Queries)?)
+            }
+            _ => None,
+        };
         self.look_at_memory();
         let parts = &self.parts;
         let validation = parts
@@ -91,6 +102,7 @@ impl Session<'_> {
             validation: validation.map(|record| &record.evaluation),
             similarities,
             hits,
+            comparison: comparison.as_deref(),
         })?;
         let result = result.cloned();
         if let Some(judged) = judged {
@@ -137,6 +149,7 @@ impl Session<'_> {
             checkpoint: chosen,
             training_seconds,
             peak_memory,
+            comparison,
         })
     }
 }

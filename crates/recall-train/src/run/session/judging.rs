@@ -1,15 +1,14 @@
 //! The evaluations of a run.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use recall_data::{Dataset, Split};
-use recall_eval::{Policy, PositiveRanks, Scores};
+use recall_data::{Dataset, ItemId, Split};
+use recall_eval::{Embeddings, Policy, PositiveRanks, Scores};
 use recall_report::NEIGHBOURS;
 
 use super::Session;
 use crate::RunError;
-use crate::embed::embed_items;
+use crate::embed::{as_they_came, embed_items};
 use crate::judge::{Hit, LabelledSet, QueryScores};
 use crate::records::{BaselineRecord, EvaluationRecord, Judged};
 use crate::run::left_out;
@@ -55,11 +54,18 @@ impl Session<'_> {
             return Ok(());
         }
         let start = Instant::now();
-        let evaluation = self.judge(Judged::Test)?.scores.evaluation();
+        // What a head has to beat is what it was given, whatever it starts as.
+        let (scores, of) = match self.config().model.backbone.takes_features() {
+            true => (self.judge_features(Judged::Test)?, "features as they came"),
+            false => (
+                self.judge(Judged::Test)?.scores,
+                "images before the first step",
+            ),
+        };
+        let evaluation = scores.evaluation();
         if let Some((metric, value)) = evaluation.values.first() {
-            self.parts.progress.note(&format!(
-                "the test images before the first step: {metric} {value:.4}"
-            ));
+            let note = format!("the test {of}: {metric} {value:.4}");
+            self.parts.progress.note(&note);
         }
         self.parts.records.baseline(BaselineRecord {
             evaluation,
@@ -83,6 +89,20 @@ impl Session<'_> {
         Ok(judged)
     }
 
+    /// The features as they came, judged as the head is.
+    pub(super) fn judge_features(&self, split: Judged) -> Result<Scores, RunError> {
+        let (ids, chunk) = (self.judged_ids(split), self.config().evaluation.chunk);
+        let loader = &self.parts.loaders.eval;
+        let (rows, kept) = as_they_came(loader, ids, chunk, |_| self.unless_interrupted())?;
+        let set = self.set(split, rows, kept)?;
+        let metrics = self.config().evaluation.reported();
+        Ok(Scores::new(
+            &set.retrieval()?.ranks()?,
+            &metrics,
+            Policy::default(),
+        )?)
+    }
+
     pub(super) fn judge(&self, split: Judged) -> Result<JudgedModel, RunError> {
         let (set, unread) = self.labelled(split)?;
         let metrics = self.config().evaluation.reported();
@@ -96,34 +116,45 @@ impl Session<'_> {
         })
     }
 
-    fn labelled(&self, split: Judged) -> Result<(LabelledSet, Vec<String>), RunError> {
-        let config = self.config();
-        let ids = match split {
+    fn judged_ids(&self, split: Judged) -> &[ItemId] {
+        match split {
             Judged::Validation => &self.parts.items.validation,
             Judged::Test => &self.parts.items.test,
-        };
-        let loader = &self.parts.loaders.eval;
-        let (embeddings, kept) = embed_items(
-            &*self.parts.engine,
-            loader,
-            ids,
-            config.evaluation.chunk,
-            |_| match self.parts.progress.interrupted() {
-                true => Err(self.interruption()),
-                false => Ok(()),
-            },
-        )?;
-        let dataset: &Arc<Dataset> = loader.dataset();
+        }
+    }
+
+    fn unless_interrupted(&self) -> Result<(), RunError> {
+        match self.parts.progress.interrupted() {
+            true => Err(self.interruption()),
+            false => Ok(()),
+        }
+    }
+
+    fn labelled(&self, split: Judged) -> Result<(LabelledSet, Vec<String>), RunError> {
+        let (ids, chunk) = (self.judged_ids(split), self.config().evaluation.chunk);
+        let (engine, loader) = (&*self.parts.engine, &self.parts.loaders.eval);
+        let (embeddings, kept) =
+            embed_items(engine, loader, ids, chunk, |_| self.unless_interrupted())?;
+        let unread = left_out::missing(loader.dataset(), ids, &kept);
+        Ok((self.set(split, embeddings, kept)?, unread))
+    }
+
+    /// The retrieval problem that the embeddings of a split make.
+    fn set(
+        &self,
+        split: Judged,
+        embeddings: Embeddings,
+        kept: Vec<ItemId>,
+    ) -> Result<LabelledSet, RunError> {
+        let dataset = self.parts.loaders.eval.dataset();
         // Training images have no roles, wherever the data set gives them some.
         let are_held_out = dataset.split(Split::Validation).is_empty();
-        let unread = left_out::missing(dataset, ids, &kept);
-        let set = match split {
+        Ok(match split {
             Judged::Validation if are_held_out => {
                 LabelledSet::each_against_rest(dataset, embeddings, kept)
             }
             Judged::Validation | Judged::Test => LabelledSet::new(dataset, embeddings, kept)?,
-        };
-        Ok((set, unread))
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use recall_engine::{Broken, EngineError, NonFinite, StepRequest, StepResult};
 
 use super::{Parts, Session};
 use crate::RunError;
-use crate::embed::pixels;
+use crate::embed::inputs;
 use crate::records::StepRecord;
 use crate::run::checkpoint::CheckpointState;
 use crate::run::health::{broken_gradients, broken_images};
@@ -88,7 +88,7 @@ impl Session<'_> {
         };
         let labels: Vec<i64> = batch.labels.iter().map(|&label| label.into()).collect();
         let request = StepRequest {
-            pixels: pixels(batch),
+            inputs: inputs(batch),
             labels: &labels,
             chunk: self.parts.chunk,
             learning_rate,
