@@ -4,6 +4,7 @@
 //! [process of its own](process), and beside a peer in [Python](python) where there is one.
 
 mod eval;
+mod features;
 mod images;
 pub mod loss;
 mod machine;
@@ -31,6 +32,9 @@ pub enum Bench {
     Eval(eval::Args),
     /// Images a second through the models, forward and in a two-pass step, beside PyTorch
     Models(models::Args),
+    /// Time and peak memory of training a head on rows of features, beside PyTorch and beside what no
+    /// implementation avoids
+    Features(features::Args),
     /// How far the time and memory that `recall-train plan` tells are from those of the run
     Plan(plan::Args),
     /// One case of `step`, in this process
@@ -48,6 +52,12 @@ pub enum Bench {
     /// One case of `models`, in this process
     #[command(hide = true)]
     ModelsCase(CaseArgs),
+    /// One case of `features`, in this process
+    #[command(hide = true)]
+    FeaturesCase(CaseArgs),
+    /// A command of `recall-train`, in this process
+    #[command(hide = true)]
+    FeaturesPart(CaseArgs),
     /// One case of `plan`, in this process
     #[command(hide = true)]
     PlanCase(CaseArgs),
@@ -61,12 +71,15 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
         Bench::Images(args) => images::run(args),
         Bench::Eval(args) => eval::run(args),
         Bench::Models(args) => models::run(args),
+        Bench::Features(args) => features::run(args),
         Bench::Plan(args) => plan::run(args),
         Bench::StepCase(args) => process::run::<step::Case>(args),
         Bench::LossCase(args) => process::run::<loss::Case>(args),
         Bench::ImagesCase(args) => process::run::<images::Case>(args),
         Bench::EvalCase(args) => process::run::<eval::Case>(args),
         Bench::ModelsCase(args) => process::run::<models::Case>(args),
+        Bench::FeaturesCase(args) => process::run::<features::Case>(args),
+        Bench::FeaturesPart(args) => process::run::<features::Part>(args),
         Bench::PlanCase(args) => process::run::<plan::Case>(args),
     }
 }

@@ -65,15 +65,15 @@ impl Measure for Case {
             }
         };
 
-        engine.embed(images(0, self.chunk.min(self.batch)))?;
+        engine.embed(images(0, self.chunk.min(self.batch)).into())?;
         let start = Instant::now();
         for first in (0..self.batch).step_by(self.chunk) {
-            engine.embed(images(first, self.chunk.min(self.batch - first)))?;
+            engine.embed(images(first, self.chunk.min(self.batch - first)).into())?;
         }
         let forward_seconds = start.elapsed().as_secs_f64();
 
         let request = StepRequest {
-            pixels: images(0, self.batch),
+            inputs: images(0, self.batch).into(),
             labels: &labels,
             chunk: self.chunk,
             model_seed: 0,
