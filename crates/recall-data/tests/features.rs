@@ -140,6 +140,11 @@ fn a_file_of_tensors_has_labels_and_splits_in_it() {
     let dataset = open(dir.path(), "t.safetensors").unwrap();
     assert_eq!(dataset.split(Split::Train), [1, 3]);
     assert_eq!(dataset.split(Split::Test), [0, 2]);
+    // They come before labels beside the file, and have their names as well.
+    save_labels(dir.path().join("t.labels.npy"), &[5, 5, 6, 7]).unwrap();
+    fs::write(dir.path().join("t.classes.csv"), "label,name\n1,cup\n").unwrap();
+    let named = open(dir.path(), "t.safetensors").unwrap();
+    assert_eq!(named.class_names(), ["2", "cup"]);
     tensors(
         &path,
         &rows(4),

@@ -48,11 +48,16 @@ pub(crate) fn read(file: &Path, labels: Option<&Path>) -> Result<Dataset, DataEr
         Some(names) => names[row].clone(),
         None => format!("row {row}"),
     };
-    let found = match labels.map(Path::to_owned).or_else(|| beside(file)) {
-        Some(path) => Some((known(&path)?, path)),
-        None => rows
-            .integers(LABELS)?
-            .map(|labels| (by_number(&labels, BTreeMap::new()), file.to_owned())),
+    let found = match (labels, rows.integers(LABELS)?) {
+        (Some(path), _) => Some((known(path)?, path.to_owned())),
+        (None, Some(labels)) => {
+            let classes = class_names_beside(file)?;
+            Some((by_number(&labels, &classes), file.to_owned()))
+        }
+        (None, None) => match beside(file) {
+            Some(path) => Some((known(&path)?, path)),
+            None => None,
+        },
     };
     let Some((mut known, of)) = found else {
         let items = (0..rows.rows()).map(|row| (shown(row), ImageSource::Unknown));
@@ -100,7 +105,7 @@ fn known(path: &Path) -> Result<Vec<Known>, DataError> {
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
     if !is_table {
-        return Ok(by_number(&read_labels(path)?, class_names_beside(path)?));
+        return Ok(by_number(&read_labels(path)?, &class_names_beside(path)?));
     }
     let folder = folder_of(path);
     let rows = of_features(path)?.into_iter().map(|row| Known {
@@ -115,7 +120,7 @@ fn known(path: &Path) -> Result<Vec<Known>, DataError> {
     Ok(rows.collect())
 }
 
-fn by_number(labels: &[i64], names: BTreeMap<i64, String>) -> Vec<Known> {
+fn by_number(labels: &[i64], names: &BTreeMap<i64, String>) -> Vec<Known> {
     let name = |label: &i64| {
         names
             .get(label)
