@@ -6,7 +6,7 @@ use std::path::Path;
 use recall_eval::{Embeddings, EmbeddingsFile, read_labels, save_labels};
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{checkpoint, class_folders, command, metrics, refuse, succeed};
+use crate::support::{checkpoint, class_folders, command, metrics, picture, refuse, succeed};
 
 const CLASSES: usize = 60;
 const EACH: usize = 6;
@@ -158,11 +158,24 @@ fn a_table_brings_splits_roles_and_pictures() {
         table += &format!("thing {label},{split},{query},{},{row}.png\n", !query);
     }
     fs::write(dir.path().join("t.csv"), table).unwrap();
+    for row in 0..CLASSES * EACH {
+        picture(
+            &dir.path().join(format!("{row}.png")),
+            (row % CLASSES) as u32,
+            0,
+        );
+    }
     let mut run = train(dir.path(), "embeddings:f.npy", "run", &[]);
     let (_, stderr) = succeed(run.args(["--labels", "t.csv"]));
     assert!(stderr.contains("180 test"), "{stderr}");
     let records = metrics(&dir.path().join("run"));
     assert_eq!(records.last().unwrap()["queries"], 30);
+
+    let page = fs::read_to_string(dir.path().join("run/report.html")).unwrap();
+    assert!(
+        page.contains("data:image/"),
+        "pictures are shown where they are known"
+    );
 
     // The same by the name of the data set, to embed.
     let embed = [
@@ -180,6 +193,34 @@ fn a_table_brings_splits_roles_and_pictures() {
     let classes = fs::read_to_string(dir.path().join("e.classes.csv")).unwrap();
     assert!(classes.contains("thing 59"));
     succeed(&mut command(dir.path(), &["gallery", "--index", "e.npy"]));
+    let page = fs::read_to_string(dir.path().join("gallery.html")).unwrap();
+    assert!(page.contains("data:image/"));
+}
+
+#[test]
+fn names_stay_what_they_are_from_one_head_to_the_next() {
+    let dir = folder();
+    let mut table = String::from("label,path\n");
+    for label in labels() {
+        table += &format!("back\\slash {label},set\\{label}.png\n");
+    }
+    fs::write(dir.path().join("t.csv"), table).unwrap();
+    let heads = [
+        ("embeddings:f.npy,t.csv", "first"),
+        ("embeddings:first.npy", "second"),
+    ];
+    for (data, out) in heads {
+        succeed(&mut train(dir.path(), data, out, &["epochs=2"]));
+        let embed = ["embed", "--backend", "flex", "--split", "all"];
+        let output = format!("{out}.npy");
+        let of_run = ["--checkpoint", out, "--output", &output];
+        succeed(command(dir.path(), &embed).args(of_run));
+    }
+    for ending in ["txt", "classes.csv", "labels.npy"] {
+        let [first, second] =
+            heads.map(|(_, out)| fs::read(dir.path().join(format!("{out}.{ending}"))).unwrap());
+        assert!(first == second, "{ending} differs");
+    }
 }
 
 #[test]

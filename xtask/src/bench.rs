@@ -3,6 +3,7 @@
 //! A bench is a [`Table`](table::Table) of cases. Each of them is measured in a
 //! [process of its own](process), and beside a peer in [Python](python) where there is one.
 
+mod agreement;
 mod eval;
 mod features;
 mod images;

@@ -43,6 +43,7 @@ pub mod random;
 mod benchmark;
 mod by_name;
 mod cache;
+mod class_names;
 mod dataset;
 mod decode;
 mod error;
@@ -59,6 +60,7 @@ mod transform;
 pub use benchmark::Benchmark;
 pub use by_name::{name_hash, split_by_name};
 pub use cache::{CacheConfig, CacheStats, ImageCache};
+pub use class_names::{class_names_path, read_class_names};
 pub use dataset::{
     BoundingBox, Dataset, GroundTruth, ImageSource, Item, ItemId, Note, Part, Protocol,
     PublishedCount, Role, Split, Subset,

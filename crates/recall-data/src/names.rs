@@ -45,6 +45,23 @@ pub fn escape(name: &str) -> String {
     text
 }
 
+/// A name from a list, which may be one of ours: what is escaped already stays as it is, and other text is
+/// escaped.
+///
+/// ```
+/// use recall_data::names::{escape, listed};
+///
+/// let name = escape("two\nlines");
+/// assert_eq!(listed(&name), name);
+/// assert_eq!(listed("C:\\Images"), escape("C:\\Images"));
+/// ```
+pub fn listed(text: &str) -> String {
+    match unescape(text) {
+        Some(name) if escape_os(&name) == text => text.to_owned(),
+        _ => escape(text),
+    }
+}
+
 fn push_escaped(text: &mut String, name: &str) {
     for character in name.chars() {
         match character {

@@ -132,7 +132,7 @@ fn compare(peer: &Peer<'_>, way: Way, case: &Case, ours: &Measured) -> Theirs {
             return Theirs::Failed;
         }
     };
-    match peer::check_agreement(ours, &theirs) {
+    match ours.computed().check_agreement(theirs.computed()) {
         Ok(()) => Theirs::Measured(theirs),
         Err(error) => {
             eprintln!("not compared with PyTorch, {}: {error}", way.name());

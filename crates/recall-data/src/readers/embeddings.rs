@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use csv::ReaderBuilder;
 use recall_eval::{EmbeddingsFile, read_labels};
 
 use super::csv::{classes, doubtful, folder_of, of_features};
 use crate::dataset::Note;
-use crate::{DataError, Dataset, ImageSource, Item, Role, Split, names, split_by_name};
+use crate::{
+    DataError, Dataset, ImageSource, Item, Role, Split, names, read_class_names, split_by_name,
+};
 
 /// The tensor that says which rows are trained on, beside those of features and labels.
 const TRAIN: &str = "train";
@@ -51,7 +52,7 @@ pub(crate) fn read(file: &Path, labels: Option<&Path>) -> Result<Dataset, DataEr
     let found = match (labels, rows.integers(LABELS)?) {
         (Some(path), _) => Some((known(path)?, path.to_owned())),
         (None, Some(labels)) => {
-            let classes = class_names_beside(file)?;
+            let classes = read_class_names(file)?.unwrap_or_default();
             Some((by_number(&labels, &classes), file.to_owned()))
         }
         (None, None) => match beside(file) {
@@ -105,7 +106,10 @@ fn known(path: &Path) -> Result<Vec<Known>, DataError> {
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
     if !is_table {
-        return Ok(by_number(&read_labels(path)?, &class_names_beside(path)?));
+        return Ok(by_number(
+            &read_labels(path)?,
+            &read_class_names(path)?.unwrap_or_default(),
+        ));
     }
     let folder = folder_of(path);
     let rows = of_features(path)?.into_iter().map(|row| Known {
@@ -168,30 +172,6 @@ fn names_beside(file: &Path, rows: usize) -> Result<Option<Vec<String>>, DataErr
     }
     let bytes = fs::read(&path).map_err(|error| DataError::io(&path, error))?;
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<String> = text.lines().map(names::escape).collect();
+    let lines: Vec<String> = text.lines().map(names::listed).collect();
     Ok((lines.len() == rows).then_some(lines))
-}
-
-/// The names of classes by their labels, which `embed` writes to `NAME.classes.csv` beside
-/// `NAME.labels.npy` and `NAME.safetensors`.
-fn class_names_beside(labels: &Path) -> Result<BTreeMap<i64, String>, DataError> {
-    let stem = labels.with_extension("");
-    let path = match stem.extension().is_some_and(|ending| ending == "labels") {
-        true => stem.with_extension("classes.csv"),
-        false => labels.with_extension("classes.csv"),
-    };
-    if !path.is_file() {
-        return Ok(BTreeMap::new());
-    }
-    let refused = |error: csv::Error| {
-        let problem = format!("does not name classes (columns label,name): {error}");
-        DataError::layout(&path, problem)
-    };
-    let mut reader = ReaderBuilder::new().from_path(&path).map_err(refused)?;
-    let rows = reader.deserialize::<(i64, String)>();
-    rows.map(|row| {
-        row.map(|(label, name)| (label, names::escape(&name)))
-            .map_err(refused)
-    })
-    .collect()
 }

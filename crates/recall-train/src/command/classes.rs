@@ -4,10 +4,10 @@
 //! data sets, which know nothing of each other. So it follows from the name alone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{anyhow, bail, ensure};
-use recall_data::{Dataset, ItemId};
+use anyhow::bail;
+use recall_data::{DataError, Dataset, ItemId, read_class_names};
 use sha2::{Digest, Sha256};
 
 /// Numbers from hashes start here and end at the double of it: they are far from numbers that people
@@ -84,49 +84,14 @@ impl Classes {
         Ok(String::from_utf8(table.into_inner()?)?)
     }
 
-    /// Where the names of these labels are: beside `NAME.labels.npy` and `NAME.safetensors`, in
-    /// `NAME.classes.csv`.
-    pub fn path_beside(labels: &Path) -> PathBuf {
-        let stem = labels.with_extension("");
-        match stem.extension().is_some_and(|ending| ending == "labels") {
-            true => stem.with_extension("classes.csv"),
-            false => labels.with_extension("classes.csv"),
-        }
-    }
-
     /// The names beside a file of labels, if they are there.
     ///
     /// # Errors
     ///
     /// A table that cannot be read or is not one of names.
-    pub fn beside(labels: &Path) -> anyhow::Result<Option<Self>> {
-        let path = Self::path_beside(labels);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let read = || -> anyhow::Result<Self> {
-            let mut table = csv::Reader::from_path(&path)?;
-            ensure!(
-                table.headers()? == vec!["label", "name"],
-                "the columns are not label,name"
-            );
-            let mut names = BTreeMap::new();
-            for (line, row) in (2..).zip(table.deserialize()) {
-                let (label, name): (i64, String) =
-                    row.map_err(|_| anyhow!("line {line} is not a whole number and a name"))?;
-                let double = names.insert(label, name);
-                ensure!(double.is_none(), "the label {label} is there twice");
-            }
-            Ok(Self { names })
-        };
-        let classes = read().map_err(|error| {
-            anyhow!(
-                "{} does not name the classes of {}: {error}; remove it, or embed again",
-                path.display(),
-                labels.display()
-            )
-        })?;
-        Ok(Some(classes))
+    pub fn beside(labels: &Path) -> Result<Option<Self>, DataError> {
+        let names = read_class_names(labels)?;
+        Ok(names.map(|names| Self { names }))
     }
 
     /// How far the classes of queries and those of a gallery are the same.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use recall_data::{BatchSampler, Dataset, Loader};
 use recall_engine::{Engine, Memory};
+use recall_eval::Scores;
 
 use super::checkpoint::{CheckpointState, Checkpoints, Contents};
 use super::health::Collapse;
@@ -58,6 +59,8 @@ pub(super) struct Session<'a> {
     saved: Instant,
     collapse: Collapse,
     left_out: u32,
+    /// Of a head, how the test features as they came are judged, where this process did it at the beginning.
+    features: Option<Scores>,
 }
 
 impl<'a> Session<'a> {
@@ -67,6 +70,7 @@ impl<'a> Session<'a> {
             saved: Instant::now(),
             collapse: Collapse::default(),
             left_out: 0,
+            features: None,
         }
     }
 

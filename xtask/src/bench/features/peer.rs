@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde::Deserialize;
 
 use super::case::{Case, Measured};
+use crate::bench::agreement::Computed;
 use crate::bench::process::with_threads;
 use crate::bench::python::{Packages, Python};
 
@@ -15,12 +16,6 @@ pub const PACKAGES: Packages = Packages {
     names: "torch and safetensors",
     program: "import torch, safetensors.torch; print(f'PyTorch {torch.__version__}')",
 };
-
-/// Losses further apart than this, relatively, are not of the same function.
-const LOSS_TOLERANCE: f64 = 1e-4;
-
-/// Norms of gradients are sums over many more roundings.
-const GRAD_TOLERANCE: f64 = 1e-3;
 
 /// The ways to compute the loss in PyTorch, those of `peers/loss.py`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +74,9 @@ impl Peer {
                 return Theirs::Failed;
             }
         };
-        match check_agreement(ours, &theirs) {
+        let computed = |loss, grad_norm| Computed { loss, grad_norm };
+        let found = computed(ours.loss, ours.grad_norm);
+        match found.check_agreement(computed(theirs.loss, theirs.grad_norm)) {
             Ok(()) => Theirs::Measured(theirs),
             Err(error) => {
                 eprintln!("not compared with PyTorch, {}: {error}", way.name());
@@ -101,22 +98,6 @@ impl Peer {
     }
 }
 
-/// Refuses to compare times of two programs that do not compute the same.
-fn check_agreement(ours: &Measured, theirs: &PeerMeasured) -> anyhow::Result<()> {
-    let differ = |a: f64, b: f64, tolerance: f64| (a - b).abs() > tolerance * a.abs().max(b.abs());
-    if differ(ours.loss, theirs.loss, LOSS_TOLERANCE) {
-        bail!("the loss is {} here and {} there", ours.loss, theirs.loss);
-    }
-    if differ(ours.grad_norm, theirs.grad_norm, GRAD_TOLERANCE) {
-        bail!(
-            "the norm of the gradient is {} here and {} there",
-            ours.grad_norm,
-            theirs.grad_norm
-        );
-    }
-    Ok(())
-}
-
 /// The case as settings, bare numbers and the weights of the head, and the program that has the loss.
 fn write(case: &Case, folder: &Path) -> anyhow::Result<()> {
     let save = |name: &str, bytes: Vec<u8>| {
@@ -128,31 +109,4 @@ fn write(case: &Case, folder: &Path) -> anyhow::Result<()> {
     save("features.f32", bytes)?;
     save("loss.py", include_bytes!("../../../peers/loss.py").to_vec())?;
     case.save_head(&folder.join("head.safetensors"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_equal_computations_are_compared() {
-        let ours = Measured {
-            step_seconds: 1.0,
-            loss_seconds: 1.0,
-            product_seconds: 1.0,
-            ratio: 1.0,
-            loss: 0.5,
-            grad_norm: 0.01,
-            peak_mb: 1.0,
-        };
-        let theirs = |loss, grad_norm| PeerMeasured {
-            step_seconds: 1.0,
-            loss,
-            grad_norm,
-            peak_mb: 1.0,
-        };
-        assert!(check_agreement(&ours, &theirs(0.50001, 0.010_001)).is_ok());
-        assert!(check_agreement(&ours, &theirs(0.501, 0.01)).is_err());
-        assert!(check_agreement(&ours, &theirs(0.5, 0.02)).is_err());
-    }
 }

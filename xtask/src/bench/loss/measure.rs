@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::backend::BackendName;
 use super::case::Case;
+use crate::bench::agreement::Computed;
 use crate::bench::machine::peak_memory;
 use crate::bench::process::Measure;
 
@@ -25,6 +26,16 @@ pub struct Measured {
     pub peak_mb: f64,
     /// Best time of the two products that cannot be avoided.
     pub matmul_seconds: f64,
+}
+
+impl Measured {
+    /// What has to be the same on both sides.
+    pub fn computed(&self) -> Computed {
+        let Self {
+            loss, grad_norm, ..
+        } = *self;
+        Computed { loss, grad_norm }
+    }
 }
 
 impl Measure for Case {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use super::case::Case;
 use super::measure::Measured;
@@ -15,15 +15,6 @@ pub const PACKAGES: Packages = Packages {
     names: "torch",
     program: "import torch; print(f'PyTorch {torch.__version__}')",
 };
-
-/// Losses further apart than this, relatively, are not of the same function.
-const LOSS_TOLERANCE: f64 = 1e-4;
-
-/// Norms of gradients are sums over many more roundings.
-const GRAD_TOLERANCE: f64 = 1e-3;
-
-/// Norms below this are rounding alone.
-const NO_GRADIENT: f64 = 1e-6;
 
 /// The ways to compute the loss in PyTorch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,24 +80,6 @@ impl Peer<'_> {
     }
 }
 
-/// Refuses to compare times of two programs that do not compute the same.
-pub fn check_agreement(ours: &Measured, theirs: &Measured) -> anyhow::Result<()> {
-    let differ = |a: f64, b: f64, tolerance: f64| (a - b).abs() > tolerance * a.abs().max(b.abs());
-    if differ(ours.loss, theirs.loss, LOSS_TOLERANCE) {
-        bail!("the loss is {} here and {} there", ours.loss, theirs.loss);
-    }
-    if ours.grad_norm.max(theirs.grad_norm) > NO_GRADIENT
-        && differ(ours.grad_norm, theirs.grad_norm, GRAD_TOLERANCE)
-    {
-        bail!(
-            "the norm of the gradient is {} here and {} there",
-            ours.grad_norm,
-            theirs.grad_norm
-        );
-    }
-    Ok(())
-}
-
 /// The case as settings and arrays of bare numbers, which any Python reads.
 fn write(case: &Case, folder: &Path) -> anyhow::Result<()> {
     let save = |name: &str, bytes: Vec<u8>| {
@@ -127,30 +100,4 @@ fn write(case: &Case, folder: &Path) -> anyhow::Result<()> {
         save("alpha.f32", floats(&alpha))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn measured(loss: f64, grad_norm: f64) -> Measured {
-        Measured {
-            seconds: 1.0,
-            median_seconds: 1.0,
-            loss,
-            grad_norm,
-            peak_mb: 1.0,
-            matmul_seconds: 1.0,
-        }
-    }
-
-    #[test]
-    fn only_equal_computations_are_compared() {
-        let ours = measured(0.5, 0.01);
-        assert!(check_agreement(&ours, &measured(0.50001, 0.010_001)).is_ok());
-        assert!(check_agreement(&ours, &measured(0.501, 0.01)).is_err());
-        assert!(check_agreement(&ours, &measured(0.5, 0.02)).is_err());
-        let flat = measured(1.0, 1e-13);
-        assert!(check_agreement(&flat, &measured(1.0, 0.0)).is_ok());
-    }
 }

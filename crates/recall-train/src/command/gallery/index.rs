@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
+use recall_data::class_names_path;
 use recall_eval::read_labels;
 use safetensors::SafeTensors;
 
 use crate::RunError;
-use crate::command::classes::Classes;
 use crate::command::common::holds_labels;
 use crate::command::origin::Origin;
 use crate::command::terminal::Terminal;
@@ -30,7 +30,7 @@ impl Index {
             path.to_owned(),
             path.with_extension("txt"),
             path.with_extension("labels.npy"),
-            Classes::path_beside(path),
+            class_names_path(path),
             Origin::path_beside(path),
         ]
     }

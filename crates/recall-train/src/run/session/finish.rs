@@ -44,11 +44,11 @@ impl Session<'_> {
         };
         let comparison = match &judged {
             Some(judged) if self.config().model.backbone.takes_features() => {
-                let split = match self.parts.items.test.is_empty() {
-                    true => Judged::Validation,
-                    false => Judged::Test,
+                let before = match (&self.features, self.parts.items.test.is_empty()) {
+                    (Some(before), false) => before.clone(),
+                    (_, false) => self.judge_features(Judged::Test)?,
+                    (_, true) => self.judge_features(Judged::Validation)?,
                 };
-                let before = self.judge_features(split)?;
                 Some(Bootstrap::default().compare(&before, &judged.scores, Units::Queries)?)
             }
             _ => None,

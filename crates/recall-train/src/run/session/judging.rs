@@ -63,6 +63,12 @@ impl Session<'_> {
             ),
         };
         let evaluation = scores.evaluation();
+        self.features = self
+            .config()
+            .model
+            .backbone
+            .takes_features()
+            .then_some(scores);
         if let Some((metric, value)) = evaluation.values.first() {
             let note = format!("the test {of}: {metric} {value:.4}");
             self.parts.progress.note(&note);
