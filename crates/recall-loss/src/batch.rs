@@ -1,25 +1,26 @@
 use std::collections::BTreeMap;
 
-use crate::{LossError, Mixup, RecallAtKLoss};
+use crate::{LossError, Mixup, Objective};
 
 /// One batch as a backend needs to know it: which items are relevant to which, what is mixed, and
-/// the settings of the loss.
+/// the loss with its settings.
 ///
-/// [`RecallAtKLoss`] makes it from labels, after checking them, and hands it to
-/// [`RecallBackend`](crate::RecallBackend). Items are numbered with the real ones first, `0..rows` in
-/// the order of the batch, and the virtual ones after them in the order of the mixup. All items of a
-/// query's class but itself are its positives.
+/// [`RecallAtKLoss`](crate::RecallAtKLoss) or [`SmoothAp`](crate::SmoothAp) makes it from labels, after
+/// checking them, and hands it to [`RecallBackend`](crate::RecallBackend). Items are numbered with the
+/// real ones first, `0..rows` in the order of the batch, and the virtual ones after them in the order of
+/// the mixup. All items of a query's class but itself are its positives, and the query as well where
+/// [`query_included`](crate::SmoothApConfig::query_included) says so.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecallBatch {
     rows: usize,
     classes: Vec<Vec<usize>>,
     mixup: Option<Mixup>,
-    loss: RecallAtKLoss,
+    objective: Objective,
 }
 
 impl RecallBatch {
     pub(crate) fn new(
-        loss: &RecallAtKLoss,
+        objective: impl Into<Objective>,
         labels: &[i64],
         mixup: Option<&Mixup>,
     ) -> Result<Self, LossError> {
@@ -49,7 +50,7 @@ impl RecallBatch {
             rows: labels.len(),
             classes,
             mixup: mixup.cloned(),
-            loss: loss.for_batch(labels.len()),
+            objective: objective.into().for_batch(labels.len()),
         })
     }
 
@@ -74,21 +75,30 @@ impl RecallBatch {
         self.mixup.as_ref()
     }
 
-    /// The settings of the loss, each k at most [`rows`](Self::rows).
-    pub fn loss(&self) -> &RecallAtKLoss {
-        &self.loss
+    /// The loss, each k of a Recall@k at most [`rows`](Self::rows).
+    pub fn objective(&self) -> &Objective {
+        &self.objective
     }
 
-    /// The items with at least one positive, ascending.
+    /// The items whose values the loss is made of, ascending: those with at least one other item in
+    /// their class, and those without if [`count_lonely`](crate::SmoothApConfig::count_lonely) says so.
     pub fn queries(&self) -> Vec<usize> {
-        let mut queries: Vec<_> = self.query_classes().flatten().copied().collect();
+        let ranked = self.query_classes().flatten().copied();
+        let mut queries: Vec<_> = ranked.chain(self.counted_lonely()).collect();
         queries.sort_unstable();
         queries
     }
 
-    /// How many items have at least one positive.
+    /// How many such items there are.
     pub fn query_count(&self) -> usize {
-        self.query_classes().map(Vec::len).sum()
+        self.query_classes().map(Vec::len).sum::<usize>() + self.counted_lonely().count()
+    }
+
+    /// The items alone in their class that count nevertheless, with the value 1.
+    pub(crate) fn counted_lonely(&self) -> impl Iterator<Item = usize> {
+        let lonely = self.classes.iter().filter(|class| class.len() == 1);
+        let counted = self.objective.counts_lonely();
+        lonely.flatten().copied().filter(move |_| counted)
     }
 
     /// The classes whose items have positives.
@@ -100,21 +110,29 @@ impl RecallBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RecallAtKLossConfig;
+    use crate::{RecallAtKLossConfig, SmoothApConfig};
 
     #[test]
     fn singletons_are_items_and_no_queries() {
         let loss = RecallAtKLossConfig::new().init().unwrap();
-        let batch = RecallBatch::new(&loss, &[4, 9, 4, 1, 9, 4], None).unwrap();
+        let batch = loss.batch(&[4, 9, 4, 1, 9, 4], None).unwrap();
         assert_eq!(batch.classes(), [vec![3], vec![1, 4], vec![0, 2, 5]]);
         assert_eq!(batch.queries(), [0, 1, 2, 4, 5]);
         assert_eq!((batch.items(), batch.query_count()), (6, 5));
     }
 
     #[test]
+    fn singletons_count_if_asked_for() {
+        let loss = SmoothApConfig::new().with_count_lonely(true).init();
+        let batch = loss.unwrap().batch(&[4, 9, 4, 1, 9, 4], None).unwrap();
+        assert_eq!(batch.queries(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(batch.query_count(), 6);
+    }
+
+    #[test]
     fn a_batch_without_positives_is_an_error() {
         let loss = RecallAtKLossConfig::new().init().unwrap();
-        let error = RecallBatch::new(&loss, &[0, 1, 2], None).unwrap_err();
+        let error = loss.batch(&[0, 1, 2], None).unwrap_err();
         assert_eq!(error, LossError::NoPositives { items: 3 });
     }
 }

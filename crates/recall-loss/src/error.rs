@@ -25,7 +25,7 @@ pub enum LossError {
     /// A temperature is zero, negative or not a number.
     #[error("{name} = {value}: a temperature must be a positive finite number")]
     Temperature {
-        /// `tau_k` or `tau_rank`.
+        /// `tau_k`, `tau_rank` or `tau`.
         name: &'static str,
         /// The value as given.
         value: f64,
@@ -43,7 +43,7 @@ pub enum LossError {
     },
     /// No class of the batch has two items, so no query has a positive.
     #[error(
-        "no class has two items in this batch of {items}, so recall is undefined; \
+        "no class has two items in this batch of {items}, so no query has anything to find; \
          sample at least two items of a class"
     )]
     NoPositives {

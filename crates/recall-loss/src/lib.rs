@@ -1,4 +1,4 @@
-//! The Recall@k surrogate loss and similarity mixup for [Burn](https://burn.dev), on any backend.
+//! The Recall@k surrogate loss, Smooth-AP and similarity mixup for [Burn](https://burn.dev), on any backend.
 //!
 //! Recall@k counts, for a query, how many items of its class are among its k nearest neighbours.
 //! Both steps in that definition, ranking and counting, are step functions. Patel, Tolias and Matas
@@ -17,6 +17,10 @@
 //! similarities at a time.
 //! [`RecallAtKLoss::value_and_grad`] gives both without a graph, [`RecallAtKLoss::forward`] as a tensor
 //! to call `backward` on.
+//!
+//! [`SmoothAp`] (Brown et al., ECCV 2020) makes the average precision of each query of the same soft
+//! comparisons. It has the same methods and the same kernels on the CPU; CubeCL backends compute it by
+//! [`plain`] tensor operations, in blocks.
 //!
 //! | feature | kernels for |
 //! |---|---|
@@ -49,16 +53,16 @@
 
 mod backend;
 mod batch;
-mod config;
 mod error;
 mod kernels;
 mod loss;
 mod mixup;
+mod objective;
 pub mod plain;
 
 pub use backend::RecallBackend;
 pub use batch::RecallBatch;
-pub use config::{RecallAtKLoss, RecallAtKLossConfig};
 pub use error::LossError;
 pub use loss::LossAndGrad;
 pub use mixup::Mixup;
+pub use objective::{Objective, RecallAtKLoss, RecallAtKLossConfig, SmoothAp, SmoothApConfig};

@@ -57,4 +57,8 @@ impl<B: RecallBackend, C: CheckpointStrategy> RecallBackend for Autodiff<B, C> {
             OpsKind::UnTracked(prep) => prep.finish(B::recall_loss(embeddings.primitive, batch)),
         }
     }
+
+    fn on_host() -> bool {
+        B::on_host()
+    }
 }

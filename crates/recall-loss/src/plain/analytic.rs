@@ -1,13 +1,13 @@
 use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor, backend::Backend};
 
 use super::{
-    blocks::{DeviceQueryBlock, QueryBlock, ints},
+    blocks::{QueryBlock, ints},
+    comparisons::Comparisons,
     interpolation::Interpolation,
-    surrogate::sigmoid_slope,
 };
-use crate::{Mixup, RecallAtKLoss, RecallBatch};
+use crate::{Mixup, RecallBatch};
 
-/// The recall of every query and the gradient of the loss with respect to the embeddings.
+/// The value of every query, its recall or its average precision, and the gradient of the loss with respect to the embeddings.
 ///
 /// Memory grows with the `block_size` of the settings times the number of items.
 ///
@@ -19,7 +19,7 @@ pub fn recall_and_grad<B: Backend>(
     embeddings: Tensor<B, 2>,
     batch: &RecallBatch,
 ) -> (Tensor<B, 1>, Tensor<B, 2>) {
-    let (loss, mixup) = (batch.loss(), batch.mixup());
+    let (objective, mixup) = (batch.objective(), batch.mixup());
     let (device, dtype) = (embeddings.device(), embeddings.dtype());
     let columns = mixup.map(
         |Mixup {
@@ -28,13 +28,13 @@ pub fn recall_and_grad<B: Backend>(
              alpha,
          }| { Interpolation::new(1, first, second, alpha.clone(), &device, dtype) },
     );
-    // The loss is 1 − the mean recall, so each query's recall weighs −1 / queries.
+    // The loss is 1 − the mean value, so each query's value weighs −1 / queries.
     let weight = -1.0 / batch.query_count() as f64;
 
     let mut grad = embeddings.zeros_like();
-    let mut recalls = Vec::new();
+    let mut values = Vec::new();
     let mut queries = Vec::with_capacity(batch.query_count());
-    for block in batch.blocks(loss.block_size) {
+    for block in batch.blocks(objective.block_size()) {
         let rows = BlockRows::new(&block, mixup, batch.rows(), &device, dtype);
         let own = embeddings.clone().select(0, rows.real.clone());
 
@@ -45,11 +45,13 @@ pub fn recall_and_grad<B: Backend>(
         }
 
         let tensors = block.to_device(&device, dtype);
-        let (recall, slope) = loss.recall_and_slope(similarities, &tensors);
-        recalls.push(recall.flatten(0, 1));
+        let comparisons = Comparisons::new(similarities, &tensors, objective);
+        let ranks = comparisons.ranks();
+        values.push(objective.value(ranks.clone(), &tensors).flatten(0, 1));
         queries.extend(block.items);
 
-        let mut slope = slope.mul_scalar(weight);
+        let on_ranks = objective.value_slope(ranks, &tensors);
+        let mut slope = comparisons.slope(on_ranks, &tensors).mul_scalar(weight);
         if let Some(columns) = &columns {
             let (n, items) = (batch.rows(), batch.items());
             let [queries, _] = slope.dims();
@@ -65,54 +67,15 @@ pub fn recall_and_grad<B: Backend>(
         grad = grad.select_assign(0, rows.real, on_queries, IndexingUpdateOp::Add);
     }
 
+    let ranked = queries.len();
+    queries.extend(batch.counted_lonely());
+    if queries.len() > ranked {
+        values.push(Tensor::ones([queries.len() - ranked], (&device, dtype)));
+    }
     let mut order: Vec<usize> = (0..queries.len()).collect();
     order.sort_unstable_by_key(|&i| queries[i]);
-    let recall = Tensor::cat(recalls, 0).select(0, ints(&order, &device));
-    (recall, grad)
-}
-
-impl RecallAtKLoss {
-    /// The soft recall `[b, 1]` of each query and its derivative `[b, N]` with respect to the query's
-    /// similarities.
-    fn recall_and_slope<B: Backend>(
-        &self,
-        similarities: Tensor<B, 2>,
-        block: &DeviceQueryBlock<B>,
-    ) -> (Tensor<B, 2>, Tensor<B, 2>) {
-        let similarities = self.exclude_query(similarities, block);
-        let ranks = self.soft_ranks(similarities.clone(), block);
-        let recall = self.soft_recall(ranks.clone(), block);
-        let rank_slope = self
-            .soft_recall_slope(ranks, block)
-            .mul_scalar(1.0 / self.tau_rank);
-
-        // A rank rises with the similarity of each item z, by σ'/τ, and falls with that of its own
-        // positive x, by the sum of all those.
-        let [rows, width] = block.positives.dims();
-        let mut slope = similarities.zeros_like();
-        let mut on_positives = Vec::with_capacity(width);
-        for slot in 0..width {
-            let index = block.positives.clone().slice([0..rows, slot..slot + 1]);
-            let positive = similarities.clone().gather(1, index.clone());
-            let precedes = self.precedes(similarities.clone(), positive);
-            // x against itself is no comparison. Left in, its two shares of σ'(0)/τ would cancel up to
-            // rounding, and in a saturated row that rounding is all there would be.
-            let itself = precedes.clone().gather(1, index.clone());
-            let precedes = precedes.scatter(1, index, itself.neg(), IndexingUpdateOp::Add);
-            let step =
-                sigmoid_slope(precedes) * rank_slope.clone().slice([0..rows, slot..slot + 1]);
-            on_positives.push(step.clone().sum_dim(1).neg());
-            slope = slope + step;
-        }
-        let on_positives = Tensor::cat(on_positives, 1);
-        let slope = slope.scatter(
-            1,
-            block.positives.clone(),
-            on_positives,
-            IndexingUpdateOp::Add,
-        );
-        (recall, slope)
-    }
+    let values = Tensor::cat(values, 0).select(0, ints(&order, &device));
+    (values, grad)
 }
 
 /// Which real embeddings the queries of a block are made of, and how.

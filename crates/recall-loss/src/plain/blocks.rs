@@ -1,6 +1,9 @@
 use burn::tensor::{DType, Int, Tensor, TensorData, backend::Backend};
 
-use crate::RecallBatch;
+use crate::{
+    RecallBatch,
+    objective::{Itself, Objective},
+};
 
 impl RecallBatch {
     /// All queries with at least one positive, in blocks of at most `size`.
@@ -12,8 +15,7 @@ impl RecallBatch {
         let size = size.min(queries.len());
         (0..queries.len()).step_by(size).map(move |start| {
             let block = &queries[start..queries.len().min(start + size)];
-            let width = block.iter().map(|(class, _)| class.len() - 1).max();
-            QueryBlock::new(block, width.unwrap_or(0))
+            QueryBlock::new(block, self.objective())
         })
     }
 }
@@ -32,22 +34,24 @@ pub(crate) struct QueryBlock {
 }
 
 impl QueryBlock {
-    fn new(queries: &[(&[usize], usize)], width: usize) -> Self {
+    fn new(queries: &[(&[usize], usize)], objective: &Objective) -> Self {
+        let itself = objective.itself() == Itself::Positive;
+        let counts: Vec<_> = queries
+            .iter()
+            .map(|(class, _)| objective.positives_in(class.len()))
+            .collect();
+        let width = counts.iter().copied().max().unwrap_or(0);
         let mut block = Self {
             items: Vec::with_capacity(queries.len()),
             positives: Vec::with_capacity(queries.len() * width),
-            counts: Vec::with_capacity(queries.len()),
+            counts,
             width,
         };
-        for &(items, item) in queries {
-            block
-                .positives
-                .extend(items.iter().filter(|&&other| other != item));
+        for (place, &(items, item)) in queries.iter().enumerate() {
+            let positives = items.iter().filter(|&&other| itself || other != item);
+            block.positives.extend(positives);
             // Padding points at the query itself: a valid column whose outcome is masked away.
-            block
-                .positives
-                .resize(block.positives.len() + width + 1 - items.len(), item);
-            block.counts.push(items.len() - 1);
+            block.positives.resize((place + 1) * width, item);
             block.items.push(item);
         }
         block
@@ -110,13 +114,12 @@ pub(crate) fn floats<B: Backend>(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{Mixup, RecallAtKLossConfig};
+    use crate::{Mixup, RecallAtKLossConfig, SmoothApConfig};
 
     #[test]
     fn padding_is_masked() {
         let loss = RecallAtKLossConfig::new().init().unwrap();
-        let batch = RecallBatch::new(&loss, &[4, 9, 4, 1, 9, 4], None).unwrap();
+        let batch = loss.batch(&[4, 9, 4, 1, 9, 4], None).unwrap();
         let block = batch.blocks(99).next().unwrap();
         assert_eq!(block.items, [1, 4, 0, 2, 5]);
         assert_eq!(block.counts, [1, 1, 2, 2, 2]);
@@ -124,11 +127,21 @@ mod tests {
     }
 
     #[test]
+    fn a_query_may_be_a_positive_of_its_own() {
+        let loss = SmoothApConfig::released_code().init().unwrap();
+        let batch = loss.batch(&[4, 9, 4, 1, 9, 4], None).unwrap();
+        let block = batch.blocks(3).next().unwrap();
+        assert_eq!(block.items, [1, 4, 0]);
+        assert_eq!(block.counts, [2, 2, 3]);
+        assert_eq!(block.positives, [1, 4, 1, 1, 4, 4, 0, 2, 5]);
+    }
+
+    #[test]
     fn blocks_cover_every_query_once() {
         let labels: Vec<i64> = (0..40).map(|i| i % 7).collect();
         let mixup = Mixup::all_pairs(&labels, 0);
         let loss = RecallAtKLossConfig::new().init().unwrap();
-        let batch = RecallBatch::new(&loss, &labels, Some(&mixup)).unwrap();
+        let batch = loss.batch(&labels, Some(&mixup)).unwrap();
         for size in [1, 3, 64, 1000] {
             let mut items: Vec<_> = batch.blocks(size).flat_map(|block| block.items).collect();
             items.sort_unstable();

@@ -1,6 +1,6 @@
 use burn::tensor::{Tensor, backend::Backend};
 
-use super::interpolation::Interpolation;
+use super::{comparisons::Comparisons, interpolation::Interpolation};
 use crate::{Mixup, RecallBatch};
 
 /// The loss of a batch, differentiable by Burn's autodiff.
@@ -27,15 +27,18 @@ pub fn loss<B: Backend>(embeddings: Tensor<B, 2>, batch: &RecallBatch) -> Tensor
         }
     }
 
-    let mut recalls = Vec::new();
+    let objective = batch.objective();
+    let mut values = Vec::new();
     for block in batch.blocks(usize::MAX) {
         let block = block.to_device::<B>(&device, dtype);
         let own = block.own.clone().flatten(0, 1);
-        let rows = batch
-            .loss()
-            .exclude_query(similarities.clone().select(0, own), &block);
-        let ranks = batch.loss().soft_ranks(rows, &block);
-        recalls.push(batch.loss().soft_recall(ranks, &block));
+        let rows = similarities.clone().select(0, own);
+        let ranks = Comparisons::new(rows, &block, objective).ranks();
+        values.push(objective.value(ranks, &block));
     }
-    Tensor::cat(recalls, 0).mean().neg().add_scalar(1.0)
+    let lonely = batch.counted_lonely().count();
+    if lonely > 0 {
+        values.push(Tensor::ones([lonely, 1], (&device, dtype)));
+    }
+    Tensor::cat(values, 0).mean().neg().add_scalar(1.0)
 }

@@ -1,4 +1,4 @@
-//! The loss as plain tensor operations, for any Burn backend.
+//! The losses as plain tensor operations, for any Burn backend.
 //!
 //! Short rather than fast: what the kernels are checked against, and what a backend without kernels
 //! runs. [`loss`] is differentiable by Burn's autodiff and keeps every comparison for it;
@@ -6,9 +6,11 @@
 
 mod analytic;
 mod blocks;
+mod comparisons;
 mod forward;
 mod interpolation;
-mod surrogate;
+mod recall_at_k;
+mod smooth_ap;
 
 pub use analytic::recall_and_grad;
 pub use forward::loss;

@@ -4,7 +4,62 @@ use burn::backend::Autodiff;
 use burn::tensor::{Element, Int, Tensor, TensorData, backend::Backend};
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
-use recall_loss::{Mixup, RecallAtKLoss, RecallBackend, plain};
+use recall_loss::{
+    LossAndGrad, LossError, Mixup, RecallAtKLoss, RecallBackend, RecallBatch, SmoothAp, plain,
+};
+
+/// What the losses have in common.
+pub trait Loss {
+    fn batch(&self, labels: &[i64], mixup: Option<&Mixup>) -> RecallBatch;
+
+    fn forward<B: RecallBackend>(
+        &self,
+        embeddings: Tensor<B, 2>,
+        labels: Tensor<B, 1, Int>,
+        mixup: Option<&Mixup>,
+    ) -> Result<Tensor<B, 1>, LossError>;
+
+    fn value_and_grad<B: RecallBackend>(
+        &self,
+        embeddings: Tensor<B, 2>,
+        labels: Tensor<B, 1, Int>,
+        mixup: Option<&Mixup>,
+    ) -> Result<LossAndGrad<B>, LossError>;
+}
+
+macro_rules! is_a_loss {
+    ($name:ident) => {
+        impl Loss for $name {
+            fn batch(&self, labels: &[i64], mixup: Option<&Mixup>) -> RecallBatch {
+                $name::batch(self, labels, mixup).unwrap()
+            }
+
+            fn forward<B: RecallBackend>(
+                &self,
+                embeddings: Tensor<B, 2>,
+                labels: Tensor<B, 1, Int>,
+                mixup: Option<&Mixup>,
+            ) -> Result<Tensor<B, 1>, LossError> {
+                match mixup {
+                    Some(mixup) => $name::forward_mixed(self, embeddings, labels, mixup),
+                    None => $name::forward(self, embeddings, labels),
+                }
+            }
+
+            fn value_and_grad<B: RecallBackend>(
+                &self,
+                embeddings: Tensor<B, 2>,
+                labels: Tensor<B, 1, Int>,
+                mixup: Option<&Mixup>,
+            ) -> Result<LossAndGrad<B>, LossError> {
+                $name::value_and_grad(self, embeddings, labels, mixup)
+            }
+        }
+    };
+}
+
+is_a_loss!(RecallAtKLoss);
+is_a_loss!(SmoothAp);
 
 /// Embeddings on the host, `[n, d]`, with their labels.
 #[derive(Debug, Clone)]
@@ -89,22 +144,35 @@ impl HostBatch {
         )
     }
 
+    /// In every way that there is.
+    pub fn by_all_ways<B: RecallBackend>(
+        &self,
+        loss: &impl Loss,
+        mixup: Option<&Mixup>,
+    ) -> [(&'static str, Outcome); 4] {
+        [
+            ("autodiff", self.by_autodiff::<B>(loss, mixup)),
+            ("plain formula", self.by_plain_formula::<B>(loss, mixup)),
+            (
+                "registered gradient",
+                self.by_registered_gradient::<B>(loss, mixup),
+            ),
+            ("formula", self.by_formula::<B>(loss, mixup)),
+        ]
+    }
+
     /// By plain tensor operations and Burn's autodiff through each of them.
-    pub fn by_autodiff<B: Backend>(&self, loss: &RecallAtKLoss, mixup: Option<&Mixup>) -> Outcome {
+    pub fn by_autodiff<B: Backend>(&self, loss: &impl Loss, mixup: Option<&Mixup>) -> Outcome {
         let (embeddings, _) = self.tensors::<Autodiff<B>>();
         let embeddings = embeddings.require_grad();
-        let batch = loss.batch(&self.labels, mixup).unwrap();
+        let batch = loss.batch(&self.labels, mixup);
         differentiated(&embeddings, plain::loss(embeddings.clone(), &batch))
     }
 
     /// By plain tensor operations and the chain rule written out.
-    pub fn by_plain_formula<B: Backend>(
-        &self,
-        loss: &RecallAtKLoss,
-        mixup: Option<&Mixup>,
-    ) -> Outcome {
+    pub fn by_plain_formula<B: Backend>(&self, loss: &impl Loss, mixup: Option<&Mixup>) -> Outcome {
         let (embeddings, _) = self.tensors::<B>();
-        let batch = loss.batch(&self.labels, mixup).unwrap();
+        let batch = loss.batch(&self.labels, mixup);
         let (recall, grad) = plain::recall_and_grad(embeddings, &batch);
         Outcome {
             loss: 1.0 - host(recall.mean())[0],
@@ -115,25 +183,17 @@ impl HostBatch {
     /// By what the backend brings, registered with Burn's autodiff.
     pub fn by_registered_gradient<B: RecallBackend>(
         &self,
-        loss: &RecallAtKLoss,
+        loss: &impl Loss,
         mixup: Option<&Mixup>,
     ) -> Outcome {
         let (embeddings, labels) = self.tensors::<Autodiff<B>>();
         let embeddings = embeddings.require_grad();
-        let value = match mixup {
-            Some(mixup) => loss.forward_mixed(embeddings.clone(), labels, mixup),
-            None => loss.forward(embeddings.clone(), labels),
-        }
-        .unwrap();
+        let value = loss.forward(embeddings.clone(), labels, mixup).unwrap();
         differentiated(&embeddings, value)
     }
 
     /// By what the backend brings.
-    pub fn by_formula<B: RecallBackend>(
-        &self,
-        loss: &RecallAtKLoss,
-        mixup: Option<&Mixup>,
-    ) -> Outcome {
+    pub fn by_formula<B: RecallBackend>(&self, loss: &impl Loss, mixup: Option<&Mixup>) -> Outcome {
         let (embeddings, labels) = self.tensors::<B>();
         let output = loss.value_and_grad(embeddings, labels, mixup).unwrap();
         Outcome {

@@ -1,5 +1,5 @@
-//! The loss against outputs of the authors' code, against a plain loop over scalars, against finite
-//! differences, and by its properties.
+//! The losses against outputs of the authors' code, against a plain loop over scalars, against finite
+//! differences, and by their properties.
 
 mod batches;
 mod finite_differences;
@@ -7,3 +7,5 @@ mod kernels;
 mod oracle;
 mod properties;
 mod reference;
+mod smooth_ap;
+mod stored;

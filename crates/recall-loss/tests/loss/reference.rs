@@ -1,12 +1,10 @@
-use std::path::Path;
-
 use burn::tensor::Element;
 use burn_flex::Flex;
 use burn_ndarray::NdArray;
 use recall_loss::{Mixup, RecallAtKLoss, RecallAtKLossConfig, RecallBackend};
-use safetensors::SafeTensors;
 
 use crate::batches::{HostBatch, Outcome, host, relative_error, shuffled};
+use crate::stored::Stored;
 
 const FILES: [&str; 8] = [
     "surrogate_single_k",
@@ -30,70 +28,38 @@ struct Reference {
 
 impl Reference {
     fn open(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/reference")
-            .join(format!("{name}.safetensors"));
-        let bytes = std::fs::read(path).unwrap();
-        let file = SafeTensors::deserialize(&bytes).unwrap();
-        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-        let settings = header.metadata().clone().expect("settings in the file");
-        let setting = |key: &str| settings[key].clone();
-
-        let floats = |name: &str| -> Vec<f64> {
-            let view = file.tensor(name).unwrap();
-            match view.dtype() {
-                safetensors::Dtype::F32 => {
-                    let (chunks, _) = view.data().as_chunks::<4>();
-                    chunks
-                        .iter()
-                        .map(|&b| f32::from_le_bytes(b).into())
-                        .collect()
-                }
-                safetensors::Dtype::F64 => {
-                    let (chunks, _) = view.data().as_chunks::<8>();
-                    chunks.iter().map(|&b| f64::from_le_bytes(b)).collect()
-                }
-                other => panic!("{name} is {other:?}"),
-            }
-        };
-        let integers = |name: &str| -> Vec<i64> {
-            let view = file.tensor(name).unwrap();
-            let (chunks, _) = view.data().as_chunks::<8>();
-            chunks.iter().map(|&b| i64::from_le_bytes(b)).collect()
-        };
-        let rows = |name: &str| {
-            integers(name)
-                .iter()
-                .map(|&row| row as usize)
-                .collect::<Vec<_>>()
-        };
-
+        let stored = Stored::open(name);
         let batch = HostBatch {
-            values: floats("embeddings"),
-            dim: setting("dim").parse().unwrap(),
-            labels: integers("labels"),
+            values: stored.floats("embeddings"),
+            dim: stored.setting("dim").parse().unwrap(),
+            labels: stored.integers("labels"),
         };
-        let mixup = (setting("mixup") == "true").then(|| {
-            Mixup::new(rows("mix_first"), rows("mix_second"), floats("mix_alpha")).unwrap()
+        let mixup = (stored.setting("mixup") == "true").then(|| {
+            Mixup::new(
+                stored.numbers("mix_first"),
+                stored.numbers("mix_second"),
+                stored.floats("mix_alpha"),
+            )
+            .unwrap()
         });
         let query_loss = {
-            let stored = floats("query_loss");
+            let listed = stored.floats("query_loss");
             match &mixup {
-                None => stored,
-                Some(mixup) => in_item_order(&batch, mixup, &stored),
+                None => listed,
+                Some(mixup) => in_item_order(&batch, mixup, &listed),
             }
         };
         Self {
             loss: RecallAtKLossConfig::released_code()
-                .with_ks(serde_json::from_str(&setting("ks")).unwrap())
-                .with_tau_k(serde_json::from_str(&setting("tau_k")).unwrap())
-                .with_tau_rank(setting("tau_rank").parse().unwrap())
-                .with_query_in_rank(setting("query_in_rank") == "true")
+                .with_ks(serde_json::from_str(stored.setting("ks")).unwrap())
+                .with_tau_k(serde_json::from_str(stored.setting("tau_k")).unwrap())
+                .with_tau_rank(stored.setting("tau_rank").parse().unwrap())
+                .with_query_in_rank(stored.setting("query_in_rank") == "true")
                 .init()
                 .unwrap(),
             expected: Outcome {
-                loss: floats("loss")[0],
-                grad: floats("grad"),
+                loss: stored.floats("loss")[0],
+                grad: stored.floats("grad"),
             },
             batch,
             mixup,
@@ -133,27 +99,8 @@ impl Reference {
     }
 
     fn check<B: RecallBackend>(&self, name: &str, loss_bound: f64, grad_bound: f64) {
-        let ways = [
-            (
-                "autodiff",
-                self.batch.by_autodiff::<B>(&self.loss, self.mixup.as_ref()),
-            ),
-            (
-                "plain formula",
-                self.batch
-                    .by_plain_formula::<B>(&self.loss, self.mixup.as_ref()),
-            ),
-            (
-                "registered gradient",
-                self.batch
-                    .by_registered_gradient::<B>(&self.loss, self.mixup.as_ref()),
-            ),
-            (
-                "formula",
-                self.batch.by_formula::<B>(&self.loss, self.mixup.as_ref()),
-            ),
-        ];
         let elem = B::FloatElem::dtype().name();
+        let ways = self.batch.by_all_ways::<B>(&self.loss, self.mixup.as_ref());
         for (way, actual) in ways {
             let loss = (actual.loss / self.expected.loss - 1.0).abs();
             let grad = relative_error(&actual.grad, &self.expected.grad);

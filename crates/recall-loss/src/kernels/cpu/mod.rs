@@ -3,8 +3,8 @@
 //! The work that cannot be avoided is two matrix products: the similarities, and the gradient. They
 //! are done in square tiles on and above the diagonal, since the similarity of two items serves both
 //! of them as queries. First pass: each tile adds to the soft ranks of the positives of the queries
-//! on its two sides. From the ranks follow the recalls and how much each rank weighs. Second pass:
-//! the tiles again, now for the derivatives with respect to the similarities, which at once pull on
+//! on its two sides. From the ranks follow the values of the queries, recall or average precision, and how
+//! much each rank weighs. Second pass: the tiles again, now for the derivatives with respect to the similarities, which at once pull on
 //! both ends. A tile in which every comparison was saturated has none and is left out. The products
 //! of the others are kept between the passes as long as all of them take at most 64 MB; of a larger
 //! batch no more than one tile for each of at most 32 tasks exists at a time.
@@ -16,13 +16,15 @@
 //! Every sum has a fixed order, so the number of threads changes no bit.
 
 mod arrangement;
+mod outer;
 mod positives;
 mod product;
 mod ranks;
-mod recall;
+mod recall_at_k;
 mod setting;
 mod sigmoid;
 mod slopes;
+mod smooth_ap;
 mod steps;
 mod tile;
 mod within;
@@ -48,6 +50,10 @@ impl RecallBackend for burn_flex::Flex {
     fn recall_loss(embeddings: FloatTensor<Self>, batch: &RecallBatch) -> FloatTensor<Self> {
         recall_loss::<Self>(embeddings, batch)
     }
+
+    fn on_host() -> bool {
+        true
+    }
 }
 
 #[cfg(feature = "ndarray")]
@@ -69,6 +75,10 @@ where
     fn recall_loss(embeddings: FloatTensor<Self>, batch: &RecallBatch) -> FloatTensor<Self> {
         recall_loss::<Self>(embeddings, batch)
     }
+
+    fn on_host() -> bool {
+        true
+    }
 }
 
 /// The kernels compute in f32; other precisions take the tensor operations.
@@ -78,9 +88,9 @@ fn recall_and_grad<B: Backend>(
 ) -> (FloatTensor<B>, FloatTensor<B>) {
     let embeddings: Tensor<B, 2> = tensor(embeddings);
     let (recall, grad) = if embeddings.dtype() == DType::F32 {
-        on_host(embeddings, |values, dim| {
+        on_slices(embeddings, |values, dim| {
             let ranked = Ranked::new(values, dim, batch);
-            (ranked.recall(), ranked.grad())
+            (ranked.values(), ranked.grad())
         })
     } else {
         plain::recall_and_grad(embeddings, batch)
@@ -92,8 +102,8 @@ fn recall_and_grad<B: Backend>(
 fn recall_loss<B: Backend>(embeddings: FloatTensor<B>, batch: &RecallBatch) -> FloatTensor<B> {
     let embeddings: Tensor<B, 2> = tensor(embeddings);
     let recall = if embeddings.dtype() == DType::F32 {
-        let no_grad = |values: &[f32], dim| (Ranked::new(values, dim, batch).recall(), vec![]);
-        on_host(embeddings, no_grad).0
+        let no_grad = |values: &[f32], dim| (Ranked::new(values, dim, batch).values(), vec![]);
+        on_slices(embeddings, no_grad).0
     } else {
         plain::recall_and_grad(embeddings, batch).0
     };
@@ -102,7 +112,7 @@ fn recall_loss<B: Backend>(embeddings: FloatTensor<B>, batch: &RecallBatch) -> F
 
 /// Hands the values of `[n, dim]` to a function, and the vectors it makes back to the backend: one of
 /// its own length and one in rows of `dim`.
-fn on_host<B: Backend>(
+fn on_slices<B: Backend>(
     embeddings: Tensor<B, 2>,
     compute: impl FnOnce(&[f32], usize) -> (Vec<f32>, Vec<f32>),
 ) -> (Tensor<B, 1>, Tensor<B, 2>) {
@@ -128,8 +138,8 @@ struct Ranked<'a> {
     dim: usize,
     positives: Positives,
     visited: Vec<Vec<Visited>>,
-    /// The recall at each position.
-    recalls: Vec<f64>,
+    /// The value at each position.
+    values: Vec<f64>,
 }
 
 impl<'a> Ranked<'a> {
@@ -139,13 +149,13 @@ impl<'a> Ranked<'a> {
         for &row in &arrangement.rows {
             sorted.extend_from_slice(&embeddings[row * dim..(row + 1) * dim]);
         }
-        let loss = batch.loss();
+        let objective = batch.objective();
         let setting = Setting::new(&sorted, dim, batch);
         let mut positives = within::compare(&setting, &arrangement);
         let visited = ranks::compare(&setting, &arrangement, &mut positives);
-        // The loss is 1 − the mean recall, so each query's recall weighs −1 / queries.
-        let scale = -1.0 / (batch.query_count() as f64 * loss.tau_rank);
-        let recalls = recall::recall(loss, &arrangement, &mut positives, scale);
+        // The loss is 1 − the mean value, so each query's value weighs −1 / queries.
+        let scale = -1.0 / (batch.query_count() as f64 * objective.tau());
+        let values = outer::values(objective, &arrangement, &mut positives, scale);
         Self {
             batch,
             arrangement,
@@ -153,16 +163,18 @@ impl<'a> Ranked<'a> {
             dim,
             positives,
             visited,
-            recalls,
+            values,
         }
     }
 
-    /// The recall of each query, in the order of items.
-    fn recall(&self) -> Vec<f32> {
+    /// The value of each query, in the order of items.
+    fn values(&self) -> Vec<f32> {
+        let lonely = self.batch.objective().counts_lonely();
         let mut by_item = vec![None; self.arrangement.items.len()];
         for (position, &item) in self.arrangement.items.iter().enumerate() {
-            let is_query = !self.positives.slots(position..position + 1).is_empty();
-            by_item[item] = is_query.then_some(self.recalls[position] as f32);
+            let slots = self.positives.slots(position..position + 1);
+            let is_query = lonely || !slots.is_empty();
+            by_item[item] = is_query.then_some(self.values[position] as f32);
         }
         by_item.into_iter().flatten().collect()
     }

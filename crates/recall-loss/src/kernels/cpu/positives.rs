@@ -7,6 +7,7 @@ use super::{
     arrangement::Arrangement,
     sigmoid::{REACH, SATURATED},
 };
+use crate::Objective;
 
 /// The slots of all queries, query by query in the order of positions; within a query by rising
 /// similarity.
@@ -17,15 +18,31 @@ pub(super) struct Positives {
     pub(super) member: Vec<u32>,
     /// `2^((s_x − c)κ)`, `c` the centre of the slot's group.
     pub(super) factor: Vec<f32>,
-    /// The soft rank, as far as it has been summed.
-    pub(super) rank: Vec<f32>,
+    /// The soft rank: 1 with what the own class adds, and what other classes add.
+    pub(super) rank: Parts,
     /// `Σ_z σ'((s_z − s_x)/τ)`, likewise.
-    pub(super) slope: Vec<f32>,
-    /// The derivative of the loss with respect to the rank, over τ.
-    pub(super) weight: Vec<f32>,
+    pub(super) slope: Parts,
+    /// The derivative of the loss with respect to the parts of the rank, over τ.
+    pub(super) weight: Parts,
     /// The groups of each position.
     group_starts: Vec<usize>,
     groups: Vec<Group>,
+}
+
+/// What the own class of a query and what other classes add to something known of each slot.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub(super) within: Vec<f32>,
+    pub(super) beyond: Vec<f32>,
+}
+
+impl Parts {
+    fn new(slots: usize) -> Self {
+        Self {
+            within: vec![0.0; slots],
+            beyond: vec![0.0; slots],
+        }
+    }
 }
 
 /// Slots of a query whose similarities are so near to each other that one exponential of an item's
@@ -43,13 +60,13 @@ pub(super) struct Group {
 }
 
 impl Positives {
-    pub(super) fn new(arrangement: &Arrangement) -> Self {
+    pub(super) fn new(arrangement: &Arrangement, objective: &Objective) -> Self {
         let mut starts = Vec::with_capacity(arrangement.items.len() + 1);
         let mut slots = 0;
         for class in &arrangement.classes {
             for _ in class.items.clone() {
                 starts.push(slots);
-                slots += class.items.len() - 1;
+                slots += objective.positives_in(class.items.len());
             }
         }
         starts.push(slots);
@@ -57,9 +74,9 @@ impl Positives {
             starts,
             member: vec![0; slots],
             factor: vec![0.0; slots],
-            rank: vec![0.0; slots],
-            slope: vec![0.0; slots],
-            weight: vec![0.0; slots],
+            rank: Parts::new(slots),
+            slope: Parts::new(slots),
+            weight: Parts::new(slots),
             group_starts: vec![0],
             groups: Vec::new(),
         }

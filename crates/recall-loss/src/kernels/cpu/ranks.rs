@@ -44,8 +44,8 @@ pub(super) fn compare(
         .iter()
         .map(|block| positives.slots(block.items.clone()).len())
         .collect();
-    let mut ranks = vec![0.0; positives.rank.len()];
-    let mut slopes = vec![0.0; positives.rank.len()];
+    let mut ranks = std::mem::take(&mut positives.rank.beyond);
+    let mut slopes = std::mem::take(&mut positives.slope.beyond);
     let mut sums: Vec<Sums<'_>> = split(&mut ranks, &slots)
         .into_iter()
         .zip(split(&mut slopes, &slots))
@@ -63,8 +63,8 @@ pub(super) fn compare(
     for (_, right, tile) in steps::run(&pass, &mut sums) {
         visited[right].push(tile);
     }
-    add(&mut positives.rank, &ranks);
-    add(&mut positives.slope, &slopes);
+    positives.rank.beyond = ranks;
+    positives.slope.beyond = slopes;
     visited
 }
 

@@ -2,7 +2,7 @@
 
 use std::{f64::consts::LOG2_E, ops::Range};
 
-use crate::RecallBatch;
+use crate::{Objective, RecallBatch, objective::Itself};
 
 /// Stands for "less similar than anything": compared with it, every positive comes first.
 pub(super) const EXCLUDED: f32 = -1e30;
@@ -12,19 +12,24 @@ pub(super) struct Setting<'a> {
     /// `[n, dim]`, in the order of classes.
     pub(super) embeddings: &'a [f32],
     pub(super) dim: usize,
-    /// `log₂(e) / τ_rank`: from differences of similarities to powers of two.
+    /// `log₂(e) / τ`: from differences of similarities to powers of two.
     pub(super) kappa: f32,
-    pub(super) query_in_rank: bool,
+    pub(super) objective: &'a Objective,
 }
 
 impl<'a> Setting<'a> {
-    pub(super) fn new(embeddings: &'a [f32], dim: usize, batch: &RecallBatch) -> Self {
+    pub(super) fn new(embeddings: &'a [f32], dim: usize, batch: &'a RecallBatch) -> Self {
         Self {
             embeddings,
             dim,
-            kappa: (LOG2_E / batch.loss().tau_rank) as f32,
-            query_in_rank: batch.loss().query_in_rank,
+            kappa: (LOG2_E / batch.objective().tau()) as f32,
+            objective: batch.objective(),
         }
+    }
+
+    /// Whether a query is in its own list.
+    pub(super) fn query_listed(&self) -> bool {
+        self.objective.itself() != Itself::Absent
     }
 
     pub(super) fn rows(&self, rows: Range<usize>) -> &'a [f32] {

@@ -111,7 +111,7 @@ fn both(a: &Bits, b: &Bits) -> Bits {
 fn weighty(positives: &Positives, block: &Block) -> Bits {
     let mut bits = [0; BLOCK / 64];
     for (query, position) in block.items.clone().enumerate() {
-        let weights = &positives.weight[positives.slots(position..position + 1)];
+        let weights = &positives.weight.beyond[positives.slots(position..position + 1)];
         if weights.iter().any(|&weight| weight != 0.0) {
             bits[query / 64] |= 1 << (query % 64);
         }
@@ -340,7 +340,7 @@ fn slope_rows<S: Simd>(
             let slots =
                 slots.start + group.slots.start as usize..slots.start + group.slots.end as usize;
             let factors = &positives.factor[slots.clone()];
-            let weights = &positives.weight[slots];
+            let weights = &positives.weight.beyond[slots];
             // What ranks far behind every k comes first, and without a weight.
             let Some(start) = weights.iter().position(|&weight| weight != 0.0) else {
                 continue;

@@ -1,4 +1,5 @@
-//! Comparisons within the classes: a query's positives with each other and, if it counts, the query.
+//! Comparisons within the classes: a query's positives with each other and, if it is in its own list,
+//! the query.
 //!
 //! They are few, and where classes are well separated they are all there is. So they are computed
 //! from exact differences, one exponential a comparison, and no positive is compared with itself:
@@ -15,13 +16,14 @@ use super::{
     sigmoid::{exp2, sigmoid},
     steps::split,
 };
+use crate::objective::Itself;
 
 /// Vectors are at most this long in any instruction set.
 const MOST_LANES: usize = 16;
 
 /// Fills in the slots of every query, with what its own class adds to the ranks.
 pub(super) fn compare(setting: &Setting<'_>, arrangement: &Arrangement) -> Positives {
-    let mut positives = Positives::new(arrangement);
+    let mut positives = Positives::new(arrangement, setting.objective);
     let slots: Vec<usize> = arrangement
         .classes
         .iter()
@@ -29,8 +31,8 @@ pub(super) fn compare(setting: &Setting<'_>, arrangement: &Arrangement) -> Posit
         .collect();
     let members = split(&mut positives.member, &slots);
     let factors = split(&mut positives.factor, &slots);
-    let ranks = split(&mut positives.rank, &slots);
-    let slopes = split(&mut positives.slope, &slots);
+    let ranks = split(&mut positives.rank.within, &slots);
+    let slopes = split(&mut positives.slope.within, &slots);
 
     let arch = Arch::new();
     let groups: Vec<Vec<Vec<Group>>> = arrangement
@@ -100,14 +102,18 @@ impl WithSimd for Compare<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
         let mut rows = ClassRows::new(self.setting, self.arrangement, self.class);
-        let count = self.class.items.len() - 1;
+        let items = self.class.items.len();
+        let objective = self.setting.objective;
+        let itself = objective.itself() == Itself::Positive;
+        let count = objective.positives_in(items);
         let mut sorted = vec![0.0; count];
-        let mut groups = Vec::with_capacity(count + 1);
-        for query in 0..=count {
+        let mut groups = Vec::with_capacity(items);
+        for query in 0..items {
             let slots = query * count..(query + 1) * count;
             let member = &mut self.member[slots.clone()];
-            for (slot, other) in (0..=count).filter(|&other| other != query).enumerate() {
-                member[slot] = other as u32;
+            let positives = (0..items).filter(|&other| itself || other != query);
+            for (member, positive) in member.iter_mut().zip(positives) {
+                *member = positive as u32;
             }
             let row = rows.row(query, true);
             member.sort_by(|&a, &b| row[a as usize].total_cmp(&row[b as usize]));
@@ -117,7 +123,7 @@ impl WithSimd for Compare<'_> {
             let factor = &mut self.factor[slots.clone()];
             groups.push(group(&sorted, self.setting.kappa, factor));
 
-            let row = rows.row(query, self.setting.query_in_rank);
+            let row = rows.row(query, self.setting.query_listed());
             for (slot, &x) in slots.zip(&*member) {
                 let own = std::mem::replace(&mut row[x as usize], EXCLUDED);
                 let (rank, slope) = preceding(simd, row, own, self.setting.kappa);
@@ -165,18 +171,20 @@ impl WithSimd for Gradient<'_> {
         let mut slopes = vec![0.0; rows.padded];
         for (query, position) in self.class.items.clone().enumerate() {
             let slots = self.positives.slots(position..position + 1);
-            let weights = &self.positives.weight[slots.clone()];
-            if weights.iter().all(|&weight| weight == 0.0) {
+            let Positives { weight, slope, .. } = self.positives;
+            let (within, beyond) = (&weight.within[slots.clone()], &weight.beyond[slots.clone()]);
+            if within.iter().chain(beyond).all(|&weight| weight == 0.0) {
                 continue;
             }
-            let row = rows.row(query, self.setting.query_in_rank);
+            let row = rows.row(query, self.setting.query_listed());
             slopes.fill(0.0);
-            for (slot, &weight) in slots.zip(weights) {
+            for slot in slots {
                 let x = self.positives.member[slot] as usize;
+                let (weight, weight_beyond) = (weight.within[slot], weight.beyond[slot]);
                 let own = std::mem::replace(&mut row[x], EXCLUDED);
                 add_slopes(simd, row, own, self.setting.kappa, weight, &mut slopes);
                 row[x] = own;
-                slopes[x] -= weight * self.positives.slope[slot];
+                slopes[x] -= weight * slope.within[slot] + weight_beyond * slope.beyond[slot];
             }
             rows.collapse(query, &slopes, &mut pull);
         }

@@ -2,7 +2,8 @@
 //!
 //! A block of queries at a time: the products of its real rows with all rows, the soft ranks of all
 //! positives, recalls, the slope of the loss along every similarity, and two products that carry it
-//! to the embeddings. Everything is queued; nothing waits for the device.
+//! to the embeddings. Everything is queued; nothing waits for the device. That is for Recall@k; other
+//! losses take the tensor operations of [`plain`].
 
 #[cfg(feature = "fusion")]
 mod fusion;
@@ -30,7 +31,7 @@ use self::{
     tables::{Block, DeviceTables, Tables},
 };
 use crate::{
-    RecallBackend, RecallBatch,
+    Objective, RecallBackend, RecallBatch,
     backend::{primitive, tensor},
     plain,
 };
@@ -46,15 +47,15 @@ where
         embeddings: FloatTensor<Self>,
         batch: &RecallBatch,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        if embeddings.dtype != DType::F32 {
+        let (Objective::RecallAtK(loss), DType::F32) = (batch.objective(), embeddings.dtype) else {
             let (recall, grad) = plain::recall_and_grad::<Self>(tensor(embeddings), batch);
             return (primitive(recall), primitive(grad));
-        }
+        };
         let embeddings = into_contiguous(embeddings);
         let client = &embeddings.client;
         let largest_buffer = client.properties().memory.max_page_size as usize;
         let host = Tables::new(batch, tables::block_size(batch, largest_buffer));
-        let tables = host.to_device(batch, client, &embeddings.device);
+        let tables = host.to_device(loss, batch, client, &embeddings.device);
 
         let recall = tables.empty([batch.query_count()]);
         let mut grad: Option<CubeTensor<R>> = None;

@@ -6,7 +6,7 @@ use burn_cubecl::{CubeElement, CubeRuntime, ops::numeric::empty_device_contiguou
 use cubecl::client::ComputeClient;
 
 use super::query::QUERY_FIELDS;
-use crate::{Mixup, RecallBatch};
+use crate::{Mixup, RecallAtKLoss, RecallBatch};
 
 /// Up to this many positives count as few.
 pub(super) const FEW: usize = 32;
@@ -93,11 +93,11 @@ impl Tables {
 
     pub(super) fn to_device<R: CubeRuntime>(
         &self,
+        loss: &RecallAtKLoss,
         batch: &RecallBatch,
         client: &ComputeClient<R>,
         device: &R::Device,
     ) -> DeviceTables<R> {
-        let loss = batch.loss();
         let cutoffs: Vec<f32> = loss
             .cutoffs
             .iter()
@@ -177,7 +177,7 @@ pub(super) fn block_size(batch: &RecallBatch, largest_buffer: usize) -> usize {
     // Elements of a buffer are numbered in 32 bits.
     let most = fitting(largest_buffer).min(fitting(u32::MAX as usize));
     fitting(BLOCK_BYTES)
-        .max(batch.loss().block_size)
+        .max(batch.objective().block_size())
         .min(most)
         .clamp(1, MOST_QUERIES)
 }
@@ -338,7 +338,7 @@ mod tests {
 
     fn batch(labels: &[i64], mixup: Option<&Mixup>) -> RecallBatch {
         let loss = RecallAtKLossConfig::new().init().unwrap();
-        RecallBatch::new(&loss, labels, mixup).unwrap()
+        loss.batch(labels, mixup).unwrap()
     }
 
     #[test]

@@ -1,6 +1,10 @@
-use burn::config::Config;
+use burn::{
+    config::Config,
+    tensor::{Int, Tensor},
+};
 
-use crate::LossError;
+use super::{Objective, check_block_size, check_temperature};
+use crate::{LossAndGrad, LossError, Mixup, RecallBackend, RecallBatch, loss};
 
 /// Settings of the Recall@k surrogate loss; [`init`](Self::init) checks them.
 ///
@@ -70,15 +74,11 @@ impl RecallAtKLossConfig {
                 ks: self.ks.len(),
             });
         }
-        let temperatures = self.tau_k.iter().map(|&tau| ("tau_k", tau));
-        for (name, value) in temperatures.chain([("tau_rank", self.tau_rank)]) {
-            if !(value.is_finite() && value > 0.0) {
-                return Err(LossError::Temperature { name, value });
-            }
+        for &tau in &self.tau_k {
+            check_temperature("tau_k", tau)?;
         }
-        if self.block_size == 0 {
-            return Err(LossError::BlockSize);
-        }
+        check_temperature("tau_rank", self.tau_rank)?;
+        check_block_size(self.block_size)?;
 
         let tau_of = |i: usize| {
             if self.tau_k.len() == 1 {
@@ -116,13 +116,89 @@ pub struct RecallAtKLoss {
 }
 
 impl RecallAtKLoss {
+    /// The loss of a batch, differentiable by Burn's autodiff.
+    ///
+    /// Around a backend of this crate, [`Autodiff`](burn::backend::Autodiff) computes the gradient
+    /// together with the value and keeps nothing else for the backward pass. Second derivatives do
+    /// not exist.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[n, d]`, rows of unit length
+    /// - labels: `[n]`, the class of each row, in any order and with any class sizes; items alone in
+    ///   their class are part of every database but no queries
+    /// - output: `[1]`, from 0 to 1 under the default settings
+    ///
+    /// # Errors
+    ///
+    /// [`LossError::LabelCount`], [`LossError::NoPositives`] or [`LossError::NonFinite`].
+    pub fn forward<B: RecallBackend>(
+        &self,
+        embeddings: Tensor<B, 2>,
+        labels: Tensor<B, 1, Int>,
+    ) -> Result<Tensor<B, 1>, LossError> {
+        loss::forward(self, embeddings, labels, None)
+    }
+
+    /// [`forward`](Self::forward) over real and virtual items.
+    ///
+    /// # Errors
+    ///
+    /// As `forward`, and [`LossError::MixupRow`] or [`LossError::MixupClasses`] if the mixup does not
+    /// belong to this batch.
+    pub fn forward_mixed<B: RecallBackend>(
+        &self,
+        embeddings: Tensor<B, 2>,
+        labels: Tensor<B, 1, Int>,
+        mixup: &Mixup,
+    ) -> Result<Tensor<B, 1>, LossError> {
+        loss::forward(self, embeddings, labels, Some(mixup))
+    }
+
+    /// The loss and its gradient with respect to the embeddings, by the chain rule written out.
+    ///
+    /// No autodiff graph is built: call it on the inner backend, and hand the gradient to the model
+    /// by back-propagating `Σ embeddings · grad`. Memory grows with `block_size · n` and not with n².
+    /// Only similarities of real embeddings are computed; those of virtual ones are mixed from them.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[n, d]`, rows of unit length
+    /// - labels: `[n]`
+    ///
+    /// # Errors
+    ///
+    /// As [`forward_mixed`](Self::forward_mixed).
+    pub fn value_and_grad<B: RecallBackend>(
+        &self,
+        embeddings: Tensor<B, 2>,
+        labels: Tensor<B, 1, Int>,
+        mixup: Option<&Mixup>,
+    ) -> Result<LossAndGrad<B>, LossError> {
+        loss::value_and_grad(self, embeddings, labels, mixup)
+    }
+
+    /// A batch for [`RecallBackend`] or [`plain`](crate::plain).
+    ///
+    /// # Errors
+    ///
+    /// [`LossError::NoPositives`], [`LossError::MixupRow`] or [`LossError::MixupClasses`].
+    pub fn batch(&self, labels: &[i64], mixup: Option<&Mixup>) -> Result<RecallBatch, LossError> {
+        RecallBatch::new(self, labels, mixup)
+    }
+
     /// The loss for a batch of `n` embeddings: no k lies beyond it.
-    pub(crate) fn for_batch(&self, n: usize) -> Self {
-        let mut loss = self.clone();
-        for cutoff in &mut loss.cutoffs {
+    pub(super) fn for_batch(mut self, n: usize) -> Self {
+        for cutoff in &mut self.cutoffs {
             cutoff.k = cutoff.k.min(n as f64);
         }
-        loss
+        self
+    }
+}
+
+impl From<&RecallAtKLoss> for Objective {
+    fn from(loss: &RecallAtKLoss) -> Self {
+        Self::RecallAtK(loss.clone())
     }
 }
 
