@@ -1,0 +1,29 @@
+//! Losses over rows of comparisons, on the host.
+//!
+//! Most losses are sums over rows of a matrix of similarities or distances: of items with each other, with a
+//! memory, or with proxies. On a backend whose tensors lie in the host's memory such a loss is computed row
+//! by row: a block of rows is one matrix product, each row is turned into its derivatives in place, and two
+//! products bring these back to the embeddings. So nothing is as large as the whole matrix, unless
+//! that is small, and what lies between the products is one pass over memory instead of a dozen.
+//!
+//! Columns are in the order of their classes, so a row's positives are neighbours and everything else is one
+//! slice before them and one behind. Sums have a fixed order: threads change no bit.
+
+mod arithmetic;
+mod bins;
+mod distances;
+mod few;
+mod host;
+mod places;
+mod visit;
+
+pub(crate) use arithmetic::{LANES, exp, greatest, lanes, log1p_exp, sum_exp};
+pub(crate) use bins::{Bins, widened};
+pub(crate) use places::Place;
+pub use places::Places;
+pub(crate) use visit::{Measure, RowLoss, Term, rows};
+
+/// Whether rows on the host are what suits the backend: its tensors are there, in single precision.
+pub(crate) fn suit<B: recall_loss::RecallBackend>(dtype: burn::tensor::DType) -> bool {
+    B::on_host() && dtype == burn::tensor::DType::F32
+}

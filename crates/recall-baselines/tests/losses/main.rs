@@ -1,0 +1,36 @@
+//! Every loss against numbers from the code of its authors, finite differences, and what has to hold of it.
+
+mod angular;
+mod arc_face;
+mod between;
+mod blackbox;
+mod check;
+mod contrastive;
+mod cos_face;
+mod fast_ap;
+mod half;
+mod hard_negatives;
+mod histogram;
+mod lifted;
+mod listwise_ap;
+mod margin;
+mod memory;
+mod metrix;
+mod mixup;
+mod multi_similarity;
+mod n_pair;
+mod norm_softmax;
+mod proxy_anchor;
+mod proxy_nca;
+mod proxy_nca_pp;
+mod proxy_synthesis;
+mod ranked_between;
+mod reference;
+mod similarity_mixup;
+mod soft_ranks;
+mod soft_triple;
+mod sphere_face;
+mod sup_con;
+mod symmetrical_synthesis;
+mod triplet;
+mod with_proxies;
