@@ -74,7 +74,7 @@ pub use loader::{
     Skipped, row_problem,
 };
 pub use readers::is_image;
-pub use sampler::{BatchSampler, BatchSamplerConfig, ClassCount, SmallClasses};
+pub use sampler::{BatchSampler, BatchSamplerConfig, ClassCount, Sampling, SmallClasses};
 pub use spec::DataSpec;
 pub use transform::{
     ColourJitter, EvalTransform, RandomAffine, RandomResizedCrop, TrainTransform, Transform,

@@ -18,6 +18,7 @@
 //! super-classes.
 
 mod epoch;
+mod shuffled;
 mod whole;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -73,6 +74,18 @@ impl Default for BatchSamplerConfig {
     fn default() -> Self {
         Self::new(4_000, 4)
     }
+}
+
+/// How batches are formed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Sampling {
+    /// As many images of each of some classes ([`BatchSamplerConfig::init`]).
+    #[default]
+    ClassBalanced,
+    /// Any images, in a shuffled order ([`BatchSampler::shuffled`]).
+    Shuffled,
 }
 
 /// How many classes something is true of, and how many images they have.
@@ -221,7 +234,7 @@ impl BatchSamplerConfig {
         let sorted = self.sort(ids, labels, super_classes);
         let mut sampler = BatchSampler {
             config: self,
-            whole: None,
+            plain: None,
             families: sorted.families,
             left_out: sorted.left_out,
             small: sorted.small,
@@ -375,12 +388,21 @@ struct Family {
 #[derive(Debug, Clone)]
 pub struct BatchSampler {
     config: BatchSamplerConfig,
-    /// All items, where they are one batch.
-    whole: Option<Vec<ItemId>>,
+    /// How batches are formed where classes have no say in it.
+    plain: Option<Plain>,
     families: Vec<Family>,
     left_out: ClassCount,
     small: ClassCount,
     steps: usize,
+}
+
+/// Batches whatever the classes.
+#[derive(Debug, Clone)]
+enum Plain {
+    /// All items are one batch.
+    Whole(Vec<ItemId>),
+    /// Batches of items in a shuffled order.
+    Shuffled(Vec<ItemId>),
 }
 
 impl BatchSampler {
@@ -409,8 +431,10 @@ impl BatchSampler {
     /// The batches of an epoch, a pure function of the seed, the epoch and the items. The items
     /// of a class stand together.
     pub fn epoch(&self, epoch: u64) -> Vec<Vec<ItemId>> {
-        if let Some(whole) = &self.whole {
-            return vec![whole.clone()];
+        match &self.plain {
+            Some(Plain::Whole(all)) => return vec![all.clone()],
+            Some(Plain::Shuffled(all)) => return shuffled::epoch(all, &self.config, epoch),
+            None => {}
         }
         let key = Key {
             seed: self.config.seed,

@@ -14,12 +14,12 @@ use crate::{Device, Memory};
 /// The backends of Burn that an engine trains on: they differentiate, and what they differentiate has the
 /// loss and the layers. Every backend that meets these bounds is one of them.
 pub trait EngineBackend:
-    AutodiffBackend<InnerBackend: RecallBackend + NnBackend> + NnBackend
+    AutodiffBackend<InnerBackend: RecallBackend + NnBackend> + RecallBackend + NnBackend
 {
 }
 
 impl<B> EngineBackend for B where
-    B: AutodiffBackend<InnerBackend: RecallBackend + NnBackend> + NnBackend
+    B: AutodiffBackend<InnerBackend: RecallBackend + NnBackend> + RecallBackend + NnBackend
 {
 }
 

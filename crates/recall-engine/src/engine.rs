@@ -76,8 +76,19 @@ pub trait Engine {
     /// As [`step`](Self::step).
     fn try_loss(&self, labels: &[i64], dim: usize) -> Result<f64, EngineError>;
 
-    /// Takes the optimiser back to its beginning.
+    /// Takes the optimiser and the loss back to their beginning.
     fn forget_trials(&mut self);
+
+    /// Takes the loss back to its beginning: what it trains, and what it remembers.
+    fn forget_loss(&mut self);
+
+    /// Says how many classes the labels of steps number, from 0, for a loss that trains something for each of
+    /// them. Before the first step, in which the labels say so otherwise.
+    fn set_classes(&mut self, classes: usize);
+
+    /// Gives what the loss trains for each class its first values: `means` has a row of `dim` numbers for each
+    /// class. Without it they are random. A loss that trains no vectors ignores it.
+    fn start_loss(&mut self, means: &[f32], dim: usize);
 
     /// Starts a head on features from their statistics, as `model.start` says; the optimiser and the moving
     /// average begin anew. Without it such a head has random weights and takes rows as they are.
@@ -157,7 +168,7 @@ impl Default for EngineConfig {
 pub struct StepRequest<'a> {
     /// The images, or features of them.
     pub inputs: Inputs<'a>,
-    /// The class of each.
+    /// The class of each. A loss that trains something for each class wants them numbered from 0.
     pub labels: &'a [i64],
     /// Inputs that have a graph at a time.
     pub chunk: usize,
@@ -214,4 +225,6 @@ pub struct ModelFiles {
     pub trained: PathBuf,
     /// The state of the optimiser.
     pub optimiser: PathBuf,
+    /// What the loss trains and remembers; only written where it does.
+    pub loss: PathBuf,
 }

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
+use recall_baselines::LossError;
 use recall_eval::EvalError;
-use recall_loss::LossError;
 use recall_step::StepError;
 use thiserror::Error;
 

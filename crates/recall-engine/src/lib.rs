@@ -35,6 +35,7 @@ mod held;
 mod inputs;
 mod loss;
 mod memory;
+mod mixed;
 mod model;
 mod on_device;
 mod optimiser;
@@ -48,7 +49,10 @@ pub use device::{Device, of_backend};
 pub use engine::{Broken, Engine, EngineConfig, ModelFiles, StepRequest, StepResult, TrialSeconds};
 pub use error::EngineError;
 pub use inputs::{Features, Inputs};
-pub use loss::{EmbeddingLoss, LossConfig, LossFault, LossValue};
+pub use loss::{
+    Boundary, EmbeddingLoss, LossConfig, LossFault, LossForm, LossKind, LossStart, LossValue,
+    MemoryConfig, Mining, SynthesisConfig,
+};
 #[cfg(feature = "cubecl")]
 pub use memory::OfDevice;
 pub use memory::{Memory, OfProcess, Untold};

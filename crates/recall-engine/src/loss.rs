@@ -1,25 +1,23 @@
-//! Losses that an engine trains with: which ones there are.
+//! Losses that an engine trains with: which ones there are, and what they keep.
 //!
-//! A loss is a file of its own and an arm of [`LossConfig::init`].
+//! A kind of loss is an entry of [`LossKind`], its defaults in `defaults.rs`, and an arm of `make.rs`.
 
 mod autodiff;
 mod config;
+mod defaults;
 mod embedding_loss;
-mod recall_at_k;
-
-use recall_loss::{LossError, RecallBackend};
+mod kind;
+mod longer;
+mod make;
+mod metric;
+mod objective;
+mod ranked;
+mod state;
 
 pub(crate) use autodiff::AutodiffLoss;
-pub use config::LossConfig;
+pub use config::{
+    Boundary, LossConfig, LossForm, LossStart, MemoryConfig, Mining, SynthesisConfig,
+};
 pub use embedding_loss::{EmbeddingLoss, LossFault, LossValue};
-
-impl LossConfig {
-    /// The loss on the backend `B`.
-    ///
-    /// # Errors
-    ///
-    /// [`LossError`] if the settings make no sense.
-    pub fn init<B: RecallBackend>(&self) -> Result<Box<dyn EmbeddingLoss<B>>, LossError> {
-        Ok(Box::new(recall_at_k::RecallAtK::new(self)?))
-    }
-}
+pub use kind::LossKind;
+pub(crate) use objective::Objective;

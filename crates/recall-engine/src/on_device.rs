@@ -6,7 +6,7 @@ use std::path::Path;
 
 use burn::module::{AutodiffModule, ModuleVisitor, Param};
 use burn::tensor::Tensor;
-use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::backend::Backend;
 use recall_eval::Embeddings;
 use recall_step::{StepError, TwoPass};
 
@@ -14,7 +14,8 @@ use crate::backbone_hash::backbone_hash;
 use crate::device::DeviceOf;
 use crate::health::{broken_rows, mean_similarity};
 use crate::held::Held;
-use crate::loss::AutodiffLoss;
+use crate::loss::{AutodiffLoss, Objective};
+use crate::mixed::embedded_mixed;
 use crate::optimiser::move_towards;
 use crate::trial::Trial;
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
 /// A model of any kind on a device of any backend, with what trains it.
 pub struct OnDevice<B, M>
 where
-    B: AutodiffBackend,
+    B: EngineBackend,
     M: AutodiffModule<B>,
 {
     device: DeviceOf<B>,
@@ -35,7 +36,7 @@ where
     optimiser: Optimiser<B>,
     /// The moving average of the weights, if one is wanted.
     average: Option<M::InnerModule>,
-    loss: Box<dyn EmbeddingLoss<B::InnerBackend>>,
+    objective: Objective<B>,
     standardise: Standardisation,
     settings: OptimiserConfig,
     config: ModelConfig,
@@ -74,7 +75,7 @@ where
     #[must_use]
     pub fn with_loss(self, loss: impl EmbeddingLoss<B::InnerBackend> + 'static) -> Self {
         Self {
-            loss: Box::new(loss),
+            objective: Objective::own(Box::new(loss)),
             ..self
         }
     }
@@ -99,7 +100,7 @@ where
     ) -> Result<Self, EngineError> {
         // Burn draws random weights when they are first looked at: now, in the order of the model.
         model.visit(&mut Draw);
-        let loss = config.loss.init()?;
+        let objective = Objective::new(&config.loss, config.seed)?;
         let settings = config.optimiser.clone();
         let (model, optimiser) = settings.init(model);
         let average = settings.average.map(|_| model.valid());
@@ -108,7 +109,7 @@ where
             model: Held::new(model),
             optimiser,
             average,
-            loss,
+            objective,
             standardise: config.standardise,
             settings,
             config: config.model.clone(),
@@ -231,6 +232,8 @@ where
         }
         // A step refuses empty chunks in its own words.
         let chunks = rows.div_ceil(request.chunk.max(1));
+        let mixture = self.objective.mixture(rows, request.loss_seed)?;
+        let mixture = mixture.as_ref();
         let (chunk_done, done) = (RefCell::new(chunk_done), Cell::new(0));
         let mut broken = None;
         let output = two_pass.run(
@@ -240,16 +243,20 @@ where
                 done.set(done.get() + 1);
                 (chunk_done.borrow_mut())(done.get(), 2 * chunks - 1);
                 let device = &self.device.device;
-                embedded(model, request.inputs, rows, self.standardise, device)
+                let (inputs, standardise) = (request.inputs, self.standardise);
+                embedded_mixed(model, inputs, rows, mixture, standardise, device)
             },
             |embeddings| {
-                let found =
-                    self.loss
-                        .value_and_grad(embeddings.clone(), request.labels, request.loss_seed);
+                let found = self.objective.value_and_grad(
+                    embeddings.clone(),
+                    request.labels,
+                    mixture,
+                    request.loss_seed,
+                );
                 if let Err(LossFault::NonFinite) = found {
                     broken = Some(broken_rows(embeddings));
                 }
-                found.map(|found| (found.grad.clone(), found))
+                found.map(|found| (found.value.grad.clone(), found))
             },
         );
         if let Some(rows) = broken {
@@ -261,11 +268,17 @@ where
         let output = output?;
 
         let finite = |value: f64| value.is_finite().then_some(value);
-        let loss = output.objective.loss.into_data();
-        let gradient_norm = (self.optimiser).gradient_norm(&*self.model, &output.gradients);
+        let found = output.objective;
+        let loss = found.value.loss.clone().into_data();
+        let of_model = (self.optimiser).gradient_norm(&*self.model, &output.gradients);
+        let of_loss = Objective::<B>::gradient_norm(&found);
+        let gradient_norm = match of_loss > 0.0 {
+            true => of_model.hypot(of_loss),
+            false => of_model,
+        };
         let mut result = StepResult {
             loss: finite(loss.iter::<f64>().sum()),
-            recall: output.objective.recall.map(mean).and_then(finite),
+            recall: found.value.recall.clone().map(mean).and_then(finite),
             similarity: finite(mean_similarity(output.embeddings)),
             gradient_norm: finite(gradient_norm),
             broken: None,
@@ -273,12 +286,17 @@ where
         if result.loss.is_none() {
             result.broken = Some(Broken::Loss);
         } else if result.gradient_norm.is_none() {
-            let names = self.optimiser.not_finite(&*self.model, &output.gradients);
+            let mut names = self.optimiser.not_finite(&*self.model, &output.gradients);
+            if !of_loss.is_finite() {
+                names.push("loss.parameters".to_owned());
+            }
             result.broken = Some(Broken::Gradients(names));
         } else {
             let (rate, gradients) = (request.learning_rate, output.gradients);
             self.model
                 .change(|model| (self.optimiser).step(rate, model, gradients, gradient_norm));
+            let shrunk = self.optimiser.shrunk(gradient_norm);
+            self.objective.step(found, &self.settings, rate, shrunk);
             if let (Some(average), Some(keep)) = (self.average.take(), self.settings.average) {
                 self.average = Some(move_towards(average, &self.model.valid(), keep));
             }
@@ -298,12 +316,25 @@ where
     }
 
     fn try_loss(&self, labels: &[i64], dim: usize) -> Result<f64, EngineError> {
-        let seconds = crate::trial::loss(&*self.loss, labels, dim, &self.device.device);
+        let seconds = crate::trial::loss(&self.objective, labels, dim, &self.device.device);
         seconds.map_err(|fault| StepError::Objective(fault).into())
     }
 
     fn forget_trials(&mut self) {
         self.optimiser = self.settings.optimiser(&*self.model);
+        self.objective.forget();
+    }
+
+    fn forget_loss(&mut self) {
+        self.objective.forget();
+    }
+
+    fn set_classes(&mut self, classes: usize) {
+        self.objective.set_classes(classes);
+    }
+
+    fn start_loss(&mut self, means: &[f32], dim: usize) {
+        self.objective.start(means, dim, &self.device.device);
     }
 
     fn start_from(&mut self, statistics: &FeatureStatistics) -> Result<(), EngineError> {
@@ -327,6 +358,7 @@ where
             }
             None => save_weights(&*self.model, &files.judged)?,
         }
+        self.objective.save(&files.loss)?;
         self.optimiser.save(&*self.model, &files.optimiser)
     }
 
@@ -334,6 +366,7 @@ where
         let (model, _) = load_weights(self.model.clone(), &files.trained, self.grid)?;
         self.begin_with(model);
         self.optimiser.load(&*self.model, &files.optimiser)?;
+        self.objective.load(&files.loss, &self.device.device)?;
         // Into a copy of the model: an average finds the weights it follows by their identity.
         if let Some(average) = self.average.take() {
             self.average = Some(load_weights(average, &files.judged, self.grid)?.0);

@@ -20,8 +20,10 @@ pub(crate) use average::move_towards;
 pub use config::{NonFinite, OptimiserConfig, OptimiserKind};
 pub use extent::Extent;
 use groups::Groups;
-use moments::Moments;
+pub(crate) use groups::Treatment;
+pub(crate) use moments::Moments;
 use update::Update;
+pub(crate) use update::step as adam_step;
 
 impl OptimiserConfig {
     /// Creates the optimiser, and returns with it the model that it trains: without gradients where it is
@@ -76,6 +78,12 @@ impl<B: EngineBackend> Optimiser<B> {
         M: AutodiffModule<B>,
     {
         groups::not_finite::<B, _>(model, gradients)
+    }
+
+    /// What a gradient of this length is multiplied by so that it is not too long: 1, or less.
+    pub(crate) fn shrunk(&self, gradient_norm: f64) -> f64 {
+        let limit = self.config.clip_norm;
+        limit.map_or(1.0, |limit| groups::shrunk(gradient_norm, limit))
     }
 
     /// Updates the model, in place where the backend can and nobody else has a copy of it. `gradient_norm` is

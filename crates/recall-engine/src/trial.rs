@@ -3,15 +3,16 @@
 use std::time::Instant;
 
 use burn::module::AutodiffModule;
-use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Distribution, ElementConversion, Tensor};
 use recall_step::{StepError, StepOutput, TwoPass};
 
 use crate::held::Held;
+use crate::loss::Objective;
 use crate::on_device::embedded;
 use crate::{
-    Embedder, EmbeddingLoss, EngineBackend, EngineError, Inputs, LossFault, Optimiser,
-    Standardisation, TrialSeconds,
+    Embedder, EngineBackend, EngineError, Inputs, LossFault, Optimiser, Standardisation,
+    TrialSeconds,
 };
 
 /// A learning rate that leaves the weights as they are, bit for bit.
@@ -53,20 +54,24 @@ impl<B: EngineBackend, M: AutodiffModule<B> + Embedder<B>> Trial<'_, B, M> {
 }
 
 /// Seconds of the loss of random embeddings with these labels, `dim` numbers each.
-pub(crate) fn loss<B: Backend>(
-    loss: &dyn EmbeddingLoss<B>,
+pub(crate) fn loss<B: EngineBackend>(
+    loss: &Objective<B>,
     labels: &[i64],
     dim: usize,
     device: &B::Device,
 ) -> Result<f64, LossFault> {
-    let drawn = Tensor::<B, 2>::random([labels.len(), dim], Distribution::Normal(0.0, 1.0), device);
+    let drawn = Tensor::<B::InnerBackend, 2>::random(
+        [labels.len(), dim],
+        Distribution::Normal(0.0, 1.0),
+        device,
+    );
     let lengths = (drawn.clone() * drawn.clone()).sum_dim(1).sqrt();
     let embeddings = drawn / lengths;
     let mut seconds = 0.0;
     // The first time allocates, and compiles kernels.
     for _ in 0..2 {
         let start = Instant::now();
-        let found = loss.value_and_grad(embeddings.clone(), labels, 0)?;
+        let found = loss.try_value_and_grad(embeddings.clone(), labels)?.value;
         std::hint::black_box(found.grad.sum().into_scalar().elem::<f32>());
         seconds = start.elapsed().as_secs_f64();
     }

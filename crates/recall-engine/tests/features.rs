@@ -25,7 +25,7 @@ fn config(backbone: Backbone, pooling: Pooling, side: usize) -> EngineConfig {
     config.model.dim = 8;
     (config.model.widths, config.model.grid) = (vec![3, 4], 2);
     config.image = [side, side];
-    config.loss.ks = vec![1];
+    config.loss.ks = Some(vec![1]);
     config.optimiser.freeze_backbone = true;
     config
 }
@@ -66,6 +66,7 @@ fn weights(engine: &dyn Engine) -> Vec<u8> {
         judged: folder.path().join("judged"),
         trained: folder.path().join("trained"),
         optimiser: folder.path().join("optimiser"),
+        loss: folder.path().join("loss"),
     };
     engine.save(&files).unwrap();
     std::fs::read(files.judged).unwrap()

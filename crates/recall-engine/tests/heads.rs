@@ -28,7 +28,7 @@ fn config(backbone: Backbone, start: Start) -> EngineConfig {
     config.model.features = Some(FEATURES);
     config.model.dim = 10;
     config.model.start = start;
-    config.loss.ks = vec![1, 2];
+    config.loss.ks = Some(vec![1, 2]);
     config
 }
 
@@ -92,6 +92,7 @@ fn files(folder: &Path) -> ModelFiles {
         judged: folder.join("judged"),
         trained: folder.join("trained"),
         optimiser: folder.join("optimiser"),
+        loss: folder.join("loss"),
     }
 }
 

@@ -14,6 +14,7 @@ mod feature_cache;
 mod features;
 mod image;
 mod keys;
+mod loss;
 mod numbers;
 #[cfg(test)]
 mod order;
@@ -25,6 +26,7 @@ mod preset;
 mod ranges;
 mod read;
 mod recipe;
+mod rivals;
 mod schema;
 mod setting;
 mod write;
@@ -32,7 +34,9 @@ mod write;
 use std::path::PathBuf;
 
 use recall_data::random::Key;
-use recall_data::{BatchSampler, BatchSamplerConfig, DataSpec, Dataset, ItemId, SmallClasses};
+use recall_data::{
+    BatchSampler, BatchSamplerConfig, DataSpec, Dataset, ItemId, Sampling, SmallClasses,
+};
 use recall_engine::{EngineConfig, LossConfig, ModelConfig, OptimiserConfig};
 use recall_eval::Metric;
 use schemars::JsonSchema;
@@ -83,7 +87,7 @@ pub struct RunConfig {
     pub batch: BatchConfig,
     /// The network, and the weights that it starts from.
     pub model: ModelConfig,
-    /// The Recall@k surrogate.
+    /// What is trained for.
     pub loss: LossConfig,
     /// The optimiser and its schedule.
     pub optimiser: OptimiserConfig,
@@ -105,6 +109,9 @@ pub struct BatchConfig {
     /// training classes give; or `all`, every training image in one step an epoch, whatever the sizes of
     /// their classes.
     pub size: BatchSize,
+    /// `class-balanced`, as many images of each class, or `shuffled`, any images in a random order, for losses
+    /// that compare images with proxies and not with each other.
+    pub sampling: Sampling,
     /// Images of each class in a batch.
     #[schemars(range(min = 2, max = 1_000_000))]
     pub samples_per_class: usize,
@@ -201,6 +208,7 @@ impl Default for BatchConfig {
     fn default() -> Self {
         Self {
             size: BatchSize::default(),
+            sampling: Sampling::ClassBalanced,
             samples_per_class: 4,
             chunk: ChunkSize::Images(256),
             small_classes: SmallClasses::LeaveOut,
@@ -271,6 +279,10 @@ impl RunConfig {
         let refused = |error| self.batch.refused(error);
         if self.batch.size == BatchSize::All {
             return BatchSampler::whole(ids, &dataset.labels(ids)).map_err(refused);
+        }
+        if self.batch.sampling == Sampling::Shuffled {
+            let size = self.batch.size.most().min(ids.len());
+            return BatchSampler::shuffled(ids, size, self.seed).map_err(refused);
         }
         let mut sampler = self.sampler();
         if let BatchSize::Auto { up_to } = self.batch.size {

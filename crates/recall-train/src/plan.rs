@@ -67,6 +67,7 @@ pub fn measure(
         });
     };
     let mut engine = device.engine(&config.engine())?;
+    engine.set_classes(images.classes);
     Ok(Costs {
         load,
         steps_per_epoch: Some(steps_per_epoch),

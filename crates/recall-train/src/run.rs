@@ -11,6 +11,7 @@ mod images;
 mod left_out;
 mod peers;
 mod progress;
+mod proxies;
 mod randomness;
 mod records;
 mod report;
@@ -209,6 +210,8 @@ impl TrainingRun {
         let images = Images::open(&run, &start, dataset, progress)?;
         run.config = run.config.with_batch(images.sampler.config().batch_size);
         images.report_sizes(&run.config, progress);
+        let classes = images.training_classes();
+        engine.set_classes(classes.len());
         if start.is_at_its_beginning(&run.config) && run.config.model.backbone.takes_features() {
             features::start(&mut *engine, &run, &images, progress)?;
         }
@@ -217,6 +220,9 @@ impl TrainingRun {
         }
         let loaders = Loaders::new(&run, &images.dataset)?;
         let loaders = loaders.with_kept_features(&run, &mut *engine, &images, progress)?;
+        if start.begins_loss(&run.config, &images.record, &mut *engine)? {
+            proxies::start(&mut *engine, &run, &images, &loaders, progress)?;
+        }
         start.compare_backend(&engine.device().name(), progress);
 
         let chunk = run.chunk(&mut *engine, &images, progress)?;
@@ -238,6 +244,7 @@ impl TrainingRun {
             sampler: images.sampler,
             loaders,
             items: images.items,
+            classes,
             records: begun.records,
             progress,
             state: begun.state,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{BatchSampler, BatchSamplerConfig, ClassCount};
+use super::{BatchSampler, BatchSamplerConfig, ClassCount, Plain};
 use crate::{DataError, ItemId};
 
 impl BatchSampler {
@@ -37,7 +37,7 @@ impl BatchSampler {
         all.sort_unstable();
         Ok(Self {
             config: BatchSamplerConfig::new(all.len(), 2),
-            whole: Some(all),
+            plain: Some(Plain::Whole(all)),
             families: Vec::new(),
             left_out: ClassCount::default(),
             small: ClassCount::default(),

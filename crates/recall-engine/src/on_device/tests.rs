@@ -29,7 +29,7 @@ fn addresses(engine: &OnDevice<Train, Network<Train>>) -> HashMap<ParamId, usize
 fn steps_and_trials_update_the_weights_where_they_are() {
     let mut config = EngineConfig::default();
     (config.model.widths, config.model.grid, config.image) = (vec![3, 4], 2, [8, 8]);
-    config.loss.ks = vec![1];
+    config.loss.ks = Some(vec![1]);
     let device = Default::default();
     let mut engine = OnDevice::<Train, Network<Train>>::of_config(&config, &device).unwrap();
     let shape = [6, 3, config.image[0], config.image[1]];

@@ -13,7 +13,7 @@ use crate::{Embedder, EngineBackend, OptimiserConfig};
 
 /// What a group's parameters have in common.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Treatment {
+pub(crate) struct Treatment {
     /// What the learning rate is multiplied by.
     pub rate: f64,
     /// Whether weights decay.
@@ -131,10 +131,15 @@ pub(super) fn clip<B: AutodiffBackend, M: AutodiffModule<B>>(
     norm: f64,
     limit: f64,
 ) {
-    let factor = limit / (norm + 1e-6);
+    let factor = shrunk(norm, limit);
     if factor < 1.0 {
         model.visit(&mut Scale { gradients, factor });
     }
+}
+
+/// What a gradient of length `norm` is multiplied by so that it is at most `limit` long.
+pub(super) fn shrunk(norm: f64, limit: f64) -> f64 {
+    (limit / (norm + 1e-6)).min(1.0)
 }
 
 /// The names of parameters whose gradient is not finite.

@@ -5,7 +5,7 @@ use burn::tensor::{TensorMetadata, backend::Backend};
 
 /// The mean gradient and the mean of its square, each of the shape of the parameter, whatever its rank.
 #[derive(Debug, Clone)]
-pub(super) struct Moments<B: Backend> {
+pub(crate) struct Moments<B: Backend> {
     /// The number of updates.
     pub time: usize,
     pub first: FloatTensor<B>,

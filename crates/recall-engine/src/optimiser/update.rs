@@ -8,7 +8,7 @@ use burn::tensor::ops::FloatTensor;
 use burn::tensor::{Tensor, TensorPrimitive};
 use recall_nn::{AdamStep, NnBackend, WeightDecay};
 
-use super::groups::Groups;
+use super::groups::{Groups, Treatment};
 use super::moments::Moments;
 use crate::{EngineBackend, OptimiserConfig, OptimiserKind};
 
@@ -35,42 +35,54 @@ impl<B: EngineBackend> ModuleMapper<B> for Update<'_, B> {
         };
         let (id, tensor, mapper) = param.consume();
         let is_tracked = tensor.is_require_grad();
-        let value = primitive(tensor.inner());
         let moments = self.moments.remove(&id);
-        let moments = moments.unwrap_or_else(|| Moments::before_any(&value));
-
-        let decay = match treatment.decays {
-            true => self.config.weight_decay,
-            false => 0.0,
-        };
-        let step = AdamStep {
-            learning_rate: self.learning_rate * treatment.rate,
-            betas: BETAS,
-            epsilon: EPSILON,
-            decay: match self.config.kind {
-                OptimiserKind::Adam => WeightDecay::Gradient(decay),
-                OptimiserKind::AdamW => WeightDecay::Decoupled(decay),
-            },
-            time: moments.time + 1,
-        };
-        let (value, first, second) = B::InnerBackend::adam_step(
-            &step,
-            value,
+        let (value, moments) = step(
+            self.config,
+            treatment,
+            self.learning_rate,
+            primitive(tensor.inner()),
             primitive(gradient),
-            moments.first,
-            moments.second,
+            moments,
         );
-        let time = step.time;
-        let moments = Moments {
-            time,
-            first,
-            second,
-        };
         self.moments.insert(id, moments);
         let tensor = Tensor::from_primitive(TensorPrimitive::Float(value));
         let tensor = Tensor::from_inner(tensor).set_require_grad(is_tracked);
         Param::from_mapped_value(id, tensor, mapper)
     }
+}
+
+/// A parameter and its moments after a step.
+pub(crate) fn step<B: NnBackend>(
+    config: &OptimiserConfig,
+    treatment: Treatment,
+    learning_rate: f64,
+    value: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    moments: Option<Moments<B>>,
+) -> (FloatTensor<B>, Moments<B>) {
+    let moments = moments.unwrap_or_else(|| Moments::before_any(&value));
+    let decay = match treatment.decays {
+        true => config.weight_decay,
+        false => 0.0,
+    };
+    let step = AdamStep {
+        learning_rate: learning_rate * treatment.rate,
+        betas: BETAS,
+        epsilon: EPSILON,
+        decay: match config.kind {
+            OptimiserKind::Adam => WeightDecay::Gradient(decay),
+            OptimiserKind::AdamW => WeightDecay::Decoupled(decay),
+        },
+        time: moments.time + 1,
+    };
+    let (value, first, second) =
+        B::adam_step(&step, value, gradient, moments.first, moments.second);
+    let moments = Moments {
+        time: step.time,
+        first,
+        second,
+    };
+    (value, moments)
 }
 
 fn primitive<B: NnBackend, const D: usize>(tensor: Tensor<B, D>) -> FloatTensor<B> {

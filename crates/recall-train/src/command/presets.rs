@@ -37,7 +37,7 @@ fn table() -> Table {
         "epochs",
         "milestones",
         "optimiser",
-        "SiMix",
+        "loss",
     ]);
     for preset in Preset::all() {
         let RunConfig {
@@ -62,7 +62,10 @@ fn table() -> Table {
             epochs.to_string(),
             milestones.join(", "),
             format!("{kind} {:e}", optimiser.learning_rate),
-            if loss.mixup { "yes" } else { "no" }.to_owned(),
+            match loss.mixup {
+                Some(true) => format!("{}, SiMix", loss.kind),
+                _ => loss.kind.to_string(),
+            },
         ]);
     }
     for (number, column) in table.column_iter_mut().enumerate() {

@@ -1,6 +1,6 @@
 //! What makes no sense although every value has the right type.
 
-use recall_data::{DataError, DataSpec, SmallClasses};
+use recall_data::{DataError, DataSpec, Sampling, SmallClasses};
 use toml::Table;
 
 use super::{BatchConfig, BatchSize, ConfigError, RunConfig, ranges};
@@ -69,7 +69,15 @@ impl RunConfig {
                 ),
             );
         }
-        self.loss.surrogate().init()?;
+        self.loss.check()?;
+        if self.batch.sampling == Sampling::Shuffled && !self.loss.kind.has_proxies() {
+            let problem = format!(
+                "{} compares images with each other, and a shuffled batch may hold no two of a class; give \
+                 class-balanced",
+                self.loss.kind
+            );
+            return value("batch.sampling", problem);
+        }
         Ok(())
     }
 
@@ -201,6 +209,13 @@ impl BatchConfig {
                 return value("batch.super_classes", problem.into());
             }
             BatchSize::All => return Ok(()),
+            BatchSize::Images(_)
+                if self.sampling == Sampling::Shuffled && self.super_classes.is_some() =>
+            {
+                let problem = "shuffled batches go by no super-classes; set it to false";
+                return value("batch.super_classes", problem.into());
+            }
+            BatchSize::Images(_) if self.sampling == Sampling::Shuffled => return Ok(()),
             BatchSize::Images(size) if size < each.saturating_mul(2) => {
                 return value(
                     "batch.size",
@@ -291,7 +306,7 @@ mod tests {
                 model: model.clone(),
                 ..RunConfig::default()
             };
-            config.loss.ks = vec![1];
+            config.loss.ks = Some(vec![1]);
             config.image.train.size = [height, width];
             config.image.eval = recall_data::EvalTransform { resize: crop, crop };
             config

@@ -1,5 +1,5 @@
+use recall_baselines::LossError;
 use recall_data::Benchmark;
-use recall_loss::LossError;
 use thiserror::Error;
 
 /// Why a configuration is refused.

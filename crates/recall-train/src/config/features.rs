@@ -29,7 +29,7 @@ pub(super) fn features() -> RunConfig {
             ..ModelConfig::default()
         },
         loss: LossConfig {
-            mixup: false,
+            mixup: Some(false),
             ..LossConfig::default()
         },
         optimiser: OptimiserConfig {

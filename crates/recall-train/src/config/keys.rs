@@ -153,7 +153,10 @@ mod tests {
             ("chunk", vec!["batch.chunk", "evaluation.chunk"]),
             ("loss.epochs", vec!["epochs"]),
             ("epoch", vec!["epochs"]),
-            ("size", vec!["batch.size", "image.train.size"]),
+            (
+                "size",
+                vec!["batch.size", "image.train.size", "loss.memory.size"],
+            ),
             ("image.colour_jitter", vec!["image.train.colour_jitter"]),
             ("batch.nonsense", vec![]),
             ("", vec![]),

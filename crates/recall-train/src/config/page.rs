@@ -105,9 +105,11 @@ fn default(setting: &Setting, section: Option<&Table>) -> String {
             Some(value) => format!("`{}`", Value::try_from(value).unwrap()),
         };
     };
-    match &section[&setting.key] {
-        Value::Table(_) => "on".to_owned(),
-        value => format!("`{value}`"),
+    match section.get(&setting.key) {
+        // What another kind of loss has.
+        None => String::new(),
+        Some(Value::Table(_)) => "on".to_owned(),
+        Some(value) => format!("`{value}`"),
     }
 }
 
@@ -160,4 +162,52 @@ fn every_row_is_that_of_a_setting_or_a_preset() {
         let preset = name.parse::<super::Preset>().is_ok();
         assert!(preset || super::schema::find(&name).is_some(), "{name}");
     }
+}
+
+/// The page about losses, in whose middle the settings of each kind stand.
+const LOSSES: [&str; 2] = [
+    "<!-- losses: written by a test of recall-train, from the settings -->\n",
+    "<!-- end -->\n",
+];
+
+fn page_of_losses() -> PathBuf {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/losses.md").into()
+}
+
+/// A row for each kind of loss: its settings and what they are by default.
+fn losses() -> String {
+    let mut text = "\n| kind | settings |\n|---|---|\n".to_owned();
+    for kind in crate::LossKind::ALL {
+        let defaults = Table::try_from(crate::LossConfig::of(kind)).unwrap();
+        let settings = super::loss::keys(kind)
+            .into_iter()
+            .map(|key| match defaults.get(&key) {
+                Some(value) => format!("`{key} = {value}`"),
+                None => format!("`{key} = false`"),
+            });
+        let settings: Vec<String> = settings.collect();
+        text += &format!("| `{kind}` | {} |\n", settings.join(", "));
+    }
+    text + "\n"
+}
+
+#[test]
+fn the_page_of_losses_follows_from_the_settings() {
+    let page = std::fs::read_to_string(page_of_losses()).unwrap();
+    let [start, end] = LOSSES;
+    let (before, rest) = page.split_once(start).unwrap();
+    let (written, after) = rest.split_once(end).unwrap();
+    let losses = losses();
+    if std::env::var_os("RECALL_UPDATE").is_some_and(|update| update == "1") {
+        std::fs::write(
+            page_of_losses(),
+            format!("{before}{start}{losses}{end}{after}"),
+        )
+        .unwrap();
+        return;
+    }
+    assert!(
+        written == losses,
+        "docs/losses.md differs from the settings; RECALL_UPDATE=1 writes it anew:\n{losses}"
+    );
 }

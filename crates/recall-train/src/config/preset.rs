@@ -9,10 +9,12 @@ use recall_data::Benchmark;
 use super::features::features;
 use super::keys::nearest;
 use super::recipe::Paper;
+use super::rivals::Rival;
 use super::{ConfigError, RunConfig};
 
 /// Settings under a name: `emoji`, which is the default; `features`, for a head on embeddings that there are
-/// already; or a recipe of the paper, such as `sop-resnet50` and, with similarity mixup, `sop-resnet50-simix`.
+/// already; a recipe of the paper, such as `sop-resnet50` and, with similarity mixup, `sop-resnet50-simix`; or one of
+/// the losses that it is compared with, such as `sop-resnet50-smooth-ap`.
 ///
 /// ```
 /// use recall_train::{BatchSize, ChunkSize, Extent, Preset};
@@ -32,6 +34,7 @@ enum Kind {
     Emoji,
     Features,
     Paper(Paper),
+    Rival(&'static Rival),
 }
 
 impl Preset {
@@ -41,18 +44,13 @@ impl Preset {
     /// A head on rows of features, the whole set as one batch.
     pub const FEATURES: Self = Self(Kind::Features);
 
-    /// Every preset: `emoji`, `features`, then those of the paper by data set, backbone and mixup.
+    /// Every preset: `emoji`, `features`, those of the paper by data set, backbone and mixup, then those of
+    /// other losses.
     pub fn all() -> Vec<Self> {
         let papers = Paper::all().into_iter().map(Kind::Paper);
+        let rivals = Rival::all().iter().map(Kind::Rival);
         let all = [Kind::Emoji, Kind::Features].into_iter().chain(papers);
-        all.map(Self).collect()
-    }
-
-    fn paper(self) -> Option<Paper> {
-        match self.0 {
-            Kind::Paper(paper) => Some(paper),
-            Kind::Emoji | Kind::Features => None,
-        }
+        all.chain(rivals).map(Self).collect()
     }
 
     /// Its name.
@@ -61,6 +59,7 @@ impl Preset {
             Kind::Emoji => "emoji".to_owned(),
             Kind::Features => "features".to_owned(),
             Kind::Paper(paper) => paper.name(),
+            Kind::Rival(rival) => rival.name(),
         }
     }
 
@@ -73,12 +72,17 @@ impl Preset {
                     .to_owned()
             }
             Kind::Paper(paper) => paper.description(),
+            Kind::Rival(rival) => rival.description(),
         }
     }
 
     /// The benchmark it is for, whose folder has to be named; none for `emoji` and `features`.
     pub fn benchmark(self) -> Option<Benchmark> {
-        self.paper().map(|paper| paper.benchmark())
+        match self.0 {
+            Kind::Emoji | Kind::Features => None,
+            Kind::Paper(paper) => Some(paper.benchmark()),
+            Kind::Rival(rival) => Some(rival.benchmark()),
+        }
     }
 
     /// The name of its data set in publications.
@@ -87,6 +91,7 @@ impl Preset {
             Kind::Emoji => "emoji",
             Kind::Features => "features",
             Kind::Paper(paper) => paper.title(),
+            Kind::Rival(rival) => rival.title(),
         }
     }
 
@@ -97,6 +102,7 @@ impl Preset {
             Kind::Emoji => RunConfig::default(),
             Kind::Features => features(),
             Kind::Paper(paper) => paper.config(),
+            Kind::Rival(rival) => rival.config(),
         }
     }
 
@@ -141,7 +147,7 @@ impl FromStr for Preset {
 
 #[cfg(test)]
 mod tests {
-    use recall_data::SmallClasses;
+    use recall_data::{Sampling, SmallClasses};
 
     use super::super::{BatchSize, ChunkSize};
     use super::*;
@@ -189,15 +195,42 @@ mod tests {
                 assert_eq!(config.optimiser.milestones, milestones, "{name}");
                 assert_eq!(config.optimiser.kind, row.optimiser, "{name}");
                 assert_eq!(config.optimiser.learning_rate, row.learning_rate, "{name}");
-                assert_eq!(config.loss.mixup, simix, "{name}");
+                assert_eq!(config.loss.mixup, Some(simix), "{name}");
             }
         }
-        assert_eq!(seen, Preset::all().len());
+        assert_eq!(seen + Rival::all().len(), Preset::all().len());
     }
 
     fn papers() -> impl Iterator<Item = Preset> {
         let all = Preset::all().into_iter();
-        all.filter(|preset| preset.benchmark().is_some())
+        all.filter(|preset| matches!(preset.0, Kind::Paper(_)))
+    }
+
+    #[test]
+    fn rivals_differ_from_the_paper_in_the_loss_and_what_its_authors_say() {
+        for rival in Rival::all() {
+            let preset = Preset(Kind::Rival(rival));
+            let config = preset.config();
+            let name = preset.name();
+            let benchmark = preset.benchmark().unwrap().name();
+            let paper: Preset = format!("{benchmark}-resnet50").parse().unwrap();
+            let mut same = config.clone();
+            let paper = paper.config();
+            same.loss = paper.loss.clone();
+            same.batch = paper.batch.clone();
+            same.model.dim = paper.model.dim;
+            same.optimiser.kind = paper.optimiser.kind;
+            same.optimiser.learning_rate = paper.optimiser.learning_rate;
+            assert_eq!(same, paper, "{name}");
+            assert_ne!(config.loss.kind, crate::LossKind::RecallAtK, "{name}");
+        }
+        // Every loss but that of the paper has one.
+        for kind in crate::LossKind::ALL {
+            let has = Rival::all()
+                .iter()
+                .any(|rival| rival.config().loss.kind == kind);
+            assert_eq!(has, kind != crate::LossKind::RecallAtK, "{kind}");
+        }
     }
 
     #[test]
@@ -212,10 +245,10 @@ mod tests {
             assert_eq!(config.model.pooling, pooling);
             assert_eq!(config.optimiser.weight_decay, 4e-4);
             assert!(config.optimiser.decay_norms_and_biases);
-            assert_eq!(config.loss.ks, [1, 2, 4, 8, 16]);
+            assert_eq!(config.loss.ks, Some(vec![1, 2, 4, 8, 16]));
             assert_eq!(
-                (config.loss.tau_rank, &config.loss.tau_k[..]),
-                (0.01, &[1.0][..])
+                (config.loss.tau_rank, config.loss.tau_k.clone()),
+                (Some(0.01), Some(vec![1.0]))
             );
             let train = &config.image.train;
             assert_eq!((train.size, train.horizontal_flip), ([224, 224], 0.5));
@@ -247,20 +280,26 @@ mod tests {
 
             config.image.train.validate().unwrap();
             config.image.eval.validate().unwrap();
-            config.loss.surrogate().init().unwrap();
+            config.loss.check().unwrap();
+            let ChunkSize::Images(chunk) = config.batch.chunk else {
+                panic!("{name}: {}", config.batch.chunk);
+            };
             if config.batch.size == BatchSize::All {
                 continue;
             }
             // As many classes as the batch asks for, and the batch in whole chunks.
-            let classes = config.batch.size.most() / config.batch.samples_per_class;
-            let labels: Vec<u32> = (0..4 * classes as u32).map(|item| item / 4).collect();
+            assert_eq!(config.batch.size.most() % chunk, 0, "{name}");
+            if config.batch.sampling == Sampling::Shuffled || config.batch.super_classes.is_some() {
+                continue;
+            }
+            let each = config.batch.samples_per_class;
+            let classes = config.batch.size.most() / each;
+            let labels: Vec<u32> = (0..(each * classes) as u32)
+                .map(|item| item / each as u32)
+                .collect();
             let ids: Vec<usize> = (0..labels.len()).collect();
             let sampler = config.sampler().init(&ids, &labels).unwrap();
             assert_eq!(sampler.steps_per_epoch(), 1, "{name}");
-            let ChunkSize::Images(chunk) = config.batch.chunk else {
-                panic!("{name}: {}", config.batch.chunk);
-            };
-            assert_eq!(config.batch.size.most() % chunk, 0, "{name}");
         }
     }
 
@@ -314,7 +353,8 @@ mod tests {
     fn every_model_can_be_created() {
         let device = (recall_flex::BACKEND.open)();
         let mut made = Vec::new();
-        for preset in Preset::all() {
+        let own = [Preset::EMOJI, Preset::FEATURES].into_iter();
+        for preset in own.chain(papers()) {
             let mut config = preset.config();
             if made.contains(&config.model) {
                 continue;

@@ -68,8 +68,8 @@ impl Takes {
 
 #[cfg(test)]
 mod tests {
-    use super::super::RunConfig;
     use super::super::schema;
+    use super::super::{RunConfig, loss};
     use super::*;
 
     /// Parts that have to be there for what is in them.
@@ -103,6 +103,7 @@ mod tests {
                 };
                 tried += 1;
                 let mut set = PARTS.map(str::to_owned).to_vec();
+                set.extend(loss::kind_with(&setting.name));
                 set.push(format!("{}={value}", setting.name));
                 let parsed: Table = format!("value = {value}").parse().unwrap();
                 let taken = setting.takes.out_of_range(&parsed["value"]).is_none();
@@ -123,6 +124,11 @@ mod tests {
                             message.contains(&element) || message.contains(&listed),
                             "{message}: {listed}"
                         );
+                    }
+                    // In its range, but not beside what the loss has else.
+                    (true, Err(refused)) if setting.name.starts_with("loss.") => {
+                        let message = refused.to_string();
+                        assert!(message.contains(&setting.key), "{message}");
                     }
                     (expected, read) => panic!("{set:?}: {expected:?}, {read:?}"),
                 }

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::faults::{self, Fault};
 use super::parse::{one_line, parse_assignment, parse_document};
 use super::schema::join;
-use super::{BatchConfig, BatchSize, ConfigError, Preset, RunConfig, keys, ranges};
+use super::{BatchConfig, BatchSize, ConfigError, Preset, RunConfig, keys, loss, ranges};
 
 impl RunConfig {
     /// Reads a document with the keys it wants to change, and then `key.path=value` assignments, in
@@ -209,6 +209,10 @@ impl Layers {
         self.has_data |= changes.contains_key("data");
         let model = changes.get("model").and_then(Value::as_table);
         self.has_weights |= model.is_some_and(|model| model.contains_key("weights"));
+        loss::follow_kind(&mut self.table, &changes);
+        if let Some(problem) = loss::of_another_kind(&self.table, &changes) {
+            return Err(refuse(problem));
+        }
         merge(&mut self.table, changes, "");
         match faults::find(&self.table) {
             Some(Fault::Wrong(problem)) => return Err(refuse(problem)),
@@ -345,7 +349,7 @@ mod tests {
         assert_eq!(config.optimiser.kind, OptimiserKind::Adam);
         assert_eq!(config.optimiser.milestones, [Extent::Whole(1)]);
         assert_eq!(config.optimiser.learning_rate, 2e-4);
-        assert_eq!(config.loss.ks, [1, 3]);
+        assert_eq!(config.loss.ks, Some(vec![1, 3]));
     }
 
     #[test]

@@ -128,6 +128,16 @@ impl Paper {
         all
     }
 
+    /// That of a data set with ResNet-50, without mixup. Of one that the paper has not, Stanford Online Products.
+    pub(super) fn with_resnet50(benchmark: Benchmark) -> Self {
+        let recipe = RECIPES.iter().find(|recipe| recipe.benchmark == benchmark);
+        Self {
+            recipe: recipe.unwrap_or(&RECIPES[0]),
+            backbone: Backbone::Resnet50,
+            mixup: false,
+        }
+    }
+
     pub(super) fn name(&self) -> String {
         let simix = if self.mixup { "-simix" } else { "" };
         format!("{}-{}{simix}", self.recipe.benchmark, self.backbone)
@@ -188,7 +198,7 @@ impl Paper {
                 ..default.model
             },
             loss: LossConfig {
-                mixup: self.mixup,
+                mixup: Some(self.mixup),
                 ..default.loss
             },
             optimiser: OptimiserConfig {

@@ -58,7 +58,7 @@ fn settings(object: &Value, section: &str) -> Vec<Setting> {
         let name = join(section, key);
         Setting {
             takes: takes(schema, &name),
-            optional: may_be_null(schema),
+            optional: may_be_null(schema) && schema.get("x-by-kind").is_none(),
             required: required(key),
             key: key.clone(),
             name,
@@ -215,6 +215,7 @@ fn array<'a>(schema: &'a Value, key: &str) -> &'a [Value] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::loss;
     use super::*;
 
     #[test]
@@ -240,6 +241,7 @@ mod tests {
         ];
         for setting in all() {
             let mut set = parts.map(str::to_owned).to_vec();
+            set.extend(loss::kind_with(&setting.name));
             set.push(format!("{}=false", setting.name));
             let read = RunConfig::read(None, &set);
             let takes_false = setting.optional || setting.takes == Takes::Switch;

@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use super::{RunConfig, keys};
+use super::{RunConfig, keys, loss};
 
 impl RunConfig {
     /// The whole configuration as a document that [`read`](Self::read) reads back, over whatever
@@ -16,6 +16,7 @@ impl RunConfig {
             table = exact;
         }
         keys::mark_absent(&mut table);
+        loss::only_own(&mut table);
         table.to_string()
     }
 

@@ -17,6 +17,8 @@ pub(super) struct Images {
     pub sampler: BatchSampler,
     /// The most that are judged at once.
     pub judged: usize,
+    /// How many classes are trained on.
+    pub classes: usize,
 }
 
 impl Images {
@@ -26,9 +28,13 @@ impl Images {
         items_of(&dataset, Split::Train)?;
         let parts = training_and_validation(&dataset, config.evaluation.validation);
         let test = dataset.split(Split::Test);
+        let mut classes = dataset.labels(&parts.kept);
+        classes.sort_unstable();
+        classes.dedup();
         Ok(Self {
             sampler: config.sampler_for(&dataset, &parts.kept)?,
             judged: test.len().max(parts.held_out.len()).max(1),
+            classes: classes.len(),
             dataset,
         })
     }

@@ -96,6 +96,8 @@ const MODEL: &str = "model.safetensors";
 /// The weights of training, where the model is their average.
 const TRAINED: &str = "trained.safetensors";
 const OPTIMISER: &str = "optimiser.safetensors";
+/// What the loss trains and remembers, where it does.
+const LOSS: &str = "loss.safetensors";
 const DESCRIPTION: &str = "model.json";
 const CONFIG: &str = "config.toml";
 const STATE: &str = "state.json";
@@ -237,6 +239,7 @@ fn model_files(folder: &Path) -> ModelFiles {
         judged: folder.join(MODEL),
         trained: folder.join(TRAINED),
         optimiser: folder.join(OPTIMISER),
+        loss: folder.join(LOSS),
     }
 }
 

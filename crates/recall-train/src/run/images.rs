@@ -83,12 +83,12 @@ impl Images {
         }
     }
 
-    /// How many classes the training images have.
-    pub fn training_classes(&self) -> usize {
+    /// The classes of the training images, ascending: what the loss numbers from 0.
+    pub fn training_classes(&self) -> Vec<u32> {
         let mut labels = self.dataset.labels(&self.items.train);
         labels.sort_unstable();
         labels.dedup();
-        labels.len()
+        labels
     }
 }
 

@@ -46,6 +46,8 @@ pub(super) struct Parts<'a> {
     pub sampler: BatchSampler,
     pub loaders: Loaders,
     pub items: Items,
+    /// The classes that are trained on, ascending.
+    pub classes: Vec<u32>,
     pub records: Records,
     pub progress: &'a mut dyn Progress,
     pub state: CheckpointState,

@@ -117,6 +117,29 @@ impl Start {
         Ok(())
     }
 
+    /// Whether what the loss trains and remembers begins anew: in a new run, unless it begins with another one
+    /// with the same kind of loss and the same classes.
+    pub fn begins_loss(
+        &self,
+        config: &RunConfig,
+        record: &DataRecord,
+        engine: &mut dyn Engine,
+    ) -> Result<bool, RunError> {
+        if self.checkpoint().is_some() {
+            return Ok(false);
+        }
+        if let Some(path) = &config.from {
+            let from = Checkpoint::open_last(path)?;
+            let classes = from.data()?;
+            let same = classes.is_some_and(|of| of.trained_classes().eq(record.trained_classes()));
+            if same && from.config.loss.kind == config.loss.kind {
+                return Ok(false);
+            }
+            engine.forget_loss();
+        }
+        Ok(true)
+    }
+
     /// Whether a model has learned nothing yet: neither in this run, nor in another one, nor from a file.
     pub fn is_at_its_beginning(&self, config: &RunConfig) -> bool {
         self.checkpoint().is_none() && config.from.is_none() && config.model.weights.is_none()
@@ -187,7 +210,7 @@ impl Start {
             "backend {backend}: {} training {noun} of {} classes, {} validation and {} test {noun}, \
              writing to {}",
             train.len(),
-            images.training_classes(),
+            images.training_classes().len(),
             validation.len(),
             test.len(),
             folder.path().display(),

@@ -86,7 +86,10 @@ impl Session<'_> {
             step,
             item: 0,
         };
-        let labels: Vec<i64> = batch.labels.iter().map(|&label| label.into()).collect();
+        // In the order that the classes have in the data set, and without gaps.
+        let classes = &self.parts.classes;
+        let number = |label| classes.partition_point(|&class| class < label) as i64;
+        let labels: Vec<i64> = batch.labels.iter().map(|&label| number(label)).collect();
         let request = StepRequest {
             inputs: inputs(batch),
             labels: &labels,
