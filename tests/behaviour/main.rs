@@ -8,6 +8,7 @@ mod features;
 mod field_cases;
 mod gallery;
 mod judging;
+mod losses;
 mod own;
 mod plan;
 mod presets;
