@@ -13,6 +13,7 @@ mod models;
 mod plan;
 mod process;
 mod python;
+mod rivals;
 mod step;
 mod table;
 
@@ -27,6 +28,8 @@ pub enum Bench {
     /// Time and peak memory of the loss and its gradient, beside PyTorch and beside the two matrix
     /// products that no implementation avoids
     Loss(loss::Args),
+    /// Time and peak memory of the losses that Recall@k is compared with, beside PyTorch
+    Rivals(rivals::Args),
     /// Images a second from JPEG files to batches, beside torchvision with Pillow
     Images(images::Args),
     /// Time and peak memory of an exact evaluation, beside faiss
@@ -44,6 +47,9 @@ pub enum Bench {
     /// One case of `loss`, in this process
     #[command(hide = true)]
     LossCase(CaseArgs),
+    /// One case of `rivals`, in this process
+    #[command(hide = true)]
+    RivalsCase(CaseArgs),
     /// One case of `images`, in this process
     #[command(hide = true)]
     ImagesCase(CaseArgs),
@@ -69,6 +75,7 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
     match bench {
         Bench::Step(args) => step::run(args),
         Bench::Loss(args) => loss::run(args),
+        Bench::Rivals(args) => rivals::run(args),
         Bench::Images(args) => images::run(args),
         Bench::Eval(args) => eval::run(args),
         Bench::Models(args) => models::run(args),
@@ -76,6 +83,7 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
         Bench::Plan(args) => plan::run(args),
         Bench::StepCase(args) => process::run::<step::Case>(args),
         Bench::LossCase(args) => process::run::<loss::Case>(args),
+        Bench::RivalsCase(args) => process::run::<rivals::Case>(args),
         Bench::ImagesCase(args) => process::run::<images::Case>(args),
         Bench::EvalCase(args) => process::run::<eval::Case>(args),
         Bench::ModelsCase(args) => process::run::<models::Case>(args),

@@ -64,6 +64,7 @@ fn errors(backend: NamedBackend, backbone: &str, size: Size) -> anyhow::Result<[
         judged: path("model.safetensors"),
         trained: path("model.safetensors"),
         optimiser: path("optimiser.safetensors"),
+        loss: path("loss.safetensors"),
     };
     // Both start with the weights that the CPU drew.
     let mut ours = NamedBackend::FLEX.open()?.engine(&config)?;

@@ -80,7 +80,7 @@ impl Case {
         config.model.features = Some(self.dim);
         config.model.dim = self.out_dim;
         config.model.dropout = self.dropout;
-        config.loss.mixup = false;
+        config.loss.mixup = Some(false);
         config
     }
 
@@ -91,6 +91,7 @@ impl Case {
             judged: path.to_owned(),
             trained: path.to_owned(),
             optimiser: path.with_extension("optimiser"),
+            loss: path.with_extension("loss"),
         })?;
         Ok(())
     }

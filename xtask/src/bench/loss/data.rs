@@ -32,29 +32,33 @@ impl Data {
 
     /// Unit vectors, `dim` numbers to a row, a row for each label.
     pub fn embeddings(self, labels: &[i64], dim: usize) -> Vec<f32> {
-        let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let common = unit_normal(&mut rng, dim);
-        let classes = labels.iter().max().map_or(0, |&label| label as usize + 1);
-        let centres: Vec<_> = (0..classes).map(|_| unit_normal(&mut rng, dim)).collect();
-        // Parts of the common direction, of the class and of the item alone. Random directions have
-        // products of about 1/√d.
-        let [shared, of_class, own]: [f64; 3] = match self {
+        let parts = match self {
             Self::Separated => [0.0, 1.0, 0.25],
             Self::Collapsed => [1.0, 0.0, 0.0045 * (dim as f64).sqrt()],
             Self::Close => [0.8, 0.1, 0.1],
         };
-        let [shared, of_class, own] = [shared, of_class, own].map(f64::sqrt);
-        let mut rows = Vec::with_capacity(labels.len() * dim);
-        for &label in labels {
-            let noise = unit_normal(&mut rng, dim);
-            let centre = &centres[label as usize];
-            let row: Vec<f64> = (0..dim)
-                .map(|i| shared * common[i] + of_class * centre[i] + own * noise[i])
-                .collect();
-            rows.extend(unit(row).into_iter().map(|x| x as f32));
-        }
-        rows
+        unit_rows(labels, dim, parts)
     }
+}
+
+/// Unit vectors, a row for each label, of which a part is a common direction, one that of the class and one
+/// the item's alone. Random directions have products of about 1/√d.
+pub fn unit_rows(labels: &[i64], dim: usize, parts: [f64; 3]) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let common = unit_normal(&mut rng, dim);
+    let classes = labels.iter().max().map_or(0, |&label| label as usize + 1);
+    let centres: Vec<_> = (0..classes).map(|_| unit_normal(&mut rng, dim)).collect();
+    let [shared, of_class, own] = parts.map(f64::sqrt);
+    let mut rows = Vec::with_capacity(labels.len() * dim);
+    for &label in labels {
+        let noise = unit_normal(&mut rng, dim);
+        let centre = &centres[label as usize];
+        let row: Vec<f64> = (0..dim)
+            .map(|i| shared * common[i] + of_class * centre[i] + own * noise[i])
+            .collect();
+        rows.extend(unit(row).into_iter().map(|x| x as f32));
+    }
+    rows
 }
 
 /// Classes of `size`, in no order.

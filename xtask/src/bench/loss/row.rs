@@ -67,7 +67,7 @@ fn times(measured: &Measured) -> String {
 }
 
 /// Three significant digits.
-fn seconds(value: f64) -> String {
+pub fn seconds(value: f64) -> String {
     match value {
         100.0.. => format!("{value:.0}"),
         10.0.. => format!("{value:.1}"),
@@ -78,7 +78,7 @@ fn seconds(value: f64) -> String {
 }
 
 /// 65,536
-fn grouped(number: usize) -> String {
+pub fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {

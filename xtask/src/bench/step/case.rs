@@ -82,7 +82,7 @@ impl Measure for Case {
 
         let needed_bytes = bytes.len()
             + 2 * 4 * rows * output.embeddings.dims()[1]
-            + 4 * config.loss.block_size.min(items) * items;
+            + 4 * config.loss.surrogate().block_size.min(items) * items;
         Ok(Measured {
             virtual_items: mixup.len(),
             peak_bytes: peak_memory()?,
