@@ -23,6 +23,7 @@ mod backend;
 mod config;
 mod error;
 mod index;
+mod loss_title;
 mod records;
 mod run;
 mod trained;

@@ -4,6 +4,7 @@ use recall_eval::Metric;
 
 use super::{FinishedRun, RunComparison, RunGroup};
 use crate::Judged;
+use crate::loss_title::loss_title;
 use recall_report::{ComparisonPage, ComparisonRow, Curve, Series};
 
 impl RunComparison {
@@ -61,7 +62,7 @@ impl RunComparison {
                 &|run| points(run, split, metric),
             ),
             curve(
-                "Loss (1 − soft recall of the batch)".to_owned(),
+                loss_title(runs.iter().map(|run| run.config.loss.kind)),
                 "step",
                 false,
                 &|run| {

@@ -11,6 +11,7 @@ use super::records::Records;
 use super::selection::Selection;
 use super::{Best, TrainingRun, left_out};
 use crate::judge::{Hit, Similarities};
+use crate::loss_title::loss_title;
 use crate::records::{EvaluationRecord, Judged};
 use crate::{Bytes, RunConfig, RunError};
 
@@ -58,7 +59,7 @@ pub(super) fn fill(outcome: &Outcome<'_>) -> Result<Report, RunError> {
         judged: judged(outcome),
         other_table: (outcome.peers.as_ref())
             .map(|(groups, among_as_many)| peers(outcome, groups, among_as_many)),
-        curves: curves(outcome.records),
+        curves: curves(outcome.records, config),
         similarities: outcome.similarities.clone().map(distribution),
         queries: rows(outcome.dataset, &outcome.hits)?,
         about_queries: about_queries(outcome),
@@ -300,7 +301,7 @@ fn distribution(of: Similarities) -> Distribution {
     }
 }
 
-fn curves(records: &Records) -> Vec<Curve> {
+fn curves(records: &Records, config: &RunConfig) -> Vec<Curve> {
     let by_step = |value: fn(&super::StepRecord) -> Option<f64>| {
         let steps = records.steps.iter();
         steps
@@ -346,7 +347,7 @@ fn curves(records: &Records) -> Vec<Curve> {
     }
     curves.extend([
         curve(
-            "Loss (1 − soft recall of the batch)",
+            &loss_title([config.loss.kind]),
             "step",
             vec![line("loss", by_step(|s| s.loss))],
         ),
