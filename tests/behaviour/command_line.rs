@@ -179,7 +179,11 @@ fn corrupt_images_stop_the_run_or_are_counted() {
 fn unknown_settings_are_named_with_their_place() {
     let dir = tempdir().unwrap();
     let refused = |arguments: &[&str]| refuse(&mut command(dir.path(), arguments));
-    fs::write(dir.path().join("run.toml"), "epochs = 1\n[loss]\ntau_rnk = 3\n").unwrap();
+    fs::write(
+        dir.path().join("run.toml"),
+        "epochs = 1\n[loss]\ntau_rnk = 3\n",
+    )
+    .unwrap();
     assert_contains(
         &refused(&["--config", "run.toml"]),
         &["run.toml: unknown setting loss.tau_rnk; did you mean loss.tau_rank?"],
