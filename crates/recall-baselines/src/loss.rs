@@ -1,11 +1,10 @@
 //! What all losses have in common.
 
 use burn::tensor::{Distribution, ElementConversion};
-use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
+use burn::tensor::{Int, Tensor, backend::Backend};
 use recall_loss::RecallBackend;
 
 use crate::LossError;
-use crate::dense::constant;
 
 /// A loss over the embeddings of a batch.
 ///
@@ -140,28 +139,8 @@ pub(crate) fn drawn_seed<B: Backend>(device: &B::Device) -> u64 {
 ///
 /// [`LossError::NonFinite`].
 pub fn check_finite<B: Backend>(embeddings: &Tensor<B, 2>) -> Result<(), LossError> {
-    // No similarity is greater than the sum of all squares.
-    let squares = |rows: Tensor<B, 2>| (rows.clone() * rows).sum().into_data();
-    let finite = |sum: &TensorData| sum.iter::<f64>().all(|sum| sum < GREATEST);
-    let embeddings = constant(embeddings.clone());
-    if finite(&squares(embeddings.clone())) {
-        return Ok(());
-    }
-    let values = embeddings.into_data();
-    let dim = values.shape[1].max(1);
-    let mut lengths = vec![0.0; values.shape[0]];
-    for (index, value) in values.iter::<f64>().enumerate() {
-        lengths[index / dim] += value * value;
-    }
-    // If it takes all rows together to overflow, the longest is to blame.
-    let fault = lengths
-        .iter()
-        .position(|&length| length.is_nan() || length >= GREATEST);
-    let longest = || (0..lengths.len()).max_by(|&a, &b| lengths[a].total_cmp(&lengths[b]));
-    Err(LossError::NonFinite {
-        row: fault.or_else(longest).unwrap_or(0),
+    recall_loss::check_finite(embeddings).map_err(|error| match error {
+        recall_loss::LossError::NonFinite { row } => LossError::NonFinite { row },
+        other => other.into(),
     })
 }
-
-/// Far above what embeddings add up to, and far below what overflows.
-const GREATEST: f64 = 1e29;

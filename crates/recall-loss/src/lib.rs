@@ -63,6 +63,6 @@ pub mod plain;
 pub use backend::RecallBackend;
 pub use batch::RecallBatch;
 pub use error::LossError;
-pub use loss::LossAndGrad;
+pub use loss::{LossAndGrad, check_finite};
 pub use mixup::Mixup;
 pub use objective::{Objective, RecallAtKLoss, RecallAtKLossConfig, SmoothAp, SmoothApConfig};

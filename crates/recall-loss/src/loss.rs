@@ -79,7 +79,11 @@ fn checked<B: Backend>(
 }
 
 /// Refuses what no loss can be computed of: one sum crosses to the host.
-fn check_finite<B: Backend>(embeddings: &Tensor<B, 2>) -> Result<(), LossError> {
+///
+/// # Errors
+///
+/// [`LossError::NonFinite`].
+pub fn check_finite<B: Backend>(embeddings: &Tensor<B, 2>) -> Result<(), LossError> {
     // No similarity is greater than the sum of all squares.
     let squares = |rows: Tensor<B, 2>| (rows.clone() * rows).sum().into_data();
     let finite = |sum: &TensorData| sum.iter::<f64>().all(|sum| sum < GREATEST);

@@ -201,8 +201,6 @@ impl RowLoss for Squared<'_> {
     const MEASURE: Measure = Measure::SquaredDistance;
     const LOOKS: bool = false;
 
-    fn look(&self, _: usize, _: &Place, _: &[f32]) {}
-
     fn whole(&self, _: Vec<()>, _: &Places) {}
 
     #[inline(always)]
@@ -327,8 +325,6 @@ impl RowLoss for Cosine<'_> {
     type Whole = ();
     const MEASURE: Measure = Measure::Similarity;
     const LOOKS: bool = false;
-
-    fn look(&self, _: usize, _: &Place, _: &[f32]) {}
 
     fn whole(&self, _: Vec<()>, _: &Places) {}
 

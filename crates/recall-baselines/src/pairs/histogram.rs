@@ -6,7 +6,7 @@ use burn::config::Config;
 use burn::tensor::{Tensor, backend::Backend};
 use recall_loss::RecallBackend;
 
-use super::{PairLoss, no_positives};
+use super::{PairLoss, no_positives, with_itself};
 use crate::dense::Dense;
 use crate::error::{positive, require};
 use crate::rows::{Bins, Measure, Place, RowLoss, Term, rows, suit, widened};
@@ -167,9 +167,7 @@ impl<B: RecallBackend> MetricLoss<B> for Histogram {
     }
 
     fn evaluate(&self, batch: Batch<'_, B>) -> Result<Tensor<B, 1>, LossError> {
-        batch.dims()?;
-        let places = Places::within(batch.labels);
-        self.between(batch.embeddings.clone(), batch.embeddings, &places)
+        with_itself(self, batch)
     }
 }
 

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::log_sigmoid;
 use recall_loss::RecallBackend;
 
-use super::{PairLoss, no_triplets};
+use super::{PairLoss, no_triplets, with_itself};
 use crate::dense::{Dense, log_sum_exp, only};
 use crate::error::positive;
 use crate::rows::{Measure, Place, RowLoss, Term, exp, greatest, log1p_exp, rows, suit, sum_exp};
@@ -46,9 +46,7 @@ impl<B: RecallBackend> MetricLoss<B> for InfoNce {
     }
 
     fn evaluate(&self, batch: Batch<'_, B>) -> Result<Tensor<B, 1>, LossError> {
-        batch.dims()?;
-        let places = Places::within(batch.labels);
-        self.between(batch.embeddings.clone(), batch.embeddings, &places)
+        with_itself(self, batch)
     }
 }
 
@@ -83,8 +81,6 @@ impl RowLoss for InfoNce {
     type Whole = f64;
     const MEASURE: Measure = Measure::Similarity;
     const LOOKS: bool = false;
-
-    fn look(&self, _: usize, _: &Place, _: &[f32]) {}
 
     fn whole(&self, _: Vec<()>, places: &Places) -> f64 {
         pairs(places)

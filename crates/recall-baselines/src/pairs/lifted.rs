@@ -234,8 +234,6 @@ impl RowLoss for Generalised {
     const MEASURE: Measure = Measure::SquaredDistance;
     const LOOKS: bool = false;
 
-    fn look(&self, _: usize, _: &Place, _: &[f32]) {}
-
     fn whole(&self, _: Vec<()>, places: &Places) -> f64 {
         anchors(places)
     }

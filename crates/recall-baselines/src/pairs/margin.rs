@@ -2,7 +2,7 @@
 //! Embedding Learning", ICCV 2017).
 
 use burn::config::Config;
-use burn::tensor::{DType, Tensor, backend::Backend};
+use burn::tensor::{Tensor, backend::Backend};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -290,10 +290,7 @@ impl Margin {
     ) -> Vec<T> {
         let embeddings = constant(embeddings);
         let [count, dim] = embeddings.dims();
-        let on_host = |values: Tensor<B, 2>| {
-            let data = values.into_data().convert_dtype(DType::F64);
-            data.into_vec::<f64>().unwrap_or_default()
-        };
+        let on_host = |values: Tensor<B, 2>| values.into_data().iter::<f64>().collect::<Vec<f64>>();
         let squares = on_host((embeddings.clone() * embeddings.clone()).sum_dim(1));
         let size = (BLOCK / count.max(1)).clamp(16, 512);
         let mut found = Vec::with_capacity(count);

@@ -14,7 +14,7 @@ mod triplet;
 use burn::tensor::{Tensor, backend::Backend};
 use recall_loss::RecallBackend;
 
-use crate::{LossError, MetricLoss, Places};
+use crate::{Batch, LossError, MetricLoss, Places};
 
 pub use angular::{Angular, AngularConfig, AngularForm};
 pub use contrastive::{Contrastive, ContrastiveConfig, ContrastiveForm};
@@ -51,6 +51,16 @@ impl<B: RecallBackend, L: PairLoss<B> + ?Sized> PairLoss<B> for Box<L> {
     ) -> Result<Tensor<B, 1>, LossError> {
         (**self).between(queries, references, places)
     }
+}
+
+/// The loss of a batch compared with itself.
+pub(crate) fn with_itself<B: RecallBackend>(
+    loss: &impl PairLoss<B>,
+    batch: Batch<'_, B>,
+) -> Result<Tensor<B, 1>, LossError> {
+    batch.dims()?;
+    let places = Places::within(batch.labels);
+    loss.between(batch.embeddings.clone(), batch.embeddings, &places)
 }
 
 /// Says what a batch lacks that has no two items of a class.

@@ -177,8 +177,6 @@ impl RowLoss for MultiSimilarity {
     const MEASURE: Measure = Measure::Similarity;
     const LOOKS: bool = false;
 
-    fn look(&self, _: usize, _: &Place, _: &[f32]) {}
-
     fn whole(&self, _: Vec<()>, places: &Places) -> f64 {
         places.rows.len() as f64
     }

@@ -4,7 +4,7 @@ use burn::config::Config;
 use burn::tensor::Tensor;
 use recall_loss::RecallBackend;
 
-use super::{PairLoss, no_positives};
+use super::{PairLoss, no_positives, with_itself};
 use crate::dense::{Dense, column_like, log_sum_exp, only};
 use crate::error::positive;
 use crate::rows::{Measure, Place, RowLoss, Term, exp, greatest, rows, suit, sum_exp};
@@ -73,9 +73,7 @@ impl<B: RecallBackend> MetricLoss<B> for SupCon {
     }
 
     fn evaluate(&self, batch: Batch<'_, B>) -> Result<Tensor<B, 1>, LossError> {
-        batch.dims()?;
-        let places = Places::within(batch.labels);
-        self.between(batch.embeddings.clone(), batch.embeddings, &places)
+        with_itself(self, batch)
     }
 }
 
@@ -110,8 +108,6 @@ impl RowLoss for SupCon {
     type Whole = f64;
     const MEASURE: Measure = Measure::Similarity;
     const LOOKS: bool = false;
-
-    fn look(&self, _: usize, _: &Place, _: &[f32]) {}
 
     fn whole(&self, _: Vec<()>, places: &Places) -> f64 {
         self.factor(places)

@@ -94,8 +94,6 @@ impl RowLoss for ProxyAnchor {
     const MEASURE: Measure = Measure::Similarity;
     const LOOKS: bool = false;
 
-    fn look(&self, _: usize, _: &Place, _: &[f32]) {}
-
     fn whole(&self, _: Vec<()>, places: &Places) -> [f64; 2] {
         weights(places)
     }

@@ -149,8 +149,6 @@ impl RowLoss for Sum<'_> {
     const MEASURE: Measure = Measure::Similarity;
     const LOOKS: bool = false;
 
-    fn look(&self, _: usize, _: &Place, _: &[f32]) {}
-
     fn whole(&self, _: Vec<()>, places: &Places) -> f64 {
         places.rows.len() as f64
     }

@@ -66,8 +66,6 @@ impl<T: Target> RowLoss for Rows<'_, T> {
     const MEASURE: Measure = Measure::Similarity;
     const LOOKS: bool = false;
 
-    fn look(&self, _: usize, _: &Place, _: &[f32]) {}
-
     fn whole(&self, _: Vec<()>, places: &Places) -> f64 {
         places.rows.len() as f64
     }

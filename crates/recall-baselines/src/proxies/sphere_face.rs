@@ -160,8 +160,6 @@ impl RowLoss for SphereFace {
     const MEASURE: Measure = Measure::Similarity;
     const LOOKS: bool = false;
 
-    fn look(&self, _: usize, _: &Place, _: &[f32]) {}
-
     fn whole(&self, _: Vec<()>, places: &Places) -> f64 {
         places.rows.len() as f64
     }

@@ -182,8 +182,6 @@ impl RowLoss for Binned {
     const MEASURE: Measure = Measure::Similarity;
     const LOOKS: bool = false;
 
-    fn look(&self, _: usize, _: &Place, _: &[f32]) {}
-
     fn whole(&self, _: Vec<()>, places: &Places) -> f64 {
         lists(places)
     }

@@ -6,6 +6,7 @@ use recall_loss::RecallBackend;
 
 use super::binned::{AveragePrecisions, Binned};
 use crate::error::require;
+use crate::pairs::with_itself;
 use crate::rows::Bins;
 use crate::{Batch, LossError, MetricLoss, PairLoss, Places};
 
@@ -81,9 +82,7 @@ impl<B: RecallBackend> MetricLoss<B> for FastAp {
     }
 
     fn evaluate(&self, batch: Batch<'_, B>) -> Result<Tensor<B, 1>, LossError> {
-        batch.dims()?;
-        let places = Places::within(batch.labels);
-        self.between(batch.embeddings.clone(), batch.embeddings, &places)
+        with_itself(self, batch)
     }
 }
 

@@ -7,6 +7,7 @@ use recall_loss::RecallBackend;
 
 use super::binned::{AveragePrecisions, Binned};
 use crate::error::{finite, require};
+use crate::pairs::with_itself;
 use crate::rows::Bins;
 use crate::{Batch, LossError, MetricLoss, PairLoss, Places};
 
@@ -104,9 +105,7 @@ impl<B: RecallBackend> MetricLoss<B> for ListwiseAp {
     }
 
     fn evaluate(&self, batch: Batch<'_, B>) -> Result<Tensor<B, 1>, LossError> {
-        batch.dims()?;
-        let places = Places::within(batch.labels);
-        self.between(batch.embeddings.clone(), batch.embeddings, &places)
+        with_itself(self, batch)
     }
 }
 

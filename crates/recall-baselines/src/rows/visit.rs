@@ -22,7 +22,7 @@ pub(crate) enum Measure {
 /// A loss that is a sum over rows.
 pub(crate) trait RowLoss: Sync {
     /// What a first look at a row notes; `()` for losses that do without.
-    type Note: Send;
+    type Note: Send + Default;
     /// What follows from the notes of all rows, in their order.
     type Whole: Sync;
 
@@ -31,8 +31,11 @@ pub(crate) trait RowLoss: Sync {
     /// Whether there is a first look. It costs a matrix product where the whole matrix is not kept.
     const LOOKS: bool;
 
-    /// Looks at a row.
-    fn look(&self, index: usize, place: &Place, row: &[f32]) -> Self::Note;
+    /// Looks at a row; never called unless the loss [`LOOKS`](Self::LOOKS).
+    #[inline(always)]
+    fn look(&self, _index: usize, _place: &Place, _row: &[f32]) -> Self::Note {
+        Self::Note::default()
+    }
 
     /// Puts the notes together; there are none unless the loss [`LOOKS`](Self::LOOKS).
     fn whole(&self, notes: Vec<Self::Note>, places: &Places) -> Self::Whole;
