@@ -1,11 +1,12 @@
 """The losses that Recall@k is compared with, in PyTorch, to compare `cargo xtask bench rivals` with.
 
-Two ways. `formula` is the loss as its authors wrote it down, of whole matrices, written here: no loop over
+Three ways. `formula` is the loss as its authors wrote it down, of whole matrices, written here: no loop over
 rows, comparisons of triples a block of queries at a time, histograms by scatter instead of one matrix a bin,
-indices found without a graph. `pml` is the class of pytorch-metric-learning that computes the same function
-on unit rows, where there is one.
+indices found without a graph. `layout` is that formula with the tensors that the authors' programs lay out for
+an average precision: all comparisons of a query's items with each other, or a matrix of all pairs for each bin.
+`pml` is the class of pytorch-metric-learning that computes the same function on unit rows, where there is one.
 
-    rivals.py FOLDER --way formula|pml [--threads N] [--repeat R]
+    rivals.py FOLDER --way formula|layout|pml [--threads N] [--repeat R]
     rivals.py --check REFERENCE_FOLDER
 
 FOLDER holds case.json, {"kind", "n", "dim", "classes", "settings"}, embeddings.f32 (unit rows), labels.i64 and
@@ -33,6 +34,8 @@ NONE = -1e30
 """The logarithm of nothing, to any sum. Not infinite, which has no gradient."""
 BLOCK_BYTES = 16e6
 """What is compared at once should about stay in the cache of a processor."""
+LAYOUT_BYTES = 64e6
+"""Larger tensors of the authors' layouts are taken a block of queries at a time; the fastest of some sizes."""
 FEW = 64
 """Below one in this many of all pairs rows are gathered; above, the whole matrix is cheaper."""
 
@@ -72,8 +75,8 @@ def positives_of(y, own=False):
     return order[(first + slot).clamp(max=n - 1)], real
 
 
-def blocks(n, bytes_of_row):
-    rows = max(1, int(BLOCK_BYTES / bytes_of_row))
+def blocks(n, bytes_of_row, most=BLOCK_BYTES):
+    rows = max(1, int(most / bytes_of_row))
     return (torch.arange(i, min(i + rows, n)) for i in range(0, n, rows))
 
 
@@ -189,6 +192,71 @@ def fast_ap(e, y, s, x):
         precision = own * own.cumsum(1) / everything.masked_fill(nothing, 1)
         ap = precision.masked_fill(nothing, 0).sum(1) / real[b].sum(1)
         yield (1 - ap).sum() / len(queries)
+
+
+# The same average precisions by the tensors of the authors' programs.
+
+
+def smooth_ap_layout(e, y, s, x):
+    """Of each query all items are compared with all, `[b, n, n]`, and the positives are picked by a mask."""
+    tau, included = s.get("tau", 0.01), s.get("query_included", True)
+    lonely = included and s.get("lonely_counted", False)
+    same = y.unsqueeze(1) == y
+    if not included:
+        same.fill_diagonal_(False)
+    queries = (same.sum(1) > (included and not lonely)).nonzero()[:, 0]
+    n = len(e)
+    for part in blocks(len(queries), 4 * e.element_size() * n * n, LAYOUT_BYTES):
+        b = queries[part]
+        sim, ok = e[b] @ e.t(), same[b]
+        above = torch.sigmoid(((sim.unsqueeze(1) - sim.unsqueeze(2)) / tau).clamp(-50, 50))
+        above = above.masked_fill(torch.eye(n, dtype=torch.bool), 0)
+        if not included:
+            above = above.masked_fill(F.one_hot(b, n).bool().unsqueeze(1), 0)
+        rank = 1 + above.sum(2)
+        within = 1 + (above * ok.unsqueeze(1)).sum(2)
+        ap = (within / rank * ok).sum(1) / ok.sum(1)
+        yield (1 - ap).sum() / len(queries)
+
+
+def listwise_ap_layout(e, y, s, x):
+    """Each similarity has a weight in each bin, `[b, M, n]`."""
+    bins, low, high = s.get("bins", 20), s.get("low", -1.0), s.get("high", 1.0)
+    included, step = s.get("query_included", False), (high - low) / (bins - 1)
+    same = y.unsqueeze(1) == y
+    others = ~torch.eye(len(e), dtype=torch.bool)
+    queries = (same & others).any(1).nonzero()[:, 0]
+    middle = torch.arange(bins, dtype=e.dtype).unsqueeze(1)
+    for part in blocks(len(queries), 8 * e.element_size() * bins * len(e), LAYOUT_BYTES):
+        b = queries[part]
+        sim, of = e[b] @ e.t(), others[b]
+        if included:
+            sim, of = torch.where(of, sim, sim.detach()), torch.ones_like(of)
+        place = ((high - sim) / step).clamp(0, bins - 1)
+        weight = F.relu(1 - (place.unsqueeze(1) - middle).abs()) * of.unsqueeze(1)
+        own, everything = (weight * same[b].unsqueeze(1)).sum(2), weight.sum(2)
+        precision = own.cumsum(1) / (everything.cumsum(1) + 1e-16)
+        ap = (precision * own).sum(1) / own.sum(1)
+        yield (1 - ap).sum() / len(queries)
+
+
+def fast_ap_layout(e, y, s, x):
+    """A matrix of all pairs for each bin."""
+    bins = s.get("bins", 10)
+    same, different = relation(y)
+    queries = same.any(1)
+    place = (2 - 2 * (e @ e.t())) * (bins / 4)
+    own, everything = [], []
+    for bin in range(bins + 1):
+        # What lies beyond the ends is at the ends.
+        weight = F.relu(1 - (place.clamp(0, bins) - bin).abs())
+        own.append((weight * same).sum(1))
+        everything.append(own[-1] + (weight * different).sum(1))
+    own, everything = torch.stack(own, 1)[queries], torch.stack(everything, 1)[queries].cumsum(1)
+    nothing = everything <= 0
+    precision = own * own.cumsum(1) / everything.masked_fill(nothing, 1)
+    ap = precision.masked_fill(nothing, 0).sum(1) / same[queries].sum(1)
+    return (1 - ap).mean()
 
 
 class Ranks(torch.autograd.Function):
@@ -700,6 +768,7 @@ FORMULAS = {
     "symmetrical-synthesis": symmetrical_synthesis,
     "hard-negative-mixing": hard_negative_mixing,
 }
+LAYOUTS = {"smooth-ap": smooth_ap_layout, "listwise-ap": listwise_ap_layout, "fast-ap": fast_ap_layout}
 
 
 # The same by pytorch-metric-learning.
@@ -896,6 +965,9 @@ def bytes_needed(way, kind, y, s, dim, x):
         return 4.0 * n * (len(x["queue"]) * 4 + (x["mix_first"].shape[1] + 256) * dim * 4)
     if "pairs" in x and not (kind == "angular" and s.get("all_pairs")):
         return 4.0 * len(x["pairs"]) ** 2 * 16
+    if way == "layout":
+        # All matrices of the bins at once, or a few blocks.
+        return square * (s.get("bins", 10) + 1) * 3 if kind == "fast-ap" else 4 * max(LAYOUT_BYTES, 4 * square)
     if way == "formula":
         # Measured, in matrices of all pairs; where there are none, a few blocks.
         matrices = {"contrastive": 18, "metrix": 18, "multi-similarity": 18, "triplet": 16, "lifted": 15}
@@ -968,6 +1040,11 @@ def measure(folder, way, repeat):
     kind, s, e, y, x = load(folder)
     if kind not in FORMULAS:
         raise Skipped(f"no such loss: {kind}")
+    if way == "layout" and kind not in LAYOUTS:
+        raise Skipped("no other layout than the formula's")
+    if way == "layout" and kind == "smooth-ap" and len(y) ** 3 > 2e10:
+        # Measured: about 10 ns for a comparison, forward and backward.
+        raise Skipped(f"would take about {len(y) ** 3 * 1e-8 / 60:.0f} minutes")
     if way == "pml":
         # Without the library this says so before anything is allocated.
         import pytorch_metric_learning
@@ -987,8 +1064,10 @@ def measure(folder, way, repeat):
             return run(loss(e), e, leaves)
     else:
 
+        formula = (LAYOUTS if way == "layout" else FORMULAS)[kind]
+
         def step():
-            return run(FORMULAS[kind](e, y, s, x), e, leaves)
+            return run(formula(e, y, s, x), e, leaves)
 
     def timed():
         for leaf in (e, *leaves):
@@ -1134,6 +1213,12 @@ def check(folder):
             value, grads = run(batch + memory, e)
         else:
             value, grads = run(FORMULAS[kind](e, y, s, x), e, leaves)
+            if kind in LAYOUTS:
+                f = e.detach().clone().requires_grad_()
+                laid_out, slopes = run(LAYOUTS[kind](f, y, s, x), f)
+                if abs(laid_out / value - 1) > 1e-9 or off(slopes[0], grads[0]) > 1e-9:
+                    print(f"{name}: another loss by the layout of the authors")
+                    failed += 1
         expected = results["loss"].item()
         gradient = results.get("grad", results.get("grad_inputs"))
         errors = [abs(value / expected - 1), off(grads[0], gradient)]
@@ -1197,7 +1282,7 @@ def check(folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?")
-    parser.add_argument("--way", choices=["formula", "pml"], default="formula")
+    parser.add_argument("--way", choices=["formula", "layout", "pml"], default="formula")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--check", type=Path, metavar="REFERENCE_FOLDER")

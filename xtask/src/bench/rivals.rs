@@ -1,9 +1,9 @@
 //! Time and peak memory of the losses that Recall@k is compared with, forward and backward.
 //!
-//! Beside each stands PyTorch (`peers/rivals.py`) on the same numbers with as many threads, in two ways: the
-//! formula of its authors, and the class of pytorch-metric-learning where there is one. PyTorch is only compared
-//! with where its loss and the norm of its gradient agree with ours. What is random, such as the triplets of the margin
-//! loss, is drawn before.
+//! Beside each stands PyTorch (`peers/rivals.py`) on the same numbers with as many threads, in three ways: the
+//! formula of its authors, the tensors that their programs lay out for it where these are larger, and the class of
+//! pytorch-metric-learning where there is one. PyTorch is only compared with where its loss and the norm of its
+//! gradient agree with ours. What is random, such as the triplets of the margin loss, is drawn before.
 
 mod case;
 mod inputs;
@@ -105,7 +105,7 @@ fn turns(
     let mut turns = Vec::<Turn<{ Way::ALL.len() }>>::new();
     for _ in 0..args.turns.max(1) {
         let ours = printed(with_threads(&mut case.command()?, threads))?;
-        let theirs = [0, 1].map(|way| {
+        let theirs = std::array::from_fn(|way| {
             let before = turns.last().map(|turn| &turn.theirs[way]);
             match (peer, before) {
                 // What did not come the first time will not come.

@@ -20,17 +20,20 @@ pub const PACKAGES: Packages = Packages {
 pub enum Way {
     /// As its authors wrote it down, of whole matrices.
     Formula,
+    /// The same by the tensors of the authors' programs, where they lay out more.
+    Layout,
     /// The class of pytorch-metric-learning.
     Library,
 }
 
 impl Way {
     /// All, in the order of the table.
-    pub const ALL: [Self; 2] = [Self::Formula, Self::Library];
+    pub const ALL: [Self; 3] = [Self::Formula, Self::Layout, Self::Library];
 
     fn argument(self) -> &'static str {
         match self {
             Self::Formula => "formula",
+            Self::Layout => "layout",
             Self::Library => "pml",
         }
     }
@@ -75,7 +78,7 @@ impl Peer {
             }
         };
         let [mut found, mut expected] = [&theirs, ours].map(|of| match way {
-            Way::Formula => of.computed(),
+            Way::Formula | Way::Layout => of.computed(),
             // It normalises the rows.
             Way::Library => of.computed_along_the_sphere(),
         });

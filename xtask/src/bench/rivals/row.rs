@@ -5,12 +5,13 @@ use super::peer::Theirs;
 use crate::bench::loss::{grouped, seconds};
 
 /// What its cells are.
-pub const COLUMNS: [&str; 6] = [
+pub const COLUMNS: [&str; 7] = [
     "loss",
     "n",
     "seconds",
     "MB",
     "PyTorch, formula",
+    "PyTorch, authors' layout",
     "pytorch-metric-learning",
 ];
 
@@ -45,7 +46,7 @@ fn of_way<const WAYS: usize>(turns: &[Turn<WAYS>], way: usize) -> String {
             }
             Theirs::Disagrees => return "another loss".into(),
             Theirs::Failed => return "failed".into(),
-            Theirs::Skipped(reason) if reason.starts_with("would need") => return reason.clone(),
+            Theirs::Skipped(reason) if reason.starts_with("would ") => return reason.clone(),
             Theirs::Skipped(_) => return "–".into(),
         }
     }
