@@ -113,7 +113,26 @@ pub(crate) fn log_sum_exp<B: Backend>(
 ) -> Tensor<B, 2> {
     let values = values.mask_fill(mask.clone().bool_not(), NOTHING);
     let greatest = values.clone().detach().max_dim(1);
-    (values - greatest.clone()).exp().sum_dim(1).log() + greatest
+    log((values - greatest.clone()).exp().sum_dim(1)) + greatest
+}
+
+/// The logarithm of what is above 0. Its derivative is an exponential: Burn's is a reciprocal, of which NdArray has 12 to
+/// 14 bits in single precision.
+pub(crate) fn log<B: Backend>(values: Tensor<B, 2>) -> Tensor<B, 2> {
+    let logarithm = constant(values.clone()).log();
+    differentiated(values, logarithm)
+}
+
+/// `log(1 + x)` of what is not below 0, in the same way.
+pub(crate) fn log1p<B: Backend>(values: Tensor<B, 2>) -> Tensor<B, 2> {
+    let logarithm = constant(values.clone()).log1p();
+    differentiated(values, logarithm)
+}
+
+/// Logarithms that are known, whose derivative is `e^−log`.
+fn differentiated<B: Backend>(values: Tensor<B, 2>, logarithm: Tensor<B, 2>) -> Tensor<B, 2> {
+    let pull = values * logarithm.clone().neg().exp();
+    logarithm + (pull.clone() - pull.detach())
 }
 
 /// The same values, of which no graph knows. `detach` alone leaves a leaf one, and then all that is computed of it is

@@ -31,6 +31,27 @@ pub trait MetricLoss<B: RecallBackend> {
     /// [`LossError`] if the batch lacks what the loss needs, or does not fit together.
     fn evaluate(&self, batch: Batch<'_, B>) -> Result<Tensor<B, 1>, LossError>;
 
+    /// `share` of the loss with the labels of the batch, and the rest of it with those of `partners`, `[1]`: what mixup asks
+    /// of a loss, where each item has two labels. A loss that compares items with the same proxies for either is
+    /// computed once, all others twice.
+    ///
+    /// # Errors
+    ///
+    /// As [`evaluate`](Self::evaluate).
+    fn evaluate_mixed(
+        &self,
+        batch: Batch<'_, B>,
+        partners: &[i64],
+        share: f64,
+    ) -> Result<Tensor<B, 1>, LossError> {
+        let own = self.evaluate(batch.clone())?;
+        let others = self.evaluate(Batch {
+            labels: partners,
+            ..batch
+        })?;
+        Ok(own.mul_scalar(share) + others.mul_scalar(1.0 - share))
+    }
+
     /// The loss of embeddings `[n, d]` with labels `[n]`, `[1]`. Of a loss that trains parameters of its own,
     /// see [`Trained`](crate::Trained). What it draws follows from the random generator of the backend.
     ///
@@ -65,6 +86,15 @@ impl<B: RecallBackend, L: MetricLoss<B> + ?Sized> MetricLoss<B> for Box<L> {
 
     fn evaluate(&self, batch: Batch<'_, B>) -> Result<Tensor<B, 1>, LossError> {
         (**self).evaluate(batch)
+    }
+
+    fn evaluate_mixed(
+        &self,
+        batch: Batch<'_, B>,
+        partners: &[i64],
+        share: f64,
+    ) -> Result<Tensor<B, 1>, LossError> {
+        (**self).evaluate_mixed(batch, partners, share)
     }
 }
 

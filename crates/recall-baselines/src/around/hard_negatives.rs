@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use recall_loss::RecallBackend;
 
-use crate::dense::{Dense, NOTHING, column_like, indices, ordered, unit};
+use crate::dense::{Dense, NOTHING, column_like, indices, log, log1p, ordered, unit};
 use crate::error::{positive, require};
 use crate::pairs::no_positives;
 use crate::{Batch, LossError, MetricLoss, Places};
@@ -143,7 +143,7 @@ impl HardNegativeMixing {
         }
         let negatives = queue.clone().detach();
         let of_mixtures = |first: &[usize], second: &[usize], weight: &[f64]| {
-            lengths(&negatives, first, second, weight)
+            inverse_lengths(&negatives, first, second, weight)
         };
         let synthetic = synthetic_similarities(&queries, &negatives, mixture, of_mixtures)?;
         let own = (queries.clone() * keys).sum_dim(1);
@@ -297,8 +297,8 @@ impl<B: RecallBackend> MetricLoss<B> for HardNegativeMixing {
                     + rest * rest * known[j * rows + j]
                     + 2.0 * weight * rest * known[i * rows + j]
             });
-            let lengths = squares.map(|square| square.max(1e-24).sqrt());
-            column_like(&dense.references, lengths.collect())
+            let inverse = squares.map(|square| 1.0 / square.max(1e-24).sqrt());
+            column_like(&dense.references, inverse.collect())
         };
         let synthetic = synthetic_similarities(&dense.queries, &constants, &mixture, of_mixtures)?;
 
@@ -321,19 +321,19 @@ impl<B: RecallBackend> MetricLoss<B> for HardNegativeMixing {
         let ahead =
             ordered(logs, &anchors) + (ordered(greatest, &anchors) - positives).mul_scalar(scale);
         // log(1 + e^x)
-        let soft = ahead.clone().abs().neg().exp().log1p() + ahead.clamp_min(0.0);
+        let soft = log1p(ahead.clone().abs().neg().exp()) + ahead.clamp_min(0.0);
         Ok(soft.sum().mul_scalar(1.0 / count as f64))
     }
 }
 
 /// The similarities of queries to their synthetic negatives, `[n, ·]` each: of those of two negatives, and of those
 /// with the query. They are linear in the similarities to what is mixed, so that no synthetic negative is ever made;
-/// `lengths` has those of the mixtures of two, `[·, 1]`.
+/// `inverse_lengths` has those of the mixtures of two, `[·, 1]`: a factor, as NdArray differentiates a quotient to 12 bits.
 fn synthetic_similarities<B: RecallBackend>(
     queries: &Tensor<B, 2>,
     negatives: &Tensor<B, 2>,
     mixture: &HardMixture,
-    lengths: impl Fn(&[usize], &[usize], &[f64]) -> Tensor<B, 2>,
+    inverse_lengths: impl Fn(&[usize], &[usize], &[f64]) -> Tensor<B, 2>,
 ) -> Result<Vec<Tensor<B, 2>>, LossError> {
     let ([count, _], [length, _]) = (queries.dims(), negatives.dims());
     let (pairs, singles) = mixture.checked(count, length)?;
@@ -354,11 +354,11 @@ fn synthetic_similarities<B: RecallBackend>(
         let first: Vec<usize> = all().map(|mixed| mixed.0).collect();
         let second: Vec<usize> = all().map(|mixed| mixed.1).collect();
         let weight: Vec<f64> = all().map(|mixed| mixed.2).collect();
-        let lengths = lengths(&first, &second, &weight).reshape([count, pairs]);
+        let inverse = inverse_lengths(&first, &second, &weight).reshape([count, pairs]);
         let rest = weight.iter().map(|weight| 1.0 - weight).collect();
         let sum = taken(first, pairs) * column(weight, pairs)
             + taken(second, pairs) * column(rest, pairs);
-        found.push(sum / lengths);
+        found.push(sum * inverse);
     }
     if singles > 0 {
         let all = || mixture.query_mixtures.iter().flatten();
@@ -375,8 +375,8 @@ fn synthetic_similarities<B: RecallBackend>(
             + both.mul_scalar(2.0)
             + squares * rest.clone() * rest.clone();
         let own = (queries.clone() * constant).sum_dim(1);
-        let lengths = squares.clamp_min(1e-24).sqrt();
-        found.push((own * weight + others * rest) / lengths);
+        let inverse = squares.clamp_min(1e-24).powf_scalar(-0.5);
+        found.push((own * weight + others * rest) * inverse);
     }
     Ok(found)
 }
@@ -388,7 +388,7 @@ fn logs_of_sums<B: Backend>(values: Tensor<B, 2>, scale: f64) -> (Tensor<B, 2>, 
         .mul_scalar(scale)
         .exp()
         .sum_dim(1);
-    (sums.log(), greatest)
+    (log(sums), greatest)
 }
 
 /// The `count` rows of greatest similarity among `candidates`, the first of equal ones, in the order of their
@@ -403,8 +403,8 @@ fn hardest(similarities: &[f64], mut candidates: Vec<usize>, count: usize) -> Ve
     candidates
 }
 
-/// The lengths of mixtures, `[count, 1]`, a part at a time.
-fn lengths<B: Backend>(
+/// One divided by the lengths of mixtures, `[count, 1]`, a part at a time.
+fn inverse_lengths<B: Backend>(
     rows: &Tensor<B, 2>,
     first: &[usize],
     second: &[usize],
@@ -424,7 +424,8 @@ fn lengths<B: Backend>(
         );
         let sum = ordered(rows.clone(), &first[part.clone()]) * weight
             + ordered(rows.clone(), &second[part]) * rest;
-        (sum.clone() * sum).sum_dim(1).sqrt().clamp_min(1e-12)
+        let squares = (sum.clone() * sum).sum_dim(1).clamp_min(1e-24);
+        squares.powf_scalar(-0.5)
     });
     Tensor::cat(parts.collect(), 0)
 }

@@ -9,7 +9,7 @@ use recall_loss::RecallBackend;
 use serde::{Deserialize, Serialize};
 
 use super::beta::beta;
-use crate::dense::{Dense, NOTHING, column_like, count, indices, ordered, root, unit};
+use crate::dense::{Dense, NOTHING, column_like, count, indices, log1p, ordered, root, unit};
 use crate::error::{finite, not_negative, positive};
 use crate::pairs::no_positives;
 use crate::{Batch, ContrastiveConfig, LossError, MetricLoss, Places};
@@ -293,5 +293,5 @@ fn log_of_sums<B: RecallBackend>(
 /// `log(1 + e^g s)` for `g ≥ 0`.
 fn shifted_log<B: RecallBackend>(sum: Tensor<B, 2>, greatest: Tensor<B, 2>) -> Tensor<B, 2> {
     let one = greatest.clone().neg().exp().sub_scalar(1.0);
-    (sum + one).log1p() + greatest
+    log1p(sum + one) + greatest
 }

@@ -135,12 +135,7 @@ impl Mixture {
         let labels: Vec<i64> = (self.partners.iter())
             .map(|&partner| batch.labels[partner])
             .collect();
-        let own = loss.evaluate(batch.clone())?;
-        let others = loss.evaluate(Batch {
-            labels: &labels,
-            ..batch
-        })?;
-        Ok(own.mul_scalar(self.lambda) + others.mul_scalar(1.0 - self.lambda))
+        loss.evaluate_mixed(batch, &labels, self.lambda)
     }
 
     fn fits(&self, items: usize) -> Result<(), LossError> {

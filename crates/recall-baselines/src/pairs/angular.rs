@@ -1,15 +1,18 @@
 //! Angular loss (Wang et al., "Deep Metric Learning with Angular Loss", ICCV 2017).
 
 use burn::config::Config;
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::Tensor;
 use recall_loss::RecallBackend;
 use serde::{Deserialize, Serialize};
 
-use super::n_pair::{check_pairs, diagonal, drawn_pairs, n_pair, of_pairs};
+use super::n_pair::{check_pairs, drawn_pairs, n_pair, of_pairs};
 use super::no_positives;
-use crate::dense::{Dense, log_sum_exp};
+use crate::dense::{Dense, log_sum_exp, log1p, ordered};
 use crate::error::{not_negative, require};
-use crate::rows::{Measure, Place, RowLoss, Term, exp, rows, suit, sum_exp};
+use crate::rows::{
+    Found, Measure, Place, RowLoss, RowPairs, Side, Sides, Term, dot, exp, greatest, of_values,
+    suit, sum_exp, walk,
+};
 use crate::{Batch, LossError, MetricLoss, Places};
 
 /// What is compared with what.
@@ -103,47 +106,113 @@ impl Angular {
     /// # Errors
     ///
     /// [`LossError::Setting`] if a pair is not of the batch, [`LossError::Lacking`] if there are fewer than two.
-    pub fn evaluate_pairs<B: Backend>(
+    pub fn evaluate_pairs<B: RecallBackend>(
         &self,
         embeddings: Tensor<B, 2>,
         pairs: &[[usize; 2]],
     ) -> Result<Tensor<B, 1>, LossError> {
         check_pairs("the angular loss", &embeddings, pairs)?;
         if self.0.form != AngularForm::WithNPair {
-            return Ok(self.of_pairs(of_pairs(embeddings, pairs)));
+            return Ok(self.of_pairs(embeddings, pairs));
         }
-        let angular = self.of_pairs(of_pairs(unit(embeddings.clone()), pairs));
-        let [anchors, positives] = of_pairs(embeddings, pairs);
-        let n_pair = n_pair(anchors, positives, self.0.l2);
+        let angular = self.of_pairs(Side::unit(embeddings.clone()), pairs);
+        let n_pair = n_pair(embeddings, pairs, self.0.l2);
         Ok(n_pair + angular.mul_scalar(self.0.angular_weight))
     }
 
-    fn square_of_tangent(&self) -> f64 {
-        self.0.degrees.to_radians().tan().powi(2)
+    /// `4 tan²α` and `2 (1 + tan²α)`.
+    fn factors(&self) -> [f64; 2] {
+        let square = self.0.degrees.to_radians().tan().powi(2);
+        [4.0 * square, 2.0 * (1.0 + square)]
     }
 
-    /// `4 tan²α (a + p)` and `2 (1 + tan²α) a · p`, of anchors and positives `[p, d]`: `[p, d]` and `[p, 1]`.
-    fn parts<B: Backend>(&self, pairs: [Tensor<B, 2>; 2]) -> (Tensor<B, 2>, Tensor<B, 2>) {
-        let square = self.square_of_tangent();
-        let [anchors, positives] = pairs;
-        let sums = (anchors.clone() + positives.clone()).mul_scalar(4.0 * square);
-        let products = (anchors * positives).sum_dim(1);
-        (sums, products.mul_scalar(2.0 * (1.0 + square)))
+    /// Pairs whose negatives are the positives of the others.
+    fn of_pairs<B: RecallBackend>(
+        &self,
+        rows: impl Into<Side<B>>,
+        pairs: &[[usize; 2]],
+    ) -> Tensor<B, 1> {
+        let labels: Vec<i64> = (0..pairs.len() as i64).collect();
+        let positives: Vec<usize> = pairs.iter().map(|pair| pair[1]).collect();
+        let places = Places::with_proxies(&labels, pairs.len(), 1);
+        self.against(rows, pairs, &positives, &places)
     }
 
-    fn of_pairs<B: Backend>(&self, pairs: [Tensor<B, 2>; 2]) -> Tensor<B, 1> {
-        let positives = pairs[1].clone();
-        let (sums, own) = self.parts(pairs);
-        let values = sums.matmul(positives.transpose()) - own;
-        let [pairs, _] = values.dims();
-        let diagonal = diagonal(pairs, &values.device());
-        let all = diagonal.clone().bool_or(diagonal.clone().bool_not());
-        // Where a pair meets itself is the place of the one beside the sum.
-        let sums = log_sum_exp(values.mask_fill(diagonal, 0.0), &all);
-        sums.sum().mul_scalar(1.0 / pairs as f64)
+    /// `mean log(1 + Σ_n e^f)` of pairs of rows and those items, which are rows too, that places give them as negatives.
+    /// Each pair is a row of `f`, the products of vectors that are longer by one number.
+    fn against<B: RecallBackend>(
+        &self,
+        rows: impl Into<Side<B>>,
+        pairs: &[[usize; 2]],
+        items: &[usize],
+        places: &Places,
+    ) -> Tensor<B, 1> {
+        let side = rows.into();
+        let dim = side.dims()[1];
+        if suit::<B>(side.dtype()) {
+            return of_values(side, |rows, wanted| {
+                self.of_rows(RowPairs { rows, dim, pairs }, items, places, wanted)
+            });
+        }
+        let [sum, product] = self.factors();
+        let rows = side.tensor();
+        let [anchors, positives] = of_pairs(rows.clone(), pairs);
+        let items = ordered(rows, items);
+        let [count, _] = items.dims();
+        let ones = Tensor::ones([count, 1], (&items.device(), items.dtype()));
+        let sums = (anchors.clone() + positives.clone()).mul_scalar(sum);
+        let own = (anchors * positives).sum_dim(1).mul_scalar(-product);
+        let queries = Tensor::cat(vec![sums, own], 1);
+        let references = Tensor::cat(vec![items, ones], 1);
+        let dense = Dense::new(queries, references, places);
+        let sums = log_sum_exp(dense.similarities(), &dense.negative);
+        // log(1 + e^x), whatever the sign of x.
+        let terms = sums.clone().clamp_min(0.0) + log1p(sums.abs().neg().exp());
+        terms.sum().mul_scalar(1.0 / places.rows.len() as f64)
     }
 
-    /// All pairs: each is a row of `f`, the products of vectors that are longer by one number.
+    /// The same of numbers, with the gradient if it is wanted.
+    fn of_rows(
+        &self,
+        of: RowPairs<'_>,
+        items: &[usize],
+        places: &Places,
+        wanted: bool,
+    ) -> (f64, Option<Vec<f32>>) {
+        let [sum, product] = self.factors().map(|factor| factor as f32);
+        let width = of.dim + 1;
+        let mut queries = Vec::with_capacity(of.pairs.len() * width);
+        for [anchor, positive] in of.each() {
+            let both = anchor.iter().zip(positive);
+            queries.extend(both.map(|(a, p)| sum * (a + p)));
+            queries.push(-product * dot(anchor, positive) as f32);
+        }
+        let mut references = Vec::with_capacity(items.len() * width);
+        for &item in items {
+            references.extend_from_slice(of.row(item));
+            references.push(1.0);
+        }
+        let sides = Sides::new(&queries, Some(&references), width, places);
+        let found = walk(&Negatives, &sides, wanted);
+        let gradient = found.gradients.map(|(on_queries, on_references)| {
+            let mut gradient = vec![0.0; of.rows.len()];
+            for (&[anchor, positive], slope) in of.pairs.iter().zip(on_queries.chunks(width)) {
+                let (slope, own) = (&slope[..of.dim], -product * slope[of.dim]);
+                for (row, other) in [(anchor, positive), (positive, anchor)] {
+                    of.add(&mut gradient, row, sum, slope);
+                    of.add(&mut gradient, row, own, of.row(other));
+                }
+            }
+            let on_references = on_references.unwrap_or_default();
+            for (&item, slope) in items.iter().zip(on_references.chunks(width)) {
+                of.add(&mut gradient, item, 1.0, &slope[..of.dim]);
+            }
+            gradient
+        });
+        (found.value, gradient)
+    }
+
+    /// All pairs of a class, with all items of other classes.
     fn of_all<B: RecallBackend>(
         &self,
         embeddings: Tensor<B, 2>,
@@ -168,21 +237,8 @@ impl Angular {
         let pairs: Vec<[usize; 2]> = places.rows.iter().enumerate().flat_map(of_row).collect();
         let classes: Vec<i64> = pairs.iter().map(|&[first, _]| labels[first]).collect();
         let places = Places::between(&classes, labels, &vec![None; pairs.len()]);
-        let (sums, own) = self.parts(of_pairs(embeddings.clone(), &pairs));
-        let queries = Tensor::cat(vec![sums, own.neg()], 1);
-        let ones = Tensor::ones(
-            [labels.len(), 1],
-            (&embeddings.device(), embeddings.dtype()),
-        );
-        let references = Tensor::cat(vec![embeddings, ones], 1);
-        if suit::<B>(queries.dtype()) {
-            return Ok(rows(&AllPairs, queries, references, &places));
-        }
-        let dense = Dense::new(queries, references, &places);
-        let sums = log_sum_exp(dense.similarities(), &dense.negative);
-        // log(1 + e^x), whatever the sign of x.
-        let terms = sums.clone().clamp_min(0.0) + sums.abs().neg().exp().log1p();
-        Ok(terms.sum().mul_scalar(1.0 / classes.len() as f64))
+        let items: Vec<usize> = (0..labels.len()).collect();
+        Ok(self.against(embeddings, &pairs, &items, &places))
     }
 }
 
@@ -197,18 +253,10 @@ impl<B: RecallBackend> MetricLoss<B> for Angular {
     }
 }
 
-/// Rows of unit length; one of zeros stays one. No quotient: its gradient goes through `recip`, of which NdArray
-/// has 14 bits in single precision.
-fn unit<B: Backend>(rows: Tensor<B, 2>) -> Tensor<B, 2> {
-    let squares = (rows.clone() * rows.clone()).sum_dim(1);
-    let zero = squares.clone().lower_equal_elem(0.0);
-    rows * squares.mask_fill(zero, 1.0).powf_scalar(-0.5)
-}
-
 /// `mean log(1 + Σ_n e^x)` over the negatives of each row.
-struct AllPairs;
+struct Negatives;
 
-impl RowLoss for AllPairs {
+impl RowLoss for Negatives {
     type Note = ();
     /// How many rows there are.
     type Whole = f64;
@@ -223,7 +271,9 @@ impl RowLoss for AllPairs {
     fn term(&self, _: &f64, _: usize, place: &Place, row: &mut [f32]) -> Term {
         let parts = place.negatives(row.len());
         // Not below 0, the logarithm of the one.
-        let greatest = (parts.iter()).fold(0.0, |most, range| greatest(&row[range.clone()], most));
+        let greatest = (parts.iter()).fold(0.0f32, |most, range| {
+            most.max(greatest(&row[range.clone()], |x| x))
+        });
         let sums = parts
             .clone()
             .map(|range| sum_exp(&row[range], 1.0, greatest));
@@ -235,26 +285,14 @@ impl RowLoss for AllPairs {
             }
         }
         row[place.class.clone()].fill(0.0);
-        Term {
-            value: f64::from(greatest) + sum.ln(),
-            counted: 0,
-        }
+        Term::of(f64::from(greatest) + sum.ln())
     }
 
     fn scale(&self, rows: &f64, _: u64) -> f64 {
         1.0 / rows
     }
-}
 
-/// The greatest of values and `most`, many compared at a time.
-#[inline(always)]
-fn greatest(values: &[f32], most: f32) -> f32 {
-    let mut greatest = [most; 16];
-    let (groups, rest) = values.as_chunks::<16>();
-    for group in groups {
-        for (most, &value) in greatest.iter_mut().zip(group) {
-            *most = if value > *most { value } else { *most };
-        }
+    fn visit(&self, sides: &Sides<'_>, wanted: bool) -> Found {
+        walk(self, sides, wanted)
     }
-    rest.iter().chain(&greatest).fold(most, |a, &b| a.max(b))
 }

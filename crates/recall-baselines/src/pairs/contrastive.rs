@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{PairLoss, no_positives};
 use crate::dense::{Dense, count, only, root};
 use crate::error::{finite, not_negative};
-use crate::rows::{Measure, Place, RowLoss, Term, rows, suit};
+use crate::rows::{Found, Measure, Place, RowLoss, Sides, Term, rows, suit, walk};
 use crate::{Batch, LossError, MetricLoss, Places};
 
 /// Which of three losses: a table that says "contrastive" has to say which.
@@ -226,14 +226,15 @@ impl RowLoss for Squared<'_> {
         if let Some(own) = place.own {
             row[own] = 0.0;
         }
-        Term {
-            value: 0.5 * value,
-            counted: 0,
-        }
+        Term::of(0.5 * value)
     }
 
     fn scale(&self, (): &(), _: u64) -> f64 {
         1.0 / self.pairs
+    }
+
+    fn visit(&self, sides: &Sides<'_>, wanted: bool) -> Found {
+        walk(self, sides, wanted)
     }
 }
 
@@ -304,14 +305,15 @@ impl RowLoss for Hinges<'_> {
                 0.0
             };
         }
-        Term {
-            value: above * positive + below * negative,
-            counted: 0,
-        }
+        Term::of(above * positive + below * negative)
     }
 
     fn scale(&self, _: &[f64; 2], _: u64) -> f64 {
         1.0
+    }
+
+    fn visit(&self, sides: &Sides<'_>, wanted: bool) -> Found {
+        walk(self, sides, wanted)
     }
 }
 
@@ -353,10 +355,14 @@ impl RowLoss for Cosine<'_> {
             };
             row[column] = -f32::from(counts);
         }
-        Term { value, counted: 0 }
+        Term::of(value)
     }
 
     fn scale(&self, (): &(), _: u64) -> f64 {
         1.0 / self.queries
+    }
+
+    fn visit(&self, sides: &Sides<'_>, wanted: bool) -> Found {
+        walk(self, sides, wanted)
     }
 }

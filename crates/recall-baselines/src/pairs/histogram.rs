@@ -9,7 +9,7 @@ use recall_loss::RecallBackend;
 use super::{PairLoss, no_positives, with_itself};
 use crate::dense::Dense;
 use crate::error::{positive, require};
-use crate::rows::{Bins, Measure, Place, RowLoss, Term, rows, suit, widened};
+use crate::rows::{Bins, Found, Measure, Place, RowLoss, Sides, Term, rows, suit, walk, widened};
 use crate::{Batch, LossError, MetricLoss, Places};
 
 /// Settings of the histogram loss; [`init`](Self::init) checks them.
@@ -304,13 +304,14 @@ impl RowLoss for Rows {
             row[own] = 0.0;
         }
         // The loss is no sum over rows: the first one has all of it.
-        Term {
-            value: if index == 0 { tables.value } else { 0.0 },
-            counted: 0,
-        }
+        Term::of(if index == 0 { tables.value } else { 0.0 })
     }
 
     fn scale(&self, _: &Tables, _: u64) -> f64 {
         1.0
+    }
+
+    fn visit(&self, sides: &Sides<'_>, wanted: bool) -> Found {
+        walk(self, sides, wanted)
     }
 }

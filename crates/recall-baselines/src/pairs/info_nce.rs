@@ -9,7 +9,10 @@ use recall_loss::RecallBackend;
 use super::{PairLoss, no_triplets, with_itself};
 use crate::dense::{Dense, log_sum_exp, only};
 use crate::error::positive;
-use crate::rows::{Measure, Place, RowLoss, Term, exp, greatest, log1p_exp, rows, suit, sum_exp};
+use crate::rows::{
+    Found, Measure, Place, RowLoss, Sides, Term, exp, greatest, log1p_exp, rows, suit, sum_exp,
+    walk,
+};
 use crate::{Batch, LossError, MetricLoss, Places};
 
 /// Settings of InfoNCE; [`init`](Self::init) checks them.
@@ -119,10 +122,14 @@ impl RowLoss for InfoNce {
                 *s = each * exp(scale * (*s - top));
             }
         }
-        Term { value, counted: 0 }
+        Term::of(value)
     }
 
     fn scale(&self, pairs: &f64, _: u64) -> f64 {
         1.0 / pairs
+    }
+
+    fn visit(&self, sides: &Sides<'_>, wanted: bool) -> Found {
+        walk(self, sides, wanted)
     }
 }

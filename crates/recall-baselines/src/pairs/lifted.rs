@@ -7,9 +7,9 @@ use recall_loss::RecallBackend;
 use serde::{Deserialize, Serialize};
 
 use super::no_positives;
-use crate::dense::{Dense, column_like, log_sum_exp, only, root};
+use crate::dense::{Dense, column_like, log, log_sum_exp, only, root};
 use crate::error::finite;
-use crate::rows::{Measure, Place, RowLoss, Term, exp, lanes, rows, suit};
+use crate::rows::{Found, Measure, Place, RowLoss, Sides, Term, exp, lanes, rows, suit, walk};
 use crate::{Batch, LossError, MetricLoss, Places};
 
 /// Which of two losses.
@@ -119,7 +119,7 @@ fn paired<B: RecallBackend>(margin: f64, of: &Dense<B>, places: &Places) -> Tens
     let second = near.transpose().expand([count, count]);
     let greatest = first.clone().max_pair(second.clone()).detach();
     let both = (first - greatest.clone()).exp() + (second - greatest.clone()).exp();
-    let terms = (both.log() + greatest + distances).clamp_min(0.0);
+    let terms = (log(both) + greatest + distances).clamp_min(0.0);
     // Each pair is there twice.
     only(terms.clone() * terms, &of.positive)
         .sum()
@@ -215,11 +215,15 @@ impl RowLoss for Paired {
             }
         }
         push(self.margin, near, weight, place, row);
-        Term { value, counted: 0 }
+        Term::of(value)
     }
 
     fn scale(&self, whole: &(Vec<f64>, f64), _: u64) -> f64 {
         0.5 / whole.1
+    }
+
+    fn visit(&self, sides: &Sides<'_>, wanted: bool) -> Found {
+        walk(self, sides, wanted)
     }
 }
 
@@ -261,10 +265,14 @@ impl RowLoss for Generalised {
                 0.0
             };
         }
-        Term { value, counted: 0 }
+        Term::of(value)
     }
 
     fn scale(&self, rows: &f64, _: u64) -> f64 {
         1.0 / rows
+    }
+
+    fn visit(&self, sides: &Sides<'_>, wanted: bool) -> Found {
+        walk(self, sides, wanted)
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{no_triplets, places_of};
 use crate::dense::{column_like, constant, ordered};
 use crate::error::{finite, not_negative, positive, require};
+use crate::rows::{Few, Measure, finish, host_values, squared_distance, suit, with_gradients};
 use crate::{Batch, LossError, MetricLoss, Parameters};
 
 /// What the boundary β between positives and negatives is.
@@ -162,12 +163,16 @@ impl Margin {
     /// # Errors
     ///
     /// [`LossError`] if there are none, or they do not fit the batch, or its labels do not fit the boundaries.
-    pub fn evaluate_triplets<B: Backend>(
+    pub fn evaluate_triplets<B: RecallBackend>(
         &self,
         batch: Batch<'_, B>,
         triplets: &[[usize; 3]],
     ) -> Result<Tensor<B, 1>, LossError> {
-        let hinges = self.hinges(&batch, triplets)?;
+        let boundary_of = self.check(&batch, triplets)?;
+        if suit::<B>(batch.embeddings.dtype()) {
+            return Ok(self.on_host(batch, triplets, &boundary_of));
+        }
+        let hinges = self.hinges(&batch, triplets, &boundary_of);
         let count = hinges.count();
         let cost = hinges.boundaries.sum().mul_scalar(self.0.nu);
         let sum = hinges.near.sum() + hinges.far.sum() + cost;
@@ -187,14 +192,16 @@ impl Margin {
         batch: Batch<'_, B>,
         triplets: &[[usize; 3]],
     ) -> Result<usize, LossError> {
-        Ok(self.hinges(&batch, triplets)?.count())
+        let boundary_of = self.check(&batch, triplets)?;
+        Ok(self.hinges(&batch, triplets, &boundary_of).count())
     }
 
-    fn hinges<B: Backend>(
+    /// Refuses what does not fit together; returns the boundary of each triplet, a row of the parameters.
+    fn check<B: Backend>(
         &self,
         batch: &Batch<'_, B>,
         triplets: &[[usize; 3]],
-    ) -> Result<Hinges<B>, LossError> {
+    ) -> Result<Vec<usize>, LossError> {
         let [items, _] = batch.dims()?;
         if triplets.is_empty() {
             return Err(LossError::Lacking {
@@ -215,45 +222,15 @@ impl Margin {
                 "they must be of rows of the batch",
             )?;
         }
-        let boundaries = self.boundaries(batch, triplets)?;
-        let rows = |part: usize| {
-            let rows: Vec<usize> = triplets.iter().map(|triplet| triplet[part]).collect();
-            ordered(batch.embeddings.clone(), &rows)
-        };
-        let distance = |a: Tensor<B, 2>, b: Tensor<B, 2>| {
-            let difference = a - b;
-            let square = (difference.clone() * difference).sum_dim(1);
-            square.add_scalar(1e-8).sqrt()
-        };
-        let anchors = rows(0);
-        let near = distance(anchors.clone(), rows(1)) - boundaries.clone();
-        let far = boundaries.clone() - distance(anchors, rows(2));
-        let hinge = |over: Tensor<B, 2>| over.add_scalar(self.0.alpha).clamp_min(0.0);
-        Ok(Hinges {
-            near: hinge(near),
-            far: hinge(far),
-            boundaries,
-        })
-    }
-
-    /// The boundary of each triplet, `[t, 1]`.
-    fn boundaries<B: Backend>(
-        &self,
-        batch: &Batch<'_, B>,
-        triplets: &[[usize; 3]],
-    ) -> Result<Tensor<B, 2>, LossError> {
-        let labels = || triplets.iter().map(|&[anchor, ..]| batch.labels[anchor]);
         let per_class = match self.0.boundary {
-            MarginBoundary::Fixed => {
-                let values = vec![self.0.beta; triplets.len()];
-                return Ok(column_like(&batch.embeddings, values));
-            }
+            MarginBoundary::Fixed => return Ok(Vec::new()),
             MarginBoundary::Shared => false,
             MarginBoundary::PerClass => true,
         };
+        let labels = || triplets.iter().map(|&[anchor, ..]| batch.labels[anchor]);
         let shape = batch.parameters.as_ref().map(|of| of.dims());
-        let fits = shape.is_some_and(|[count, width]| width == 1 && (per_class || count == 1));
-        let (Some(boundaries), true) = (&batch.parameters, fits) else {
+        let fits = shape.filter(|&[count, width]| width == 1 && (per_class || count == 1));
+        let Some([classes, _]) = fits else {
             let most = labels().max().map_or(1, |label| label.max(0) as usize + 1);
             return Err(LossError::Parameters {
                 loss: "margin",
@@ -262,9 +239,8 @@ impl Margin {
             });
         };
         if !per_class {
-            return Ok(ordered(boundaries.clone(), &vec![0; triplets.len()]));
+            return Ok(vec![0; triplets.len()]);
         }
-        let classes = boundaries.dims()[0];
         let wrong = |triplet: &&[usize; 3]| {
             let label = batch.labels[triplet[0]];
             label < 0 || label as usize >= classes
@@ -276,8 +252,121 @@ impl Margin {
                 classes,
             });
         }
-        let labels: Vec<usize> = labels().map(|label| label as usize).collect();
-        Ok(ordered(boundaries.clone(), &labels))
+        Ok(labels().map(|label| label as usize).collect())
+    }
+
+    fn hinges<B: Backend>(
+        &self,
+        batch: &Batch<'_, B>,
+        triplets: &[[usize; 3]],
+        boundary_of: &[usize],
+    ) -> Hinges<B> {
+        let boundaries = match &batch.parameters {
+            Some(boundaries) if !boundary_of.is_empty() => ordered(boundaries.clone(), boundary_of),
+            _ => column_like(&batch.embeddings, vec![self.0.beta; triplets.len()]),
+        };
+        let rows = |part: usize| {
+            let rows: Vec<usize> = triplets.iter().map(|triplet| triplet[part]).collect();
+            ordered(batch.embeddings.clone(), &rows)
+        };
+        let distance = |a: Tensor<B, 2>, b: Tensor<B, 2>| {
+            let difference = a - b;
+            let square = (difference.clone() * difference).sum_dim(1);
+            square.add_scalar(LITTLE).sqrt()
+        };
+        let anchors = rows(0);
+        let near = distance(anchors.clone(), rows(1)) - boundaries.clone();
+        let far = boundaries.clone() - distance(anchors, rows(2));
+        let hinge = |over: Tensor<B, 2>| over.add_scalar(self.0.alpha).clamp_min(0.0);
+        Hinges {
+            near: hinge(near),
+            far: hinge(far),
+            boundaries,
+        }
+    }
+
+    fn on_host<B: RecallBackend>(
+        &self,
+        batch: Batch<'_, B>,
+        triplets: &[[usize; 3]],
+        boundary_of: &[usize],
+    ) -> Tensor<B, 1> {
+        let device = batch.embeddings.device();
+        let dim = batch.embeddings.dims()[1];
+        let rows = host_values(batch.embeddings.clone());
+        let parameters = batch.parameters.filter(|_| !boundary_of.is_empty());
+        let boundaries = parameters.clone().map(host_values).unwrap_or_default();
+        let found = self.of_rows(&rows, dim, &boundaries, triplets, boundary_of);
+        let [on_rows, on_boundaries] = found.gradients;
+        let gradients = parameters.map(|parameters| (parameters, on_boundaries));
+        let gradients = gradients.into_iter().chain([(batch.embeddings, on_rows)]);
+        with_gradients(found.value, gradients, &device)
+    }
+
+    /// The loss with its gradients: of each triplet two distances, of which most may have no hinge.
+    fn of_rows(
+        &self,
+        rows: &[f32],
+        dim: usize,
+        boundaries: &[f32],
+        triplets: &[[usize; 3]],
+        boundary_of: &[usize],
+    ) -> OfRows {
+        let items = rows.len().checked_div(dim).unwrap_or(0);
+        let row = |row: usize| &rows[row * dim..(row + 1) * dim];
+        let distance = |a: usize, b: usize| (squared_distance(row(a), row(b)) + LITTLE).sqrt();
+        let distances: Vec<[f64; 2]> = triplets
+            .par_iter()
+            .map(|&[anchor, positive, negative]| {
+                [distance(anchor, positive), distance(anchor, negative)]
+            })
+            .collect();
+
+        let (mut sum, mut count) = (0.0, 0u64);
+        let mut few = Few(vec![Vec::new(); items]);
+        let mut on_boundaries = vec![0.0f64; boundaries.len()];
+        for (at, (&[anchor, positive, negative], [near, far])) in
+            triplets.iter().zip(distances).enumerate()
+        {
+            let of = boundary_of.get(at).copied();
+            let beta = of.map_or(self.0.beta, |of| f64::from(boundaries[of]));
+            sum += self.0.nu * beta;
+            let mut slope = self.0.nu;
+            for (over, other, sign, distance) in [
+                (near - beta, positive, 1.0, near),
+                (beta - far, negative, -1.0, far),
+            ] {
+                let hinge = self.0.alpha + over;
+                if hinge > 0.0 {
+                    sum += hinge;
+                    count += 1;
+                    slope -= sign;
+                    // With respect to the square of the distance.
+                    few.0[anchor].push((other, (0.5 * sign / distance) as f32));
+                }
+            }
+            if let Some(of) = of {
+                on_boundaries[of] += slope;
+            }
+        }
+        // Triplets without a hinge have no boundary to pay for.
+        let factor = if count > 0 { 1.0 / count as f64 } else { 0.0 };
+        let mut on_rows = vec![0.0; rows.len()];
+        few.pull_both(Measure::SquaredDistance, rows, &mut on_rows);
+        let nothing = vec![(0.0, 0.0); items];
+        finish(
+            &mut on_rows,
+            rows,
+            dim,
+            Measure::SquaredDistance,
+            factor,
+            &nothing,
+        );
+        let on_boundaries = on_boundaries.iter().map(|&slope| (slope * factor) as f32);
+        OfRows {
+            value: sum * factor,
+            gradients: [on_rows, on_boundaries.collect()],
+        }
     }
 
     /// Calls `of` with each row and what the probabilities of its negatives are in proportion to, a block of rows
@@ -347,11 +436,20 @@ impl Margin {
     }
 }
 
+/// Added to squared distances, whose roots have a derivative everywhere then.
+const LITTLE: f64 = 1e-8;
+
 /// Stands for the squared distance of what is not drawn.
 const NEVER: f64 = -1.0;
 
 /// Numbers of a block of rows, about.
 const BLOCK: usize = 1 << 21;
+
+/// The loss of rows, and its gradients with respect to these and the boundaries.
+struct OfRows {
+    value: f64,
+    gradients: [Vec<f32>; 2],
+}
 
 /// What is left of each triplet, `[t, 1]`.
 struct Hinges<B: Backend> {

@@ -5,9 +5,11 @@ use burn::tensor::{Bool, Tensor};
 use recall_loss::RecallBackend;
 
 use super::{PairLoss, no_positives, no_triplets, places_of};
-use crate::dense::{Dense, NOTHING};
+use crate::dense::{Dense, NOTHING, log};
 use crate::error::{finite, not_negative, positive};
-use crate::rows::{Measure, Place, RowLoss, Term, exp, greatest, lanes, rows, suit};
+use crate::rows::{
+    Found, Measure, Place, RowLoss, Sides, Term, exp, greatest, lanes, rows, suit, walk,
+};
 use crate::{Batch, LossError, MetricLoss, Places};
 
 /// Settings of the multi-similarity loss, the paper's unless changed; [`init`](Self::init) checks them.
@@ -168,7 +170,7 @@ fn log_one_and_sum_exp<B: RecallBackend>(
     let values = values.mask_fill(mask.clone().bool_not(), NOTHING);
     let shift = values.clone().detach().max_dim(1).clamp_min(0.0);
     let sum = (values - shift.clone()).exp().sum_dim(1) + shift.clone().neg().exp();
-    sum.log() + shift
+    log(sum) + shift
 }
 
 impl RowLoss for MultiSimilarity {
@@ -221,14 +223,15 @@ impl RowLoss for MultiSimilarity {
                 *power *= each;
             }
         }
-        Term {
-            value: pull + f64::from(top) - config.base + sum.ln() / config.beta,
-            counted: 0,
-        }
+        Term::of(pull + f64::from(top) - config.base + sum.ln() / config.beta)
     }
 
     fn scale(&self, rows: &f64, _: u64) -> f64 {
         1.0 / rows
+    }
+
+    fn visit(&self, sides: &Sides<'_>, wanted: bool) -> Found {
+        walk(self, sides, wanted)
     }
 }
 

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use burn::config::Config;
-use burn::tensor::{Bool, Int, Tensor, backend::Backend};
+use burn::tensor::{Tensor, backend::Backend};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use recall_loss::RecallBackend;
 
-use crate::dense::{log_sum_exp, only, ordered};
+use crate::dense::ordered;
 use crate::error::{not_negative, require};
-use crate::{Batch, LossError, MetricLoss};
+use crate::proxies::{Plain, Softmax, softmax};
+use crate::rows::{RowLoss, RowPairs, Sides, of_values, suit};
+use crate::{Batch, LossError, MetricLoss, Places};
 
 /// Settings of the N-pair loss; [`init`](Self::init) checks them.
 #[derive(Config, Debug, PartialEq)]
@@ -60,14 +62,13 @@ impl NPair {
     /// # Errors
     ///
     /// [`LossError::Setting`] if a pair is not of the batch, [`LossError::Lacking`] if there are fewer than two.
-    pub fn evaluate_pairs<B: Backend>(
+    pub fn evaluate_pairs<B: RecallBackend>(
         &self,
         embeddings: Tensor<B, 2>,
         pairs: &[[usize; 2]],
     ) -> Result<Tensor<B, 1>, LossError> {
         check_pairs("N-pair", &embeddings, pairs)?;
-        let [anchors, positives] = of_pairs(embeddings, pairs);
-        Ok(n_pair(anchors, positives, self.0.l2))
+        Ok(n_pair(embeddings, pairs, self.0.l2))
     }
 }
 
@@ -145,21 +146,23 @@ pub(crate) fn of_pairs<B: Backend>(
     })
 }
 
-/// The loss of anchors and positives, `[p, d]` both.
-pub(crate) fn n_pair<B: Backend>(
-    anchors: Tensor<B, 2>,
-    positives: Tensor<B, 2>,
+/// The loss of pairs of rows.
+pub(crate) fn n_pair<B: RecallBackend>(
+    embeddings: Tensor<B, 2>,
+    pairs: &[[usize; 2]],
     l2: f64,
 ) -> Tensor<B, 1> {
-    let logits = anchors.clone().matmul(positives.clone().transpose());
-    let [pairs, _] = logits.dims();
-    let own = diagonal(pairs, &logits.device());
-    let all = own.clone().bool_or(own.clone().bool_not());
-    let sums = log_sum_exp(logits.clone(), &all);
-    let each = 1.0 / pairs as f64;
-    let entropy = (sums - only(logits, &own).sum_dim(1))
-        .sum()
-        .mul_scalar(each);
+    let dim = embeddings.dims()[1];
+    if suit::<B>(embeddings.dtype()) {
+        return of_values(embeddings, |rows, wanted| {
+            of_rows(RowPairs { rows, dim, pairs }, l2, wanted)
+        });
+    }
+    let [anchors, positives] = of_pairs(embeddings, pairs);
+    let each = 1.0 / pairs.len() as f64;
+    // Each positive is the proxy of its pair.
+    let labels: Vec<i64> = (0..pairs.len() as i64).collect();
+    let entropy = softmax(&Plain, 1.0, anchors.clone(), positives.clone(), &labels);
     if l2 == 0.0 {
         return entropy;
     }
@@ -167,9 +170,35 @@ pub(crate) fn n_pair<B: Backend>(
     entropy + (squares(anchors) + squares(positives)).mul_scalar(0.25 * l2 * each)
 }
 
-/// Which of all combinations of `count` things are one with itself, `[count, count]`.
-pub(crate) fn diagonal<B: Backend>(count: usize, device: &B::Device) -> Tensor<B, 2, Bool> {
-    let numbers = Tensor::<B, 1, Int>::arange(0..count as i64, device);
-    let rows = numbers.clone().reshape([count, 1]).expand([count, count]);
-    rows.equal(numbers.reshape([1, count]).expand([count, count]))
+/// The same of numbers, with the gradient if it is wanted.
+fn of_rows(of: RowPairs<'_>, l2: f64, wanted: bool) -> (f64, Option<Vec<f32>>) {
+    let sides = [of.side(0), of.side(1)];
+    let labels: Vec<i64> = (0..of.pairs.len() as i64).collect();
+    let places = Places::with_proxies(&labels, labels.len(), 1);
+    let compared = Sides::new(&sides[0], Some(&sides[1]), of.dim, &places);
+    let entropy = Softmax {
+        target: &Plain,
+        scale: 1.0,
+    };
+    let found = entropy.visit(&compared, wanted);
+    let weight = 0.25 * l2 / of.pairs.len() as f64;
+    let squares = sides.iter().flatten().map(|&x| f64::from(x) * f64::from(x));
+    let value = found.value + weight * squares.sum::<f64>();
+    let gradient = found.gradients.map(|(on_anchors, on_positives)| {
+        let slopes = [on_anchors, on_positives.unwrap_or_default()];
+        let mut gradient = vec![0.0; of.rows.len()];
+        for (side, slopes) in slopes.iter().enumerate() {
+            for (pair, slope) in of.pairs.iter().zip(slopes.chunks(of.dim.max(1))) {
+                of.add(&mut gradient, pair[side], 1.0, slope);
+                of.add(
+                    &mut gradient,
+                    pair[side],
+                    2.0 * weight as f32,
+                    of.row(pair[side]),
+                );
+            }
+        }
+        gradient
+    });
+    (value, gradient)
 }

@@ -7,7 +7,9 @@ use recall_loss::RecallBackend;
 use super::{PairLoss, no_positives, with_itself};
 use crate::dense::{Dense, column_like, log_sum_exp, only};
 use crate::error::positive;
-use crate::rows::{Measure, Place, RowLoss, Term, exp, greatest, rows, suit, sum_exp};
+use crate::rows::{
+    Found, Measure, Place, RowLoss, Sides, Term, exp, greatest, rows, suit, sum_exp, walk,
+};
 use crate::{Batch, LossError, MetricLoss, Places};
 
 /// Settings of the supervised contrastive loss; [`init`](Self::init) checks them.
@@ -143,13 +145,14 @@ impl RowLoss for SupCon {
         if let Some(own) = place.own {
             row[own] = 0.0;
         }
-        Term {
-            value: f64::from(scale) * (f64::from(top) - mean) + sum.ln(),
-            counted: 0,
-        }
+        Term::of(f64::from(scale) * (f64::from(top) - mean) + sum.ln())
     }
 
     fn scale(&self, factor: &f64, _: u64) -> f64 {
         *factor
+    }
+
+    fn visit(&self, sides: &Sides<'_>, wanted: bool) -> Found {
+        walk(self, sides, wanted)
     }
 }

@@ -6,10 +6,11 @@ use burn::config::Config;
 use burn::tensor::{Tensor, backend::Backend};
 use recall_loss::RecallBackend;
 
-use super::softmax::{Target, softmax};
+use super::softmax::{Softmax, Target, softmax};
 use super::{around_zero, proxies};
-use crate::dense::{root, unit};
+use crate::dense::root;
 use crate::error::{positive, require};
+use crate::rows::{Found, Side, Sides, walk};
 use crate::{Batch, LossError, MetricLoss, Parameters};
 
 /// Settings of ArcFace; [`init`](Self::init) checks them.
@@ -73,8 +74,8 @@ impl<B: RecallBackend> MetricLoss<B> for ArcFace {
     }
 
     fn evaluate(&self, batch: Batch<'_, B>) -> Result<Tensor<B, 1>, LossError> {
-        let proxies = unit(proxies("ArcFace", &batch, 1)?);
-        let rows = unit(batch.embeddings);
+        let proxies = Side::unit(proxies("ArcFace", &batch, 1)?);
+        let rows = Side::unit(batch.embeddings);
         Ok(softmax(self, self.0.scale, rows, proxies, batch.labels))
     }
 }
@@ -111,5 +112,9 @@ impl Target for ArcFace {
             true => cosines.clone() + (target - cosines).detach(),
             false => target,
         }
+    }
+
+    fn visit(rows: &Softmax<'_, Self>, sides: &Sides<'_>, wanted: bool) -> Found {
+        walk(rows, sides, wanted)
     }
 }

@@ -4,10 +4,10 @@ use burn::config::Config;
 use burn::tensor::{Tensor, backend::Backend};
 use recall_loss::RecallBackend;
 
-use super::softmax::{Target, softmax};
+use super::softmax::{Softmax, Target, softmax};
 use super::{around_zero, proxies};
-use crate::dense::unit;
 use crate::error::{not_negative, positive};
+use crate::rows::{Found, Side, Sides, walk};
 use crate::{Batch, LossError, MetricLoss, Parameters};
 
 /// Settings of CosFace; [`init`](Self::init) checks them.
@@ -54,8 +54,8 @@ impl<B: RecallBackend> MetricLoss<B> for CosFace {
     }
 
     fn evaluate(&self, batch: Batch<'_, B>) -> Result<Tensor<B, 1>, LossError> {
-        let proxies = unit(proxies("CosFace", &batch, 1)?);
-        let rows = unit(batch.embeddings);
+        let proxies = Side::unit(proxies("CosFace", &batch, 1)?);
+        let rows = Side::unit(batch.embeddings);
         Ok(softmax(self, self.0.scale, rows, proxies, batch.labels))
     }
 }
@@ -67,5 +67,9 @@ impl Target for CosFace {
 
     fn column<B: Backend>(&self, cosines: Tensor<B, 2>) -> Tensor<B, 2> {
         cosines.sub_scalar(self.0.margin)
+    }
+
+    fn visit(rows: &Softmax<'_, Self>, sides: &Sides<'_>, wanted: bool) -> Found {
+        walk(rows, sides, wanted)
     }
 }

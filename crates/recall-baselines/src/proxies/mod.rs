@@ -23,7 +23,7 @@ pub use proxy_nca_pp::{ProxyNcaPp, ProxyNcaPpConfig};
 pub use soft_triple::{SoftTriple, SoftTripleConfig};
 pub use sphere_face::{SphereFace, SphereFaceConfig};
 
-pub(crate) use softmax::log_sums;
+pub(crate) use softmax::{Plain, Softmax, log_sums, softmax};
 
 /// The proxies of a batch, `[C · each, d]`, once labels and shapes fit: `each` vectors of a class lie one behind the other.
 pub(crate) fn proxies<B: Backend>(

@@ -4,10 +4,10 @@ use burn::config::Config;
 use burn::tensor::Tensor;
 use recall_loss::RecallBackend;
 
-use super::softmax::{Plain, softmax};
+use super::softmax::{Plain, mixed_softmax, softmax};
 use super::{around_zero, proxies};
-use crate::dense::unit;
 use crate::error::positive;
+use crate::rows::Side;
 use crate::{Batch, LossError, MetricLoss, Parameters};
 
 /// Settings of the normalised softmax; [`init`](Self::init) checks them.
@@ -38,15 +38,43 @@ impl NormSoftmaxConfig {
 #[derive(Debug, Clone, PartialEq)]
 pub struct NormSoftmax(NormSoftmaxConfig);
 
+impl NormSoftmax {
+    fn scale(&self) -> f64 {
+        1.0 / self.0.temperature
+    }
+}
+
 impl<B: RecallBackend> MetricLoss<B> for NormSoftmax {
     fn parameters(&self, classes: usize, dim: usize) -> Option<Parameters> {
         around_zero(classes, dim, 1.0 / (dim.max(1) as f64).sqrt())
     }
 
     fn evaluate(&self, batch: Batch<'_, B>) -> Result<Tensor<B, 1>, LossError> {
-        let proxies = unit(proxies("norm-softmax", &batch, 1)?);
-        let scale = 1.0 / self.0.temperature;
-        let loss = softmax(&Plain, scale, batch.embeddings, proxies, batch.labels);
+        let proxies = Side::unit(proxies("norm-softmax", &batch, 1)?);
+        let loss = softmax(
+            &Plain,
+            self.scale(),
+            batch.embeddings,
+            proxies,
+            batch.labels,
+        );
         Ok(loss)
+    }
+
+    fn evaluate_mixed(
+        &self,
+        batch: Batch<'_, B>,
+        partners: &[i64],
+        share: f64,
+    ) -> Result<Tensor<B, 1>, LossError> {
+        let of_partners = Batch {
+            labels: partners,
+            ..batch.clone()
+        };
+        proxies("norm-softmax", &of_partners, 1)?;
+        let proxies = Side::unit(proxies("norm-softmax", &batch, 1)?);
+        let labels = [batch.labels, partners];
+        let rows = batch.embeddings;
+        Ok(mixed_softmax(self.scale(), rows, proxies, labels, share))
     }
 }

@@ -6,11 +6,12 @@ use burn::config::Config;
 use burn::tensor::{Bool, Tensor, backend::Backend};
 use recall_loss::RecallBackend;
 
-use super::softmax::greatest;
 use super::{around_zero, proxies};
-use crate::dense::{Dense, NOTHING, unit};
+use crate::dense::{Dense, NOTHING, log};
 use crate::error::{finite, positive};
-use crate::rows::{Measure, Place, RowLoss, Term, exp, lanes, rows, suit};
+use crate::rows::{
+    Found, Measure, Place, RowLoss, Side, Sides, Term, exp, greatest, lanes, rows, suit, walk,
+};
 use crate::{Batch, LossError, MetricLoss, Parameters, Places};
 
 /// Settings of Proxy-Anchor; [`init`](Self::init) checks them.
@@ -56,15 +57,15 @@ impl<B: RecallBackend> MetricLoss<B> for ProxyAnchor {
     }
 
     fn evaluate(&self, batch: Batch<'_, B>) -> Result<Tensor<B, 1>, LossError> {
-        let proxies = unit(proxies("Proxy-Anchor", &batch, 1)?);
+        let proxies = Side::unit(proxies("Proxy-Anchor", &batch, 1)?);
         let places = Places::of_proxies(proxies.dims()[0], batch.labels);
-        let embeddings = unit(batch.embeddings);
+        let embeddings = Side::unit(batch.embeddings);
         if suit::<B>(embeddings.dtype()) {
             return Ok(rows(self, proxies, embeddings, &places));
         }
         let (alpha, delta) = (self.0.alpha, self.0.delta);
         let [near, far] = weights(&places);
-        let dense = Dense::new(proxies, embeddings, &places);
+        let dense = Dense::new(proxies.tensor(), embeddings.tensor(), &places);
         let cosines = dense.similarities().mul_scalar(alpha);
         let below = cosines.clone().neg().add_scalar(alpha * delta);
         let above = cosines.add_scalar(alpha * delta);
@@ -85,7 +86,7 @@ fn log_one_and_sums<B: Backend>(values: Tensor<B, 2>, mask: &Tensor<B, 2, Bool>)
     let values = values.mask_fill(mask.clone().bool_not(), NOTHING);
     let shift = values.clone().detach().max_dim(1).clamp_min(0.0);
     let sums = (values - shift.clone()).exp().sum_dim(1);
-    (sums + shift.clone().neg().exp()).log() + shift
+    log(sums + shift.clone().neg().exp()) + shift
 }
 
 impl RowLoss for ProxyAnchor {
@@ -107,11 +108,15 @@ impl RowLoss for ProxyAnchor {
             value += near * log_one_and_sum(row, [place.class.clone()], -alpha, delta, *near);
         }
         value += far * log_one_and_sum(row, negatives, alpha, -delta, *far);
-        Term { value, counted: 0 }
+        Term::of(value)
     }
 
     fn scale(&self, _: &[f64; 2], _: u64) -> f64 {
         1.0
+    }
+
+    fn visit(&self, sides: &Sides<'_>, wanted: bool) -> Found {
+        walk(self, sides, wanted)
     }
 }
 
@@ -134,7 +139,7 @@ fn log_one_and_sum<const N: usize>(
                 *similarity = -*similarity;
             }
         }
-        shift = shift.max(greatest(&row[range]));
+        shift = shift.max(greatest(&row[range], |x| x));
     }
     let steep = factor.abs();
     let mut sum = 0.0;

@@ -6,9 +6,9 @@ use recall_loss::RecallBackend;
 
 use super::softmax::{Plain, log_sum_exp, log_sums, softmax};
 use super::{around_zero, other_classes, proxies};
-use crate::dense::{Dense, NOTHING, only, unit};
+use crate::dense::{Dense, NOTHING, only};
 use crate::error::{positive, require};
-use crate::rows::{Measure, Place, RowLoss, Term, lanes, rows, suit};
+use crate::rows::{Found, Measure, Place, RowLoss, Side, Sides, Term, lanes, rows, suit, walk};
 use crate::{Batch, LossError, MetricLoss, Parameters, Places};
 
 /// Settings of Proxy-NCA; [`init`](Self::init) checks them.
@@ -96,16 +96,16 @@ impl<B: RecallBackend> MetricLoss<B> for ProxyNca {
     fn evaluate(&self, batch: Batch<'_, B>) -> Result<Tensor<B, 1>, LossError> {
         const NAME: &str = "Proxy-NCA";
         let config = &self.0;
-        let proxies = unit(proxies(NAME, &batch, 1)?);
+        let proxies = Side::unit(proxies(NAME, &batch, 1)?);
         // Of |a ê − b p̂|² = a² + b² − 2ab ê·p̂ the first two cancel.
         let scale = 2.0 * config.embedding_length * config.proxy_length;
         let [classes, _] = proxies.dims();
         if config.positive_in_sum && config.smoothing == 0.0 {
-            let rows = unit(batch.embeddings);
+            let rows = Side::unit(batch.embeddings);
             return Ok(softmax(&Plain, scale, rows, proxies, batch.labels));
         }
         other_classes(NAME, &batch, classes)?;
-        let embeddings = unit(batch.embeddings);
+        let embeddings = Side::unit(batch.embeddings);
         let places = Places::with_proxies(batch.labels, classes, 1);
         let others = config.smoothing / (classes - 1) as f64;
         let sum = Sum {
@@ -116,7 +116,7 @@ impl<B: RecallBackend> MetricLoss<B> for ProxyNca {
         if suit::<B>(embeddings.dtype()) {
             return Ok(rows(&sum, embeddings, proxies, &places));
         }
-        let dense = Dense::new(embeddings, proxies, &places);
+        let dense = Dense::new(embeddings.tensor(), proxies.tensor(), &places);
         let logits = dense.similarities().mul_scalar(scale);
         let own = only(logits.clone(), &dense.positive).sum_dim(1);
         let all = logits.clone().sum_dim(1).mul_scalar(others);
@@ -173,10 +173,14 @@ impl RowLoss for Sum<'_> {
             }
         }
         row[own] -= (self.scale * self.more()) as f32;
-        Term { value, counted: 0 }
+        Term::of(value)
     }
 
     fn scale(&self, rows: &f64, _: u64) -> f64 {
         1.0 / rows
+    }
+
+    fn visit(&self, sides: &Sides<'_>, wanted: bool) -> Found {
+        walk(self, sides, wanted)
     }
 }

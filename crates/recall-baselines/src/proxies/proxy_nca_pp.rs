@@ -5,10 +5,10 @@ use burn::config::Config;
 use burn::tensor::Tensor;
 use recall_loss::RecallBackend;
 
-use super::softmax::{Plain, softmax};
+use super::softmax::{Plain, mixed_softmax, softmax};
 use super::{around_zero, proxies};
-use crate::dense::unit;
 use crate::error::positive;
+use crate::rows::Side;
 use crate::{Batch, LossError, MetricLoss, Parameters};
 
 /// Settings of Proxy-NCA++; [`init`](Self::init) checks them.
@@ -42,6 +42,13 @@ impl ProxyNcaPpConfig {
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProxyNcaPp(ProxyNcaPpConfig);
 
+impl ProxyNcaPp {
+    /// Of `|ê − p̂|² = 2 − 2 ê·p̂` the first cancels.
+    fn scale(&self) -> f64 {
+        2.0 / self.0.temperature
+    }
+}
+
 impl<B: RecallBackend> MetricLoss<B> for ProxyNcaPp {
     /// Around the origin with a standard deviation of 1/8, as the authors have it.
     fn parameters(&self, classes: usize, dim: usize) -> Option<Parameters> {
@@ -49,10 +56,25 @@ impl<B: RecallBackend> MetricLoss<B> for ProxyNcaPp {
     }
 
     fn evaluate(&self, batch: Batch<'_, B>) -> Result<Tensor<B, 1>, LossError> {
-        let proxies = unit(proxies("Proxy-NCA++", &batch, 1)?);
-        // Of |ê − p̂|² = 2 − 2 ê·p̂ the first cancels.
-        let scale = 2.0 / self.0.temperature;
-        let rows = unit(batch.embeddings);
-        Ok(softmax(&Plain, scale, rows, proxies, batch.labels))
+        let proxies = Side::unit(proxies("Proxy-NCA++", &batch, 1)?);
+        let rows = Side::unit(batch.embeddings);
+        Ok(softmax(&Plain, self.scale(), rows, proxies, batch.labels))
+    }
+
+    fn evaluate_mixed(
+        &self,
+        batch: Batch<'_, B>,
+        partners: &[i64],
+        share: f64,
+    ) -> Result<Tensor<B, 1>, LossError> {
+        let of_partners = Batch {
+            labels: partners,
+            ..batch.clone()
+        };
+        proxies("Proxy-NCA++", &of_partners, 1)?;
+        let proxies = Side::unit(proxies("Proxy-NCA++", &batch, 1)?);
+        let labels = [batch.labels, partners];
+        let rows = Side::unit(batch.embeddings);
+        Ok(mixed_softmax(self.scale(), rows, proxies, labels, share))
     }
 }

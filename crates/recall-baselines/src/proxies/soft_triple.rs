@@ -2,13 +2,16 @@
 
 use burn::config::Config;
 use burn::tensor::{Bool, Tensor};
+use rayon::prelude::*;
 use recall_loss::RecallBackend;
 
 use super::softmax::{Plain, cross_entropy, log_sums};
 use super::{around_zero, proxies};
-use crate::dense::{Dense, column_like, indices, unit};
+use crate::dense::{Dense, column_like, indices};
 use crate::error::{finite, not_negative, positive, require};
-use crate::rows::{Measure, Place, RowLoss, Term, exp, rows, suit};
+use crate::rows::{
+    Found, Measure, Place, RowLoss, Side, Sides, Term, dot, exp, of_values, rows, suit, walk,
+};
 use crate::{Batch, LossError, MetricLoss, Parameters, Places};
 
 /// Settings of SoftTriple; [`init`](Self::init) checks them.
@@ -74,12 +77,13 @@ impl<B: RecallBackend> MetricLoss<B> for SoftTriple {
 
     fn evaluate(&self, batch: Batch<'_, B>) -> Result<Tensor<B, 1>, LossError> {
         let each = self.0.centres;
-        let centres = unit(proxies("SoftTriple", &batch, each)?);
+        let centres = proxies("SoftTriple", &batch, each)?;
         let classes = centres.dims()[0] / each;
         let distances = match self.0.tau > 0.0 && each > 1 {
-            true => Some(self.between_centres(centres.clone(), classes)),
+            true => Some(self.between_centres(Side::unit(centres.clone()), classes)),
             false => None,
         };
+        let centres = Side::unit(centres);
         let loss = match suit::<B>(batch.embeddings.dtype()) {
             true => {
                 let places = centre_by_centre(batch.labels, classes, each);
@@ -87,7 +91,7 @@ impl<B: RecallBackend> MetricLoss<B> for SoftTriple {
             }
             false => {
                 let places = Places::with_proxies(batch.labels, classes, each);
-                self.dense(batch.embeddings, centres, &places, batch.labels)
+                self.dense(batch.embeddings, centres.tensor(), &places, batch.labels)
             }
         };
         Ok(match distances {
@@ -99,18 +103,20 @@ impl<B: RecallBackend> MetricLoss<B> for SoftTriple {
 
 impl SoftTriple {
     /// The mean distance between centres of a class, weighted.
-    fn between_centres<B: RecallBackend>(
-        &self,
-        centres: Tensor<B, 2>,
-        classes: usize,
-    ) -> Tensor<B, 1> {
+    fn between_centres<B: RecallBackend>(&self, centres: Side<B>, classes: usize) -> Tensor<B, 1> {
         let each = self.0.centres;
         let [_, dim] = centres.dims();
-        let centres = centres.reshape([classes, each, dim]);
+        if suit::<B>(centres.dtype()) {
+            return of_values(centres, |rows, _| {
+                let (value, gradient) = self.distances(rows, dim, classes);
+                (value, Some(gradient))
+            });
+        }
+        let centres = centres.tensor().reshape([classes, each, dim]);
         let products = centres.clone().matmul(centres.transpose());
         let own = Tensor::<B, 2, Bool>::diag_mask([each, each], 0, &products.device()).bool_not();
         let own = own.reshape([1, each, each]).expand([classes, each, each]);
-        let squares = products.mul_scalar(-2.0).add_scalar(2.0 + 1e-5);
+        let squares = products.mul_scalar(-2.0).add_scalar(2.0 + LITTLE);
         let distances = squares
             .mask_fill(own.clone(), 1.0)
             .sqrt()
@@ -118,6 +124,35 @@ impl SoftTriple {
         // Each pair is there twice.
         let pairs = (classes * each * (each - 1)) as f64;
         distances.sum().mul_scalar(0.5 * self.0.tau / pairs)
+    }
+
+    /// The same of numbers, with its gradient.
+    fn distances(&self, rows: &[f32], dim: usize, classes: usize) -> (f64, Vec<f32>) {
+        let each = self.0.centres;
+        let weight = self.0.tau / (classes * each * (each - 1)) as f64;
+        let mut gradient = vec![0.0; rows.len()];
+        let of_class = |(rows, slopes): (&[f32], &mut [f32])| {
+            let mut sum = 0.0;
+            for first in 0..each {
+                let row = &rows[first * dim..(first + 1) * dim];
+                for second in (0..each).filter(|&second| second != first) {
+                    let other = &rows[second * dim..(second + 1) * dim];
+                    let distance = (2.0 + LITTLE - 2.0 * dot(row, other)).sqrt();
+                    // Each pair is there twice.
+                    sum += 0.5 * distance;
+                    let pull = (-weight / distance) as f32;
+                    let slopes = &mut slopes[first * dim..(first + 1) * dim];
+                    for (slope, &x) in slopes.iter_mut().zip(other) {
+                        *slope += pull * x;
+                    }
+                }
+            }
+            sum
+        };
+        let size = (each * dim).max(1);
+        let rows = rows.par_chunks(size).zip(gradient.par_chunks_mut(size));
+        let sums: Vec<f64> = rows.map(of_class).collect();
+        (weight * sums.iter().sum::<f64>(), gradient)
     }
 
     fn dense<B: RecallBackend>(
@@ -152,6 +187,9 @@ impl SoftTriple {
         (log_sums(logits) - own).mean()
     }
 }
+
+/// Added to squared distances, whose roots have a derivative everywhere then; the authors' number.
+const LITTLE: f64 = 1e-5;
 
 /// The first centres of all classes before their second ones, and so on: what is done for each class is done for
 /// neighbours then. A row's class is the place of its first centre.
@@ -227,10 +265,14 @@ impl RowLoss for SoftTriple {
                 *similarity = slope * weight * (1.0 + sharp * (*similarity - near));
             }
         }
-        Term { value, counted: 0 }
+        Term::of(value)
     }
 
     fn scale(&self, rows: &f64, _: u64) -> f64 {
         1.0 / rows
+    }
+
+    fn visit(&self, sides: &Sides<'_>, wanted: bool) -> Found {
+        walk(self, sides, wanted)
     }
 }

@@ -6,11 +6,13 @@ use burn::config::Config;
 use burn::tensor::{Tensor, backend::Backend};
 use recall_loss::RecallBackend;
 
-use super::softmax::{Target, cross_entropy, greatest, log_sums};
+use super::softmax::{log_sum_exp, log_sums};
 use super::{around_zero, proxies};
 use crate::dense::{Dense, only, root, unit};
 use crate::error::{not_negative, require};
-use crate::rows::{Measure, Place, RowLoss, Term, exp, lanes, rows, suit, sum_exp};
+use crate::rows::{
+    Found, Measure, Place, RowLoss, Side, Sides, Term, host_values, rows, suit, walk,
+};
 use crate::{Batch, LossError, MetricLoss, Parameters, Places};
 
 /// Settings of SphereFace; [`init`](Self::init) checks them.
@@ -77,29 +79,28 @@ impl<B: RecallBackend> MetricLoss<B> for SphereFace {
     }
 
     fn evaluate(&self, batch: Batch<'_, B>) -> Result<Tensor<B, 1>, LossError> {
-        let proxies = unit(proxies("SphereFace", &batch, 1)?);
+        let proxies = Side::unit(proxies("SphereFace", &batch, 1)?);
         let embeddings = batch.embeddings;
+        let [classes, dim] = proxies.dims();
+        if suit::<B>(embeddings.dtype()) {
+            let places = Places::with_proxies(batch.labels, classes, 1);
+            let length = |row: &[f32]| {
+                let squares = row.iter().map(|&x| f64::from(x) * f64::from(x));
+                squares.sum::<f64>().sqrt()
+            };
+            let values = host_values(embeddings.clone());
+            let lengths = values.chunks(dim.max(1)).map(length).collect();
+            return Ok(rows(
+                &Rows { of: self, lengths },
+                embeddings,
+                proxies,
+                &places,
+            ));
+        }
         let lengths = root((embeddings.clone() * embeddings.clone()).sum_dim(1));
         let directions = unit(embeddings);
-        let [classes, dim] = proxies.dims();
-        if suit::<B>(directions.dtype()) {
-            // One more axis brings the lengths to the rows as one more column: nobody's class, behind all others.
-            let axis = proxies.zeros_like().slice([0..1, 0..1]).add_scalar(1.0);
-            let width = axis.zeros_like().expand([1, dim]);
-            let height = axis.zeros_like().expand([classes, 1]);
-            let columns = Tensor::cat(
-                vec![
-                    Tensor::cat(vec![proxies, height], 1),
-                    Tensor::cat(vec![width, axis], 1),
-                ],
-                0,
-            );
-            let places = Places::with_proxies(batch.labels, classes + 1, 1);
-            let both = Tensor::cat(vec![directions, lengths], 1);
-            return Ok(rows(self, both, columns, &places));
-        }
         let places = Places::with_proxies(batch.labels, classes, 1);
-        let dense = Dense::new(directions, proxies, &places);
+        let dense = Dense::new(directions, proxies.tensor(), &places);
         let cosines = dense.similarities();
         let own = self.column(only(cosines.clone(), &dense.positive).sum_dim(1));
         let shape = cosines.dims();
@@ -116,7 +117,8 @@ impl SphereFace {
     }
 }
 
-impl Target for SphereFace {
+impl SphereFace {
+    /// What takes the place of the cosine with the own proxy, and its derivative there.
     fn number(&self, cosine: f64) -> (f64, f64) {
         // cos(mθ) is Chebyshev's polynomial of cos θ: no angle is needed.
         let [mut before, mut now] = [1.0, cosine];
@@ -137,6 +139,7 @@ impl Target for SphereFace {
         )
     }
 
+    /// The same of a column of cosines, `[n, 1]`.
     fn column<B: Backend>(&self, cosines: Tensor<B, 2>) -> Tensor<B, 2> {
         let [mut before, mut now] = [cosines.ones_like(), cosines.clone()];
         for _ in 1..self.0.multiplier {
@@ -154,7 +157,14 @@ impl Target for SphereFace {
     }
 }
 
-impl RowLoss for SphereFace {
+/// Rows as they come with proxies of unit length: `|e| cos θ` is their product.
+struct Rows<'a> {
+    of: &'a SphereFace,
+    /// Of the rows.
+    lengths: Vec<f64>,
+}
+
+impl RowLoss for Rows<'_> {
     type Note = ();
     type Whole = f64;
     const MEASURE: Measure = Measure::Similarity;
@@ -165,25 +175,28 @@ impl RowLoss for SphereFace {
     }
 
     #[inline(always)]
-    fn term(&self, _: &f64, _: usize, place: &Place, row: &mut [f32]) -> Term {
-        let own = place.class.start;
-        let Some((length, cosines)) = row.split_last_mut() else {
-            return Term::default();
-        };
-        let scale = *length;
-        // The derivative by the length is the mean of what it multiplies, less that of the own proxy.
-        let cosine = cosines[own];
-        cosines[own] = self.number(f64::from(cosine)).0 as f32;
-        let target = cosines[own];
-        let shift = greatest(cosines);
-        let mean = lanes(cosines, |x| x * exp(scale * (x - shift)));
-        *length = (mean / sum_exp(cosines, scale, shift) - f64::from(target)) as f32;
-        cosines[own] = cosine;
-        let value = cross_entropy(cosines, own, f64::from(scale), self);
-        Term { value, counted: 0 }
+    fn term(&self, _: &f64, index: usize, place: &Place, row: &mut [f32]) -> Term {
+        let (own, length) = (place.class.start, self.lengths[index]);
+        let share = if length > 0.0 { 1.0 / length } else { 0.0 };
+        let cosine = f64::from(row[own]) * share;
+        let (target, slope) = self.of.number(cosine);
+        row[own] = (length * target) as f32;
+        let target_value = f64::from(row[own]);
+        let value = log_sum_exp(row, 1.0) - target_value;
+        // The target is a function of the product, by the cosine, and of the length.
+        let pull = f64::from(row[own]) - 1.0;
+        row[own] = (pull * slope) as f32;
+        Term {
+            along: (pull * (target - cosine * slope) * share) as f32,
+            ..Term::of(value)
+        }
     }
 
     fn scale(&self, rows: &f64, _: u64) -> f64 {
         1.0 / rows
+    }
+
+    fn visit(&self, sides: &Sides<'_>, wanted: bool) -> Found {
+        walk(self, sides, wanted)
     }
 }

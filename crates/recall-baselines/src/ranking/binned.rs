@@ -10,7 +10,7 @@ use recall_loss::RecallBackend;
 
 use super::blocks::{BLOCK, Gradients, OfBlock, in_blocks, with_gradients};
 use crate::dense::{Dense, column_like};
-use crate::rows::{Bins, Measure, Place, RowLoss, Term, rows, suit};
+use crate::rows::{Bins, Found, Measure, Place, RowLoss, Sides, Term, rows, suit, walk};
 use crate::{LossError, Places};
 
 /// The average precision of each query that has a positive.
@@ -214,14 +214,15 @@ impl RowLoss for Binned {
         if let Some(own) = place.own {
             row[own] = 0.0;
         }
-        Term {
-            value: 1.0 - found.precision,
-            counted: 0,
-        }
+        Term::of(1.0 - found.precision)
     }
 
     fn scale(&self, lists: &f64, _: u64) -> f64 {
         1.0 / lists
+    }
+
+    fn visit(&self, sides: &Sides<'_>, wanted: bool) -> Found {
+        walk(self, sides, wanted)
     }
 }
 

@@ -79,6 +79,22 @@ pub(crate) fn greatest(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
     rest.iter().map(|&x| of(x)).fold(greatest, larger)
 }
 
+/// The dot product, in an order that depends on nothing but the length.
+#[inline(always)]
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f64 {
+    let mut sums = [0.0f64; LANES];
+    let ((a, rest), (b, others)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a.iter().zip(b) {
+        for (sum, (&a, &b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += f64::from(a) * f64::from(b);
+        }
+    }
+    for (sum, (&a, &b)) in sums.iter_mut().zip(rest.iter().zip(others)) {
+        *sum += f64::from(a) * f64::from(b);
+    }
+    sums.iter().sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

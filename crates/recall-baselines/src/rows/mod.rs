@@ -11,17 +11,31 @@
 
 mod arithmetic;
 mod bins;
-mod distances;
 mod few;
-mod host;
+mod pairs;
 mod places;
-mod visit;
+mod product;
+mod row_loss;
+mod sides;
+mod spare;
+mod square;
+mod tensors;
+#[cfg(test)]
+mod tests;
+mod turn;
+mod unit;
+mod walk;
 
-pub(crate) use arithmetic::{LANES, exp, greatest, lanes, log1p_exp, sum_exp};
+pub(crate) use arithmetic::{LANES, dot, exp, greatest, lanes, log1p_exp, sum_exp};
 pub(crate) use bins::{Bins, widened};
+pub(crate) use few::Few;
+pub(crate) use pairs::RowPairs;
 pub(crate) use places::Place;
 pub use places::Places;
-pub(crate) use visit::{Measure, RowLoss, Term, rows};
+pub(crate) use row_loss::{Chosen, Measure, RowLoss, Term};
+pub(crate) use sides::{Found, Sides, squared_distance};
+pub(crate) use tensors::{Side, host_values, of_values, rows, with_gradients};
+pub(crate) use walk::{finish, walk};
 
 /// Whether rows on the host are what suits the backend: its tensors are there, in single precision.
 pub(crate) fn suit<B: recall_loss::RecallBackend>(dtype: burn::tensor::DType) -> bool {

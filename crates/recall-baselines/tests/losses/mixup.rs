@@ -1,6 +1,7 @@
 use burn::tensor::{DType, Tensor, backend::AutodiffBackend};
 use recall_baselines::{
     Batch, CosFaceConfig, InputMixupConfig, LossError, MetricLoss, Mixture, NormSoftmaxConfig,
+    ProxyNcaPpConfig,
 };
 use recall_loss::RecallBackend;
 
@@ -118,6 +119,53 @@ fn it_lies_between_the_losses_of_both_labels() {
         let found = number(mixture.loss(boxed.as_ref(), batch(&case.labels)).unwrap());
         let expected = lambda * own + (1.0 - lambda) * other;
         assert!((found - expected).abs() < 1e-12 * expected, "{lambda}");
+    }
+}
+
+/// Losses that compare items with the same proxies for either label do it once.
+#[test]
+fn both_labels_at_once_are_both_losses() {
+    let case = with_proxies(Case::random(3, 21, 6, 3), 1);
+    let partners: Vec<usize> = (0..21).map(|row| (row * 4 + 1) % 21).collect();
+    let others: Vec<i64> = partners.iter().map(|&row| case.labels[row]).collect();
+    let losses: [Box<dyn MetricLoss<OnFlex>>; 2] = [
+        Box::new(NormSoftmaxConfig::new().init().unwrap()),
+        Box::new(ProxyNcaPpConfig::new().init().unwrap()),
+    ];
+    for loss in losses {
+        let leaves = || {
+            let proxies = case.parameters.as_ref().unwrap();
+            [&case.embeddings, proxies].map(|of| of.tensor::<OnFlex>(DType::F32).require_grad())
+        };
+        let batch = |[embeddings, proxies]: &[Tensor<OnFlex, 2>; 2], labels| Batch {
+            embeddings: embeddings.clone(),
+            labels,
+            parameters: Some(proxies.clone()),
+            seed: 0,
+        };
+        let numbers = |value: Tensor<OnFlex, 1>, leaves: [Tensor<OnFlex, 2>; 2]| {
+            let gradients = value.backward();
+            let slopes = leaves.map(|leaf| leaf.grad(&gradients).unwrap().into_data());
+            let slopes = slopes
+                .iter()
+                .flat_map(|of| of.iter::<f64>().collect::<Vec<_>>());
+            let value = value.into_data();
+            value.iter::<f64>().chain(slopes).collect::<Vec<f64>>()
+        };
+        for lambda in [0.0, 0.3, 1.0] {
+            let mixture = Mixture::new(lambda, partners.clone()).unwrap();
+            let rows = leaves();
+            let found = mixture.loss(loss.as_ref(), batch(&rows, &case.labels));
+            let found = numbers(found.unwrap(), rows);
+            let rows = leaves();
+            let own = loss.evaluate(batch(&rows, &case.labels)).unwrap();
+            let other = loss.evaluate(batch(&rows, &others)).unwrap();
+            let both = own.mul_scalar(lambda) + other.mul_scalar(1.0 - lambda);
+            assert!(relative(&found, &numbers(both, rows)) < 1e-6, "{lambda}");
+        }
+        let wrong = vec![99; 21];
+        let refused = loss.evaluate_mixed(batch(&leaves(), &case.labels), &wrong, 0.5);
+        assert!(matches!(refused, Err(LossError::Label { .. })));
     }
 }
 

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use super::{Triplet, TripletMining};
 use crate::Places;
-use crate::rows::{LANES, Measure, Place, RowLoss, Term, greatest, log1p_exp};
+use crate::rows::{
+    Chosen, Found, LANES, Measure, Place, RowLoss, Sides, Term, greatest, log1p_exp, walk,
+};
 
 /// Up to as many positives each negative is compared with all of them, in vector instructions.
 const FEW: usize = 16;
@@ -30,10 +32,13 @@ impl RowLoss for Triplet {
                 *square = square.sqrt();
             }
         }
-        match self.0.chooses() {
-            true => self.choice(place, row),
-            false => self.windows(place, row),
-        }
+        self.windows(place, row)
+    }
+
+    #[inline(always)]
+    fn choice(&self, place: &Place, squares: &[f32], chosen: &mut Chosen) -> Option<Term> {
+        let chooses = self.0.chooses();
+        chooses.then(|| self.choose(place, squares, chosen))
     }
 
     fn scale(&self, mined: &f64, counted: u64) -> f64 {
@@ -41,6 +46,10 @@ impl RowLoss for Triplet {
             true => 1.0 / counted.max(1) as f64,
             false => 1.0 / mined,
         }
+    }
+
+    fn visit(&self, sides: &Sides<'_>, wanted: bool) -> Found {
+        walk(self, sides, wanted)
     }
 }
 
@@ -58,14 +67,15 @@ impl Triplet {
         }
     }
 
+    /// The term of the chosen triplets of a row of squared distances, whose order is that of distances.
     #[inline(always)]
-    fn choice(&self, place: &Place, row: &mut [f32]) -> Term {
-        let pairs = self.chosen(place, row);
-        let distances = pairs.iter().map(|pair| pair.map(|column| row[column]));
-        let distances: Vec<[f32; 2]> = distances.collect();
-        row.fill(0.0);
+    fn choose(&self, place: &Place, squares: &[f32], chosen: &mut Chosen) -> Term {
         let mut term = Term::default();
-        for (&[positive, negative], [near, far]) in pairs.iter().zip(distances) {
+        for [positive, negative] in self.chosen(place, squares) {
+            let [near, far] = [positive, negative].map(|column| match self.0.squared {
+                true => squares[column],
+                false => squares[column].sqrt(),
+            });
             let gap = f64::from(near) - f64::from(far);
             let (value, weight) = match self.0.soft {
                 true => (log1p_exp(gap), (1.0 / (1.0 + (-gap).exp())) as f32),
@@ -76,13 +86,16 @@ impl Triplet {
             };
             term.value += value;
             term.counted += u64::from(value > 0.0);
-            row[positive] += self.slope(weight, near);
-            row[negative] -= self.slope(weight, far);
+            if weight > 0.0 {
+                chosen.push((positive, self.slope(weight, near)));
+                chosen.push((negative, -self.slope(weight, far)));
+            }
         }
         term
     }
 
-    /// The columns of the chosen positives and their negatives in a row of distances.
+    /// The columns of the chosen positives and their negatives in a row of distances, or of
+    /// their squares.
     #[inline(always)]
     pub(super) fn chosen(&self, place: &Place, row: &[f32]) -> Vec<[usize; 2]> {
         let negatives = place.negatives(row.len());
@@ -139,10 +152,7 @@ impl Triplet {
                 false => self.many(&mut row[range], &windows, &mut counts),
             };
         }
-        let mut term = Term {
-            value: -taken,
-            counted: 0,
-        };
+        let mut term = Term::of(-taken);
         if let Some(own) = place.own {
             row[own] = 0.0;
         }

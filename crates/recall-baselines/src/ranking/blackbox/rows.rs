@@ -9,7 +9,7 @@ use super::score::Score;
 use crate::Places;
 use crate::dense::{Dense, column_like};
 use crate::ranking::blocks::OfBlock;
-use crate::rows::{Measure, Place, RowLoss, Term};
+use crate::rows::{Found, Measure, Place, RowLoss, Sides, Term, walk};
 
 /// A batch's comparisons, and what its losses are.
 pub(super) struct Rows<'a> {
@@ -80,14 +80,15 @@ impl RowLoss for Rows<'_> {
 
     #[inline(always)]
     fn term(&self, (): &(), index: usize, place: &Place, row: &mut [f32]) -> Term {
-        Term {
-            value: self.of_row(index, place, row),
-            counted: 0,
-        }
+        Term::of(self.of_row(index, place, row))
     }
 
     // Slopes are differences of ranks, which are no multiples of what comes in: all is multiplied already.
     fn scale(&self, (): &(), _: u64) -> f64 {
         1.0
+    }
+
+    fn visit(&self, sides: &Sides<'_>, wanted: bool) -> Found {
+        walk(self, sides, wanted)
     }
 }

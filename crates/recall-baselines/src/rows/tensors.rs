@@ -1,0 +1,147 @@
+//! From tensors to rows of the host, and back.
+
+use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
+
+use super::places::Places;
+use super::row_loss::RowLoss;
+use super::sides::Sides;
+use super::unit::{normalise, project};
+use crate::dense::{constant, unit};
+
+/// Queries or references, `[n, d]`.
+pub(crate) struct Side<B: Backend> {
+    rows: Tensor<B, 2>,
+    unit: bool,
+}
+
+impl<B: Backend> Side<B> {
+    /// Rows that are made unit.
+    pub fn unit(rows: Tensor<B, 2>) -> Self {
+        Self { rows, unit: true }
+    }
+
+    /// The rows, as they are compared.
+    pub fn tensor(self) -> Tensor<B, 2> {
+        match self.unit {
+            true => unit(self.rows),
+            false => self.rows,
+        }
+    }
+
+    pub fn dims(&self) -> [usize; 2] {
+        self.rows.dims()
+    }
+
+    pub fn dtype(&self) -> DType {
+        self.rows.dtype()
+    }
+}
+
+impl<B: Backend> From<Tensor<B, 2>> for Side<B> {
+    /// Rows as they are.
+    fn from(rows: Tensor<B, 2>) -> Self {
+        Self { rows, unit: false }
+    }
+}
+
+/// The numbers of a side.
+struct OnHost {
+    values: Vec<f32>,
+    /// One divided by the lengths that its rows had, if they were made unit.
+    inverse: Option<Vec<f32>>,
+    dim: usize,
+}
+
+impl OnHost {
+    fn new<B: Backend>(side: &Side<B>) -> Self {
+        let dim = side.dims()[1];
+        let mut values = host_values(side.rows.clone());
+        let inverse = side.unit.then(|| normalise(&mut values, dim));
+        Self {
+            values,
+            inverse,
+            dim,
+        }
+    }
+
+    /// The gradient with respect to the rows as they came.
+    fn gradient(&self, mut gradient: Vec<f32>) -> Vec<f32> {
+        if let Some(inverse) = &self.inverse {
+            project(&mut gradient, &self.values, inverse, self.dim);
+        }
+        gradient
+    }
+}
+
+/// The loss, `[1]`, differentiable with respect to `queries` `[n, d]` and `references` `[m, d]`; of a batch
+/// compared with itself both are the batch.
+pub(crate) fn rows<B: Backend, L: RowLoss>(
+    loss: &L,
+    queries: impl Into<Side<B>>,
+    references: impl Into<Side<B>>,
+    places: &Places,
+) -> Tensor<B, 1> {
+    let (queries, references) = (queries.into(), references.into());
+    let device = queries.rows.device();
+    let of_queries = OnHost::new(&queries);
+    let of_references = (!places.same).then(|| OnHost::new(&references));
+    let values = of_references.as_ref().map(|of| &*of.values);
+    let sides = Sides::new(&of_queries.values, values, of_queries.dim, places);
+    let found = loss.visit(&sides, B::ad_enabled(&device));
+    let mut gradients = Vec::new();
+    if let Some((on_queries, on_references)) = found.gradients {
+        gradients.push((queries.rows, of_queries.gradient(on_queries)));
+        if let Some((of, gradient)) = of_references.zip(on_references) {
+            gradients.push((references.rows, of.gradient(gradient)));
+        }
+    }
+    with_gradients(found.value, gradients, &device)
+}
+
+/// The loss, `[1]`, of rows whose value and gradient `of` computes of their numbers; it hears whether a gradient is wanted.
+pub(crate) fn of_values<B: Backend>(
+    rows: impl Into<Side<B>>,
+    of: impl FnOnce(&[f32], bool) -> (f64, Option<Vec<f32>>),
+) -> Tensor<B, 1> {
+    let side = rows.into();
+    let device = side.rows.device();
+    let on_host = OnHost::new(&side);
+    let (value, gradient) = of(&on_host.values, B::ad_enabled(&device));
+    let gradient = gradient.map(|gradient| (side.rows, on_host.gradient(gradient)));
+    with_gradients(value, gradient, &device)
+}
+
+/// A value of the host, `[1]`, whose gradients with respect to some tensors are known.
+///
+/// They enter the graph as constants: the loss is its value plus `Σ x · g` less the same as a constant, which is zero and has
+/// the gradient `g`.
+pub(crate) fn with_gradients<B: Backend>(
+    value: f64,
+    gradients: impl IntoIterator<Item = (Tensor<B, 2>, Vec<f32>)>,
+    device: &B::Device,
+) -> Tensor<B, 1> {
+    let value = Tensor::from_data(TensorData::from([value as f32]), (device, DType::F32));
+    let pulls = gradients.into_iter().map(|(of, gradient)| {
+        let gradient = TensorData::new(gradient, of.dims());
+        (of * Tensor::from_data(gradient, (device, DType::F32))).sum()
+    });
+    match pulls.reduce(|sum, pull| sum + pull) {
+        Some(pull) => value + (pull.clone() - pull.detach()),
+        None => value,
+    }
+}
+
+/// The numbers of a tensor, row by row.
+pub(crate) fn host_values<B: Backend>(rows: Tensor<B, 2>) -> Vec<f32> {
+    let rows = constant(rows);
+    let count = rows.dims().iter().product::<usize>();
+    let values = rows.into_data().convert::<f32>().into_vec::<f32>();
+    // They are of this type now, so there is nothing to refuse.
+    let values = values.unwrap_or_default();
+    assert_eq!(
+        values.len(),
+        count,
+        "a tensor has as many numbers as its shape says"
+    );
+    values
+}
