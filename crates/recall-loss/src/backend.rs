@@ -15,8 +15,9 @@ pub trait RecallBackend: Backend {
     /// embeddings. Not differentiable.
     ///
     /// Finite embeddings `[n, d]` → `[queries]`, in the order of [`RecallBatch::queries`], and
-    /// `[n, d]`. An implementation keeps to memory proportional to the block size of the settings
-    /// times the number of items.
+    /// `[n, d]`. Of a [`share`](RecallBatch::share), the values of its queries, of which there may be
+    /// none, and the gradient of its part of the loss. An implementation keeps to memory proportional to
+    /// the block size of the settings times the number of items.
     fn recall_and_grad(
         embeddings: FloatTensor<Self>,
         batch: &RecallBatch,
@@ -25,12 +26,12 @@ pub trait RecallBackend: Backend {
         (primitive(recall), primitive(grad))
     }
 
-    /// The loss, `1 −` the mean value, which backends with autodiff differentiate.
+    /// The loss, `1 −` the mean value, or a share's part of it, which backends with autodiff differentiate.
     ///
     /// Finite embeddings `[n, d]` → `[1]`.
     fn recall_loss(embeddings: FloatTensor<Self>, batch: &RecallBatch) -> FloatTensor<Self> {
         let (recall, _) = Self::recall_and_grad(embeddings, batch);
-        primitive(loss_of(tensor::<Self, 1>(recall)))
+        primitive(loss_of(tensor::<Self, 1>(recall), batch))
     }
 
     /// Whether its tensors lie in the host's memory and are computed by the host's threads, so that
@@ -40,9 +41,19 @@ pub trait RecallBackend: Backend {
     }
 }
 
-/// `1 −` the mean of the queries' values.
-pub(crate) fn loss_of<B: Backend>(recall: Tensor<B, 1>) -> Tensor<B, 1> {
-    recall.mean().neg().add_scalar(1.0)
+/// `1 −` the mean of the queries' values; of a share, the sum of `1 −` the values over the number of
+/// queries of the whole batch.
+pub(crate) fn loss_of<B: Backend>(recall: Tensor<B, 1>, batch: &RecallBatch) -> Tensor<B, 1> {
+    if batch.is_whole() {
+        return recall.mean().neg().add_scalar(1.0);
+    }
+    let [queries] = recall.dims();
+    if queries == 0 {
+        return Tensor::zeros([1], (&recall.device(), recall.dtype()));
+    }
+    let weight = 1.0 / batch.whole_query_count() as f64;
+    let losses = recall.neg().add_scalar(1.0);
+    losses.sum().mul_scalar(weight)
 }
 
 pub(crate) fn tensor<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {

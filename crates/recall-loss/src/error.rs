@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use thiserror::Error;
 
 /// Why a loss could not be made or computed. Each message names the setting or the item at fault.
@@ -48,6 +50,17 @@ pub enum LossError {
     )]
     NoPositives {
         /// Number of items in the batch.
+        items: usize,
+    },
+    /// The rows of a share are not rows of the batch.
+    #[error(
+        "rows {}..{} are no share of a batch of {items} rows; give a range from 0 to {items}, \
+         its start not after its end", .rows.start, .rows.end
+    )]
+    ShareRows {
+        /// The range as given.
+        rows: Range<usize>,
+        /// Number of rows in the batch.
         items: usize,
     },
     /// An embedding holds NaN, an infinite value, or values whose products overflow.

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 
 use crate::{
@@ -6,19 +8,21 @@ use crate::{
 };
 
 /// What [`RecallAtKLoss::value_and_grad`](crate::RecallAtKLoss::value_and_grad) and
-/// [`SmoothAp::value_and_grad`](crate::SmoothAp::value_and_grad) give.
+/// [`SmoothAp::value_and_grad`](crate::SmoothAp::value_and_grad) give, and `value_and_grad_of` of either for
+/// a share of the queries.
 #[derive(Debug, Clone)]
 pub struct LossAndGrad<B: Backend> {
-    /// `[1]`: the loss.
+    /// `[1]`: the loss; of a share, its part of the loss of the batch.
     pub loss: Tensor<B, 1>,
-    /// `[n, d]`: its gradient with respect to the embeddings.
+    /// `[n, d]`: its gradient with respect to the embeddings, all of them.
     pub grad: Tensor<B, 2>,
     /// `[queries]`: the value of each query, its soft recall averaged over k or its soft average
-    /// precision; the loss is 1 − their mean.
+    /// precision; the loss is 1 − their mean. Of a share it is the sum of 1 − each of them, over the number
+    /// of queries of the whole batch.
     pub recall: Tensor<B, 1>,
     /// The items that `recall` speaks of, ascending: rows of the batch, then, from `n` on, virtual
     /// items in the order of the mixup. Items without a positive are missing,
-    /// unless the loss counts them.
+    /// unless the loss counts them, and those of other shares.
     pub queries: Vec<usize>,
 }
 
@@ -49,14 +53,30 @@ pub(crate) fn value_and_grad<B: RecallBackend>(
     mixup: Option<&Mixup>,
 ) -> Result<LossAndGrad<B>, LossError> {
     let batch = checked(objective, &embeddings, labels, mixup)?;
-    let (recall, grad) = B::recall_and_grad(primitive(embeddings), &batch);
+    Ok(computed(embeddings, &batch))
+}
+
+/// A share of both, likewise.
+pub(crate) fn value_and_grad_of<B: RecallBackend>(
+    objective: impl Into<Objective>,
+    rows: Range<usize>,
+    embeddings: Tensor<B, 2>,
+    labels: Tensor<B, 1, Int>,
+    mixup: Option<&Mixup>,
+) -> Result<LossAndGrad<B>, LossError> {
+    let batch = checked(objective, &embeddings, labels, mixup)?.share(rows)?;
+    Ok(computed(embeddings, &batch))
+}
+
+fn computed<B: RecallBackend>(embeddings: Tensor<B, 2>, batch: &RecallBatch) -> LossAndGrad<B> {
+    let (recall, grad) = B::recall_and_grad(primitive(embeddings), batch);
     let recall: Tensor<B, 1> = tensor(recall);
-    Ok(LossAndGrad {
-        loss: loss_of(recall.clone()),
+    LossAndGrad {
+        loss: loss_of(recall.clone(), batch),
         grad: tensor(grad),
         recall,
         queries: batch.queries(),
-    })
+    }
 }
 
 fn checked<B: Backend>(

@@ -52,7 +52,7 @@ impl<B: RecallBackend, C: CheckpointStrategy> RecallBackend for Autodiff<B, C> {
         {
             OpsKind::Tracked(prep) => {
                 let (recall, grad) = B::recall_and_grad(embeddings.primitive, batch);
-                prep.finish(grad, primitive(loss_of(tensor::<B, 1>(recall))))
+                prep.finish(grad, primitive(loss_of(tensor::<B, 1>(recall), batch)))
             }
             OpsKind::UnTracked(prep) => prep.finish(B::recall_loss(embeddings.primitive, batch)),
         }

@@ -7,6 +7,8 @@ pub(crate) use recall_at_k::Cutoff;
 pub use recall_at_k::{RecallAtKLoss, RecallAtKLossConfig};
 pub use smooth_ap::{SmoothAp, SmoothApConfig};
 
+use std::ops::Range;
+
 use burn::tensor::{Int, Tensor};
 
 use crate::{LossAndGrad, LossError, Mixup, RecallBackend};
@@ -49,6 +51,21 @@ impl Objective {
         mixup: Option<&Mixup>,
     ) -> Result<LossAndGrad<B>, LossError> {
         crate::loss::value_and_grad(self.clone(), embeddings, labels, mixup)
+    }
+
+    /// A share of both, as [`RecallAtKLoss::value_and_grad_of`] and [`SmoothAp::value_and_grad_of`] have it.
+    ///
+    /// # Errors
+    ///
+    /// As these.
+    pub fn value_and_grad_of<B: RecallBackend>(
+        &self,
+        rows: Range<usize>,
+        embeddings: Tensor<B, 2>,
+        labels: Tensor<B, 1, Int>,
+        mixup: Option<&Mixup>,
+    ) -> Result<LossAndGrad<B>, LossError> {
+        crate::loss::value_and_grad_of(self.clone(), rows, embeddings, labels, mixup)
     }
 
     /// The objective for a batch of `n` embeddings.

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use burn::{
     config::Config,
     tensor::{Int, Tensor},
@@ -176,6 +178,39 @@ impl RecallAtKLoss {
         mixup: Option<&Mixup>,
     ) -> Result<LossAndGrad<B>, LossError> {
         loss::value_and_grad(self, embeddings, labels, mixup)
+    }
+
+    /// The share of some queries in the loss and in its gradient, for ranks that divide a batch among them.
+    ///
+    /// Each rank has the embeddings of the whole batch and asks for the queries of its own `rows`. The sum over
+    /// ranks of [`loss`](LossAndGrad::loss) is then the loss of the batch and that of
+    /// [`grad`](LossAndGrad::grad) its gradient, if their ranges cover the rows once; an empty range is a share
+    /// of 0. [`recall`](LossAndGrad::recall) speaks of the queries of these rows alone, and of the virtual ones
+    /// that go with them ([`RecallBatch::share`]).
+    ///
+    /// A share costs what its queries cost: four products of `rows · n · d` where every comparison counts, three
+    /// where similarities are few enough to be kept. The whole takes two of `n² · d`, as a similarity serves both of its
+    /// items there. On a CPU no copy of the embeddings is made, so that besides them and the gradient little is
+    /// held that does not shrink with the share.
+    ///
+    /// # Shapes
+    ///
+    /// - rows: a range within `0..n`
+    /// - embeddings: `[n, d]`, rows of unit length
+    /// - labels: `[n]`
+    ///
+    /// # Errors
+    ///
+    /// As [`value_and_grad`](Self::value_and_grad), and [`LossError::ShareRows`] if the range is none of the
+    /// batch.
+    pub fn value_and_grad_of<B: RecallBackend>(
+        &self,
+        rows: Range<usize>,
+        embeddings: Tensor<B, 2>,
+        labels: Tensor<B, 1, Int>,
+        mixup: Option<&Mixup>,
+    ) -> Result<LossAndGrad<B>, LossError> {
+        loss::value_and_grad_of(self, rows, embeddings, labels, mixup)
     }
 
     /// A batch for [`RecallBackend`] or [`plain`](crate::plain).

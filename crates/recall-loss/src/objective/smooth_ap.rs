@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use burn::{
     config::Config,
     tensor::{Int, Tensor},
@@ -144,6 +146,29 @@ impl SmoothAp {
         mixup: Option<&Mixup>,
     ) -> Result<LossAndGrad<B>, LossError> {
         loss::value_and_grad(self, embeddings, labels, mixup)
+    }
+
+    /// The share of some queries in the loss and in its gradient, for ranks that divide a batch among them, as in
+    /// [`RecallAtKLoss::value_and_grad_of`](crate::RecallAtKLoss::value_and_grad_of).
+    ///
+    /// # Shapes
+    ///
+    /// - rows: a range within `0..n`
+    /// - embeddings: `[n, d]`, rows of unit length
+    /// - labels: `[n]`
+    ///
+    /// # Errors
+    ///
+    /// As [`value_and_grad`](Self::value_and_grad), and [`LossError::ShareRows`] if the range is none of the
+    /// batch.
+    pub fn value_and_grad_of<B: RecallBackend>(
+        &self,
+        rows: Range<usize>,
+        embeddings: Tensor<B, 2>,
+        labels: Tensor<B, 1, Int>,
+        mixup: Option<&Mixup>,
+    ) -> Result<LossAndGrad<B>, LossError> {
+        loss::value_and_grad_of(self, rows, embeddings, labels, mixup)
     }
 
     /// A batch for [`RecallBackend`] or [`plain`](crate::plain).

@@ -9,7 +9,8 @@ use crate::{Mixup, RecallBatch};
 
 /// The value of every query, its recall or its average precision, and the gradient of the loss with respect to the embeddings.
 ///
-/// Memory grows with the `block_size` of the settings times the number of items.
+/// Memory grows with the `block_size` of the settings times the number of items. Of a
+/// [`share`](RecallBatch::share) of a batch, the values of its queries and the gradient of its part of the loss.
 ///
 /// # Shapes
 ///
@@ -29,7 +30,7 @@ pub fn recall_and_grad<B: Backend>(
          }| { Interpolation::new(1, first, second, alpha.clone(), &device, dtype) },
     );
     // The loss is 1 − the mean value, so each query's value weighs −1 / queries.
-    let weight = -1.0 / batch.query_count() as f64;
+    let weight = -1.0 / batch.whole_query_count() as f64;
 
     let mut grad = embeddings.zeros_like();
     let mut values = Vec::new();
@@ -71,6 +72,9 @@ pub fn recall_and_grad<B: Backend>(
     queries.extend(batch.counted_lonely());
     if queries.len() > ranked {
         values.push(Tensor::ones([queries.len() - ranked], (&device, dtype)));
+    }
+    if queries.is_empty() {
+        return (Tensor::zeros([0], (&device, dtype)), grad);
     }
     let mut order: Vec<usize> = (0..queries.len()).collect();
     order.sort_unstable_by_key(|&i| queries[i]);

@@ -6,13 +6,14 @@ use crate::{
 };
 
 impl RecallBatch {
-    /// All queries with at least one positive, in blocks of at most `size`.
+    /// All queries with at least one positive that are asked for, in blocks of at most `size`.
     pub(crate) fn blocks(&self, size: usize) -> impl Iterator<Item = QueryBlock> + '_ {
         let queries: Vec<(&[usize], usize)> = self
             .query_classes()
             .flat_map(|class| class.iter().map(move |&item| (class.as_slice(), item)))
+            .filter(|&(_, item)| self.asks(item))
             .collect();
-        let size = size.min(queries.len());
+        let size = size.min(queries.len()).max(1);
         (0..queries.len()).step_by(size).map(move |start| {
             let block = &queries[start..queries.len().min(start + size)];
             QueryBlock::new(block, self.objective())

@@ -1,11 +1,13 @@
 use burn::tensor::{Tensor, backend::Backend};
 
 use super::{comparisons::Comparisons, interpolation::Interpolation};
-use crate::{Mixup, RecallBatch};
+use crate::{Mixup, RecallBatch, backend::loss_of};
 
 /// The loss of a batch, differentiable by Burn's autodiff.
 ///
-/// Autodiff keeps every comparison: memory grows with n² times the class size.
+/// Autodiff keeps every comparison: memory grows with n² times the class size. Of a
+/// [`share`](RecallBatch::share) of a batch, its part of the loss; where no query has a positive, that is a
+/// constant.
 ///
 /// # Shapes
 ///
@@ -40,5 +42,8 @@ pub fn loss<B: Backend>(embeddings: Tensor<B, 2>, batch: &RecallBatch) -> Tensor
     if lonely > 0 {
         values.push(Tensor::ones([lonely, 1], (&device, dtype)));
     }
-    Tensor::cat(values, 0).mean().neg().add_scalar(1.0)
+    if values.is_empty() {
+        return Tensor::zeros([1], (&device, dtype));
+    }
+    loss_of(Tensor::cat(values, 0).flatten(0, 1), batch)
 }

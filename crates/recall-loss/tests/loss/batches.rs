@@ -1,5 +1,7 @@
 //! Random batches and what every test does with them.
 
+use std::ops::Range;
+
 use burn::backend::Autodiff;
 use burn::tensor::{Element, Int, Tensor, TensorData, backend::Backend};
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
@@ -21,6 +23,14 @@ pub trait Loss {
 
     fn value_and_grad<B: RecallBackend>(
         &self,
+        embeddings: Tensor<B, 2>,
+        labels: Tensor<B, 1, Int>,
+        mixup: Option<&Mixup>,
+    ) -> Result<LossAndGrad<B>, LossError>;
+
+    fn value_and_grad_of<B: RecallBackend>(
+        &self,
+        rows: Range<usize>,
         embeddings: Tensor<B, 2>,
         labels: Tensor<B, 1, Int>,
         mixup: Option<&Mixup>,
@@ -53,6 +63,16 @@ macro_rules! is_a_loss {
                 mixup: Option<&Mixup>,
             ) -> Result<LossAndGrad<B>, LossError> {
                 $name::value_and_grad(self, embeddings, labels, mixup)
+            }
+
+            fn value_and_grad_of<B: RecallBackend>(
+                &self,
+                rows: Range<usize>,
+                embeddings: Tensor<B, 2>,
+                labels: Tensor<B, 1, Int>,
+                mixup: Option<&Mixup>,
+            ) -> Result<LossAndGrad<B>, LossError> {
+                $name::value_and_grad_of(self, rows, embeddings, labels, mixup)
             }
         }
     };

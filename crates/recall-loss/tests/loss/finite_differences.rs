@@ -1,9 +1,9 @@
 use burn_ndarray::NdArray;
 use proptest::prelude::*;
-use recall_loss::{Mixup, RecallAtKLossConfig};
+use recall_loss::{Mixup, RecallAtKLossConfig, SmoothApConfig};
 
 use crate::batches::HostBatch;
-use crate::oracle;
+use crate::{oracle, shares};
 
 /// Central differences of the scalar definition.
 fn differences(config: &RecallAtKLossConfig, batch: &HostBatch, mixup: Option<&Mixup>) -> Vec<f64> {
@@ -38,6 +38,46 @@ proptest! {
         let actual = batch.by_formula::<NdArray<f64>>(&config.init().unwrap(), mixup.as_ref());
         for (actual, expected) in actual.grad.iter().zip(&expected) {
             prop_assert!((actual - expected).abs() < 1e-7 * expected.abs().max(1.0));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn the_gradient_of_a_share_is_the_slope_of_its_loss(
+        seed: u64, sizes in oracle::class_sizes(), smooth_ap: bool, mixed: bool,
+        cuts in shares::cuts(2),
+    ) {
+        let batch = HostBatch::random(seed, &sizes, 4, 0.8);
+        let mixup = mixed.then(|| Mixup::all_pairs(&batch.labels, seed));
+        let recall_at_k = RecallAtKLossConfig::new()
+            .with_ks(vec![1, 3])
+            .with_tau_rank(0.1)
+            .with_cap_at_k(false);
+        for rows in shares::ranges(&cuts, batch.len()) {
+            let of = |batch: &HostBatch| {
+                let mixup = mixup.as_ref();
+                if smooth_ap {
+                    let loss = SmoothApConfig::new().with_tau(0.1).init().unwrap();
+                    shares::share::<NdArray<f64>>(&loss, batch, mixup, rows.clone())
+                } else {
+                    let loss = recall_at_k.init().unwrap();
+                    shares::share::<NdArray<f64>>(&loss, batch, mixup, rows.clone())
+                }
+            };
+            let actual = of(&batch).grad;
+            let step = 1e-6;
+            for (i, actual) in actual.into_iter().enumerate() {
+                let moved = |by: f64| {
+                    let mut moved = batch.clone();
+                    moved.values[i] += by;
+                    of(&moved).loss
+                };
+                let expected = (moved(step) - moved(-step)) / (2.0 * step);
+                prop_assert!((actual - expected).abs() < 1e-7 * expected.abs().max(1.0));
+            }
         }
     }
 }

@@ -7,5 +7,6 @@ mod kernels;
 mod oracle;
 mod properties;
 mod reference;
+mod shares;
 mod smooth_ap;
 mod stored;

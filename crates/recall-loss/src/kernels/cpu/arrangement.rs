@@ -21,7 +21,12 @@ pub(super) struct Arrangement {
     pub(super) classes: Vec<Class>,
     /// The class of each position.
     pub(super) class: Vec<u32>,
+    /// Whether the item at each position is asked for as a query.
+    pub(super) asked: Vec<bool>,
+    /// All items, as references; of a whole batch they are its queries as well.
     pub(super) blocks: Vec<Block>,
+    /// The queries of a share.
+    share: Option<Vec<Block>>,
     /// What the item at each position is made of.
     mixtures: Vec<Mixture>,
 }
@@ -32,12 +37,13 @@ pub(super) struct Class {
     pub(super) rows: Range<usize>,
 }
 
-/// Neighbouring positions and the rows they are made of.
+/// Some positions and the rows they are made of, both ascending; side by side unless they are the queries of
+/// a share.
 pub(super) struct Block {
-    pub(super) items: Range<usize>,
-    pub(super) rows: Range<usize>,
-    /// What each item is made of, in rows counted from the first of this block; none where each
-    /// item is the row of its number.
+    pub(super) items: Vec<usize>,
+    pub(super) rows: Vec<usize>,
+    /// What each item is made of, in places among the rows of this block; none where each item is the
+    /// row of its number.
     pub(super) mixtures: Option<Vec<Mixture>>,
 }
 
@@ -54,6 +60,15 @@ impl Mixture {
         Self {
             first: self.first - start,
             second: self.second - start,
+            ..self
+        }
+    }
+
+    fn counted_among(self, rows: &[usize]) -> Self {
+        let place = |row| rows.partition_point(|&other| other < row);
+        Self {
+            first: place(self.first),
+            second: place(self.second),
             ..self
         }
     }
@@ -98,21 +113,55 @@ impl Arrangement {
                 },
             })
             .collect();
-        let blocks = (0..items.len())
-            .step_by(BLOCK)
-            .map(|start| {
-                let items = start..items.len().min(start + BLOCK);
-                Block::new(items, &mixtures, batch.mixup().is_some())
-            })
+        let asked: Vec<bool> = items.iter().map(|&item| batch.asks(item)).collect();
+        let mixed = batch.mixup().is_some();
+        let share: Option<Vec<Block>> = (!batch.is_whole()).then(|| {
+            let has_positives = |position: usize| {
+                let class: &Class = &classes[class[position] as usize];
+                class.items.len() > 1
+            };
+            let queries = (0..items.len()).filter(|&p| asked[p] && has_positives(p));
+            let queries: Vec<usize> = queries.collect();
+            let blocks = queries.chunks(BLOCK);
+            blocks
+                .map(|queries| Block::of_some(queries, &mixtures, mixed))
+                .collect()
+        });
+        let bounds = match share {
+            Some(_) if mixed => between_classes(&classes),
+            _ => (0..items.len()).step_by(BLOCK).collect(),
+        };
+        let ends = bounds.iter().skip(1).copied().chain([items.len()]);
+        let blocks = bounds
+            .iter()
+            .zip(ends)
+            .map(|(&start, end)| Block::new(start..end, &mixtures, mixed))
             .collect();
         Self {
             items,
             rows,
             classes,
             class,
+            asked,
             blocks,
+            share,
             mixtures,
         }
+    }
+
+    /// Whether the queries are those of a share, in blocks of their own.
+    pub(super) fn is_share(&self) -> bool {
+        self.share.is_some()
+    }
+
+    /// All queries that have positives, in blocks.
+    pub(super) fn queries(&self) -> &[Block] {
+        self.share.as_ref().unwrap_or(&self.blocks)
+    }
+
+    /// Whether a class has a query that is asked for.
+    pub(super) fn asks(&self, class: &Class) -> bool {
+        self.asked[class.items.clone()].contains(&true)
     }
 
     /// What the items of a class are made of, in rows counted from its first.
@@ -128,8 +177,8 @@ impl Block {
     fn new(items: Range<usize>, mixtures: &[Mixture], mixed: bool) -> Self {
         if !mixed {
             return Self {
-                rows: items.clone(),
-                items,
+                rows: items.clone().collect(),
+                items: items.collect(),
                 mixtures: None,
             };
         }
@@ -139,9 +188,61 @@ impl Block {
         let end = ends().max().map_or(0, |last| last + 1);
         let mixtures = mixtures.iter().map(|m| m.counted_from(start)).collect();
         Self {
-            items,
-            rows: start..end,
+            items: items.collect(),
+            rows: (start..end).collect(),
             mixtures: Some(mixtures),
         }
     }
+
+    /// With the rows of these items alone, wherever they lie.
+    fn of_some(items: &[usize], mixtures: &[Mixture], mixed: bool) -> Self {
+        if !mixed {
+            return Self {
+                rows: items.to_vec(),
+                items: items.to_vec(),
+                mixtures: None,
+            };
+        }
+        let mixtures = || items.iter().map(|&item| mixtures[item]);
+        let mut rows: Vec<_> = mixtures().flat_map(|m| [m.first, m.second]).collect();
+        rows.sort_unstable();
+        rows.dedup();
+        Self {
+            items: items.to_vec(),
+            mixtures: Some(mixtures().map(|m| m.counted_among(&rows)).collect()),
+            rows,
+        }
+    }
+
+    /// From the first position to the last.
+    pub(super) fn span(&self) -> Range<usize> {
+        span(&self.items)
+    }
+
+    /// From the first row to the last.
+    pub(super) fn span_of_rows(&self) -> Range<usize> {
+        span(&self.rows)
+    }
+}
+
+fn span(ascending: &[usize]) -> Range<usize> {
+    match ascending {
+        [] => 0..0,
+        [first, ..] => *first..ascending[ascending.len() - 1] + 1,
+    }
+}
+
+/// Where blocks begin that hold whole classes, so that no two of them are made of the same row. A class that
+/// exceeds a block is cut.
+fn between_classes(classes: &[Class]) -> Vec<usize> {
+    let mut starts = Vec::new();
+    let mut start = 0;
+    for class in classes {
+        let items = &class.items;
+        if starts.is_empty() || items.end - start > BLOCK {
+            starts.extend(items.clone().step_by(BLOCK));
+            start = starts[starts.len() - 1];
+        }
+    }
+    starts
 }

@@ -4,13 +4,13 @@
 use std::ops::Range;
 
 use super::{
-    arrangement::Arrangement,
+    arrangement::{Arrangement, Block},
     sigmoid::{REACH, SATURATED},
 };
 use crate::Objective;
 
-/// The slots of all queries, query by query in the order of positions; within a query by rising
-/// similarity.
+/// The slots of all queries that are asked for, query by query in the order of positions; within a query
+/// by rising similarity.
 pub(super) struct Positives {
     /// The first slot of each position, and the number of slots.
     starts: Vec<usize>,
@@ -64,9 +64,10 @@ impl Positives {
         let mut starts = Vec::with_capacity(arrangement.items.len() + 1);
         let mut slots = 0;
         for class in &arrangement.classes {
-            for _ in class.items.clone() {
+            let each = objective.positives_in(class.items.len());
+            for position in class.items.clone() {
                 starts.push(slots);
-                slots += objective.positives_in(class.items.len());
+                slots += if arrangement.asked[position] { each } else { 0 };
             }
         }
         starts.push(slots);
@@ -85,6 +86,11 @@ impl Positives {
     /// The slots of the queries at some positions.
     pub(super) fn slots(&self, positions: Range<usize>) -> Range<usize> {
         self.starts[positions.start]..self.starts[positions.end]
+    }
+
+    /// The slots of the queries of a block. Between those of a share lie items that have none.
+    pub(super) fn slots_of(&self, block: &Block) -> Range<usize> {
+        self.slots(block.span())
     }
 
     /// The groups of a query.

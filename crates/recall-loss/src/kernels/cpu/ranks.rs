@@ -39,10 +39,10 @@ pub(super) fn compare(
     arrangement: &Arrangement,
     positives: &mut Positives,
 ) -> Vec<Vec<Visited>> {
-    let blocks = &arrangement.blocks;
-    let slots: Vec<usize> = blocks
+    let (blocks, queries) = (&arrangement.blocks, arrangement.queries());
+    let slots: Vec<usize> = queries
         .iter()
-        .map(|block| positives.slots(block.items.clone()).len())
+        .map(|block| positives.slots_of(block).len())
         .collect();
     let mut ranks = std::mem::take(&mut positives.rank.beyond);
     let mut slopes = std::mem::take(&mut positives.slope.beyond);
@@ -55,12 +55,21 @@ pub(super) fn compare(
         setting,
         arrangement,
         positives,
-        bounds: blocks.iter().map(|block| bound(positives, block)).collect(),
-        keep: arrangement.rows.len().pow(2) / 2 * size_of::<f32>() <= KEPT,
+        bounds: queries
+            .iter()
+            .map(|block| bound(positives, block))
+            .collect(),
+        keep: products(arrangement) * size_of::<f32>() <= KEPT,
         arch: Arch::new(),
     };
-    let mut visited: Vec<Vec<Visited>> = (1..=blocks.len()).map(Vec::with_capacity).collect();
-    for (_, right, tile) in steps::run(&pass, &mut sums) {
+    let outcomes = if arrangement.is_share() {
+        steps::run_with_all(&pass, &mut sums, blocks.len())
+    } else {
+        steps::run(&pass, &mut sums)
+    };
+    let visits = (1..=blocks.len()).map(|most| Vec::with_capacity(most.min(queries.len())));
+    let mut visited: Vec<Vec<Visited>> = visits.collect();
+    for (_, right, tile) in outcomes {
         visited[right].push(tile);
     }
     positives.rank.beyond = ranks;
@@ -68,9 +77,19 @@ pub(super) fn compare(
     visited
 }
 
+/// How many products of two rows all tiles hold.
+fn products(arrangement: &Arrangement) -> usize {
+    let n = arrangement.rows.len();
+    if !arrangement.is_share() {
+        return n.pow(2) / 2;
+    }
+    let queries = arrangement.queries().iter();
+    queries.map(|block| block.rows.len()).sum::<usize>() * n
+}
+
 /// Similarities not above this precede no positive of a block.
 fn bound(positives: &Positives, block: &Block) -> f32 {
-    let groups = block.items.clone().flat_map(|p| positives.groups(p));
+    let groups = block.items.iter().flat_map(|&p| positives.groups(p));
     groups.map(|group| group.low).fold(f32::INFINITY, f32::min)
 }
 
@@ -78,7 +97,7 @@ struct Compare<'a> {
     setting: &'a Setting<'a>,
     arrangement: &'a Arrangement,
     positives: &'a Positives,
-    /// The bound of each block.
+    /// The bound of each block of queries.
     bounds: Vec<f32>,
     /// Whether products are kept.
     keep: bool,
@@ -109,8 +128,8 @@ impl Default for Task {
     }
 }
 
-impl<'a> Pass for Compare<'a> {
-    type Sums = Sums<'a>;
+impl Pass for Compare<'_> {
+    type Sums<'s> = Sums<'s>;
     type Task = Task;
     type Outcome = Visited;
 
@@ -118,7 +137,9 @@ impl<'a> Pass for Compare<'a> {
         true
     }
 
-    fn begin(&self, task: &mut Task, shared: &Sums<'a>) {
+    fn begin(&self, task: &mut Task, left: usize, shared: &Sums<'_>) {
+        let left = &self.arrangement.queries()[left];
+        task.tile.begin(self.setting, left);
         for sums in [&mut task.rank, &mut task.slope] {
             sums.clear();
             sums.resize(shared.rank.len(), 0.0);
@@ -130,7 +151,7 @@ impl<'a> Pass for Compare<'a> {
         left: usize,
         right: usize,
         task: &mut Task,
-        sums: Option<&mut Sums<'a>>,
+        sums: Option<&mut Sums<'_>>,
     ) -> Visited {
         self.arch.dispatch(CompareTile {
             pass: self,
@@ -141,21 +162,21 @@ impl<'a> Pass for Compare<'a> {
         })
     }
 
-    fn end(&self, task: &Task, shared: &mut Sums<'a>) {
+    fn end(&self, task: &Task, shared: &mut Sums<'_>) {
         add(shared.rank, &task.rank);
         add(shared.slope, &task.slope);
     }
 }
 
-struct CompareTile<'a, 'b> {
+struct CompareTile<'a, 'b, 's> {
     pass: &'a Compare<'b>,
     left: usize,
     right: usize,
     task: &'a mut Task,
-    sums: Option<&'a mut Sums<'b>>,
+    sums: Option<&'a mut Sums<'s>>,
 }
 
-impl WithSimd for CompareTile<'_, '_> {
+impl WithSimd for CompareTile<'_, '_, '_> {
     type Output = Visited;
 
     #[inline(always)]
@@ -169,7 +190,7 @@ impl WithSimd for CompareTile<'_, '_> {
             ..
         } = self.pass;
         let (left, right) = (
-            &arrangement.blocks[self.left],
+            &arrangement.queries()[self.left],
             &arrangement.blocks[self.right],
         );
         let Task {
@@ -244,9 +265,9 @@ fn compare_rows<S: Simd>(
     sums: Sums<'_>,
 ) -> Bits {
     let mut bits = [0; BLOCK / 64];
-    let first = positives.slots(queries.items.clone()).start;
+    let first = positives.slots_of(queries).start;
     let (powers, _) = S::as_mut_simd_f32s(powers);
-    for (query, position) in queries.items.clone().enumerate() {
+    for (query, &position) in queries.items.iter().enumerate() {
         let (row, _) = S::as_simd_f32s(similarities.row(query));
         let slots = positives.slots(position..position + 1);
         for group in positives.groups(position) {

@@ -1,7 +1,8 @@
 //! What the parts of the computation have in common.
 
-use std::{f64::consts::LOG2_E, ops::Range};
+use std::f64::consts::LOG2_E;
 
+use super::arrangement::Arrangement;
 use crate::{Objective, RecallBatch, objective::Itself};
 
 /// Stands for "less similar than anything": compared with it, every positive comes first.
@@ -9,8 +10,10 @@ pub(super) const EXCLUDED: f32 = -1e30;
 
 /// The embeddings, and the settings of the loss as the kernels take them.
 pub(super) struct Setting<'a> {
-    /// `[n, dim]`, in the order of classes.
+    /// `[n, dim]`
     pub(super) embeddings: &'a [f32],
+    /// Where in them each row lies, as rows are counted in the order of classes; none if they have that order.
+    pub(super) order: Option<&'a [usize]>,
     pub(super) dim: usize,
     /// `log₂(e) / τ`: from differences of similarities to powers of two.
     pub(super) kappa: f32,
@@ -18,9 +21,15 @@ pub(super) struct Setting<'a> {
 }
 
 impl<'a> Setting<'a> {
-    pub(super) fn new(embeddings: &'a [f32], dim: usize, batch: &'a RecallBatch) -> Self {
+    pub(super) fn new(
+        embeddings: &'a [f32],
+        arrangement: &'a Arrangement,
+        dim: usize,
+        batch: &'a RecallBatch,
+    ) -> Self {
         Self {
             embeddings,
+            order: arrangement.is_share().then_some(&arrangement.rows),
             dim,
             kappa: (LOG2_E / batch.objective().tau()) as f32,
             objective: batch.objective(),
@@ -30,9 +39,5 @@ impl<'a> Setting<'a> {
     /// Whether a query is in its own list.
     pub(super) fn query_listed(&self) -> bool {
         self.objective.itself() != Itself::Absent
-    }
-
-    pub(super) fn rows(&self, rows: Range<usize>) -> &'a [f32] {
-        &self.embeddings[rows.start * self.dim..rows.end * self.dim]
     }
 }

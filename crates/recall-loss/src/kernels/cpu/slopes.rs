@@ -4,12 +4,13 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::{
     arrangement::{Arrangement, BLOCK, Block, Mixture},
+    places::Places,
     positives::{Group, Positives},
     product::{Matrix, multiply},
     ranks::{Active, Bits, Visited},
     setting::Setting,
     sigmoid::{any, exp2, sigmoids},
-    steps::{self, Pass, add, split},
+    steps::{self, Pass, Steps, add, split},
     tile::{Rows, Tile, transpose},
 };
 
@@ -27,7 +28,8 @@ pub(super) fn gradient(
 ) {
     let blocks = &arrangement.blocks;
     let dim = setting.dim;
-    let weighty: Vec<Bits> = blocks
+    let weighty: Vec<Bits> = arrangement
+        .queries()
         .iter()
         .map(|block| weighty(positives, block))
         .collect();
@@ -40,6 +42,10 @@ pub(super) fn gradient(
         weighty,
         arch: Arch::new(),
     };
+    if arrangement.is_share() {
+        add_share(&pass, gradient);
+        return;
+    }
     if blocks.iter().all(|block| block.mixtures.is_none()) {
         // The blocks' rows are those of the batch, side by side.
         steps::run(&pass, &mut split(gradient, &values));
@@ -49,8 +55,27 @@ pub(super) fn gradient(
     let mut apart = vec![0.0; values.iter().sum()];
     steps::run(&pass, &mut split(&mut apart, &values));
     for (block, sums) in blocks.iter().zip(split(&mut apart, &values)) {
-        add(&mut gradient[block.rows.start * dim..], sums);
+        add(&mut gradient[block.span_of_rows().start * dim..], sums);
     }
+}
+
+/// Adds what the queries of a share contribute.
+fn add_share(pass: &Slopes<'_>, gradient: &mut [f32]) {
+    let (arrangement, dim) = (pass.arrangement, pass.setting.dim);
+    let mut places = Places::new(&arrangement.blocks, dim);
+    let mut steps = Steps::new(pass);
+    let mut shared = Vec::new();
+    for (left, queries) in arrangement.queries().iter().enumerate() {
+        shared.clear();
+        shared.resize(queries.rows.len() * dim, 0.0);
+        let mut sums = places.sums(gradient);
+        let others = sums.iter_mut().map(Some).enumerate();
+        steps.step(left, &mut shared.as_mut_slice(), others);
+        for (sum, &row) in shared.chunks_exact(dim.max(1)).zip(&queries.rows) {
+            add(&mut gradient[row * dim..], sum);
+        }
+    }
+    places.finish(gradient);
 }
 
 struct Slopes<'a> {
@@ -69,13 +94,17 @@ impl Slopes<'_> {
         let Active { left: a, right: b } = self.visited[right][left].active;
         Active {
             left: both(&a, &self.weighty[left]),
-            right: both(&b, &self.weighty[right]),
+            // On this side a share has items alone, and none of them is active.
+            right: match self.arrangement.is_share() {
+                true => b,
+                false => both(&b, &self.weighty[right]),
+            },
         }
     }
 }
 
-impl<'a> Pass for Slopes<'a> {
-    type Sums = &'a mut [f32];
+impl Pass for Slopes<'_> {
+    type Sums<'s> = &'s mut [f32];
     type Task = Task;
     type Outcome = ();
 
@@ -83,12 +112,14 @@ impl<'a> Pass for Slopes<'a> {
         self.active(left, right).anything()
     }
 
-    fn begin(&self, task: &mut Task, shared: &&'a mut [f32]) {
+    fn begin(&self, task: &mut Task, left: usize, shared: &&mut [f32]) {
+        let left = &self.arrangement.queries()[left];
+        task.tile.begin(self.setting, left);
         task.gradient.clear();
         task.gradient.resize(shared.len(), 0.0);
     }
 
-    fn tile(&self, left: usize, right: usize, task: &mut Task, sums: Option<&mut &'a mut [f32]>) {
+    fn tile(&self, left: usize, right: usize, task: &mut Task, sums: Option<&mut &mut [f32]>) {
         self.arch.dispatch(SlopeTile {
             pass: self,
             left,
@@ -98,7 +129,7 @@ impl<'a> Pass for Slopes<'a> {
         });
     }
 
-    fn end(&self, task: &Task, shared: &mut &'a mut [f32]) {
+    fn end(&self, task: &Task, shared: &mut &mut [f32]) {
         add(shared, &task.gradient);
     }
 }
@@ -110,7 +141,7 @@ fn both(a: &Bits, b: &Bits) -> Bits {
 /// The queries of a block with a positive whose rank matters to the loss.
 fn weighty(positives: &Positives, block: &Block) -> Bits {
     let mut bits = [0; BLOCK / 64];
-    for (query, position) in block.items.clone().enumerate() {
+    for (query, &position) in block.items.iter().enumerate() {
         let weights = &positives.weight.beyond[positives.slots(position..position + 1)];
         if weights.iter().any(|&weight| weight != 0.0) {
             bits[query / 64] |= 1 << (query % 64);
@@ -165,7 +196,7 @@ impl WithSimd for SlopeTile<'_, '_> {
         } = self.pass;
         let active = self.pass.active(self.left, self.right);
         let (left, right) = (
-            &arrangement.blocks[self.left],
+            &arrangement.queries()[self.left],
             &arrangement.blocks[self.right],
         );
         let Task {
@@ -214,6 +245,14 @@ impl WithSimd for SlopeTile<'_, '_> {
         }
 
         let columns = right.rows.len();
+        let (left_rows, right_rows) = tile.sides(setting, left, right);
+        let pull = Pull {
+            rows: left.rows.len(),
+            columns,
+            dim: setting.dim,
+            left: left_rows,
+            right: right_rows,
+        };
         if let (Some(left_mixtures), Some(right_mixtures)) = (&left.mixtures, &right.mixtures) {
             half.clear();
             half.resize(left.rows.len() * BLOCK, 0.0);
@@ -222,12 +261,12 @@ impl WithSimd for SlopeTile<'_, '_> {
             real.resize(left.rows.len() * columns, 0.0);
             unmix_columns(half, right_mixtures, real, columns);
             let slopes = Matrix::new(real, left.rows.len(), columns, columns);
-            pull_all(setting, left, right, slopes, gradient, self.sums);
+            pull.all(slopes, gradient, self.sums);
         } else if count * SPARSE <= left.items.len() * columns {
-            pull_each(setting, left, right, slopes, gradient, self.sums);
+            pull.each(slopes, gradient, self.sums);
         } else {
             let slopes = Matrix::new(slopes, left.rows.len(), columns, BLOCK);
-            pull_all(setting, left, right, slopes, gradient, self.sums);
+            pull.all(slopes, gradient, self.sums);
         }
     }
 }
@@ -257,53 +296,45 @@ fn unmix_columns(slopes: &[f32], mixtures: &[Mixture], rows: &mut [f32], count: 
     }
 }
 
-/// Similarities pull on both of their ends, `s = e_a · e_b`: adds `slopes · right` to the gradient of
-/// the left block and `slopesᵀ · left` to that of the right one, which may be the same.
-#[inline(always)]
-fn pull_all(
-    setting: &Setting<'_>,
-    left: &Block,
-    right: &Block,
-    slopes: Matrix<'_>,
-    gradient: &mut [f32],
-    sums: Option<&mut [f32]>,
-) {
-    let dim = setting.dim;
-    let matrix = |block: &Block| {
-        let rows = setting.rows(block.rows.clone());
-        Matrix::new(rows, block.rows.len(), dim, dim)
-    };
-    multiply(gradient, dim, true, slopes, matrix(right));
-    let other = sums.unwrap_or(gradient);
-    multiply(other, dim, true, slopes.transposed(), matrix(left));
+/// Similarities pull on both of their ends, `s = e_a · e_b`: the embeddings, `[rows, dim]`, of the rows on both
+/// sides of a tile.
+struct Pull<'a> {
+    rows: usize,
+    columns: usize,
+    dim: usize,
+    left: &'a [f32],
+    right: &'a [f32],
 }
 
-/// The same, one similarity at a time, for slopes `[BLOCK, BLOCK]` that are mostly zero.
-#[inline(always)]
-fn pull_each(
-    setting: &Setting<'_>,
-    left: &Block,
-    right: &Block,
-    slopes: &[f32],
-    gradient: &mut [f32],
-    mut sums: Option<&mut [f32]>,
-) {
-    let dim = setting.dim;
-    let (left_rows, right_rows) = (
-        setting.rows(left.rows.clone()),
-        setting.rows(right.rows.clone()),
-    );
-    for (row, slopes) in slopes.chunks_exact(BLOCK).take(left.rows.len()).enumerate() {
-        let a = row * dim..(row + 1) * dim;
-        for (column, &slope) in slopes.iter().take(right.rows.len()).enumerate() {
-            if slope != 0.0 {
-                let b = column * dim..(column + 1) * dim;
-                add_scaled(&mut gradient[a.clone()], &right_rows[b.clone()], slope);
-                let other = match &mut sums {
-                    Some(sums) => &mut sums[b],
-                    None => &mut gradient[b],
-                };
-                add_scaled(other, &left_rows[a.clone()], slope);
+impl Pull<'_> {
+    /// Adds `slopes · right` to the gradient of the left block and `slopesᵀ · left` to that of the right
+    /// one, which may be the same.
+    #[inline(always)]
+    fn all(&self, slopes: Matrix<'_>, gradient: &mut [f32], sums: Option<&mut [f32]>) {
+        let dim = self.dim;
+        let left = Matrix::new(self.left, self.rows, dim, dim);
+        let right = Matrix::new(self.right, self.columns, dim, dim);
+        multiply(gradient, dim, true, slopes, right);
+        let other = sums.unwrap_or(gradient);
+        multiply(other, dim, true, slopes.transposed(), left);
+    }
+
+    /// The same, one similarity at a time, for slopes `[BLOCK, BLOCK]` that are mostly zero.
+    #[inline(always)]
+    fn each(&self, slopes: &[f32], gradient: &mut [f32], mut sums: Option<&mut [f32]>) {
+        let dim = self.dim;
+        for (row, slopes) in slopes.chunks_exact(BLOCK).take(self.rows).enumerate() {
+            let a = row * dim..(row + 1) * dim;
+            for (column, &slope) in slopes.iter().take(self.columns).enumerate() {
+                if slope != 0.0 {
+                    let b = column * dim..(column + 1) * dim;
+                    add_scaled(&mut gradient[a.clone()], &self.right[b.clone()], slope);
+                    let other = match &mut sums {
+                        Some(sums) => &mut sums[b],
+                        None => &mut gradient[b],
+                    };
+                    add_scaled(other, &self.left[a.clone()], slope);
+                }
             }
         }
     }
@@ -329,7 +360,7 @@ fn slope_rows<S: Simd>(
     slopes: &mut [f32],
 ) -> usize {
     let mut count = 0;
-    for (query, position) in queries.items.clone().enumerate() {
+    for (query, &position) in queries.items.iter().enumerate() {
         if active[query / 64] & (1 << (query % 64)) == 0 {
             continue;
         }

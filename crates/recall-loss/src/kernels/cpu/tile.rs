@@ -2,8 +2,9 @@
 
 use super::{
     arrangement::{Arrangement, BLOCK, Block, Mixture},
-    product::{Matrix, multiply},
+    product::multiply,
     setting::{EXCLUDED, Setting},
+    side::Side,
 };
 
 /// Similarities of the items of a block to those of another, `[BLOCK, BLOCK]` with a margin of
@@ -15,6 +16,8 @@ pub(super) struct Tile {
     real: Vec<f32>,
     /// `[rows, BLOCK]`: these with mixed columns.
     half: Vec<f32>,
+    left: Side,
+    right: Side,
     /// The greatest similarity of items of two classes.
     pub(super) greatest: f32,
 }
@@ -26,14 +29,34 @@ impl Default for Tile {
             columns: vec![0.0; BLOCK * BLOCK],
             real: Vec::new(),
             half: Vec::new(),
+            left: Side::default(),
+            right: Side::default(),
             greatest: 0.0,
         }
     }
 }
 
 impl Tile {
-    /// Computes the similarities between two blocks, `left` not after `right`; from what
-    /// [`products`](Self::products) gave for them, if that was kept.
+    /// Makes ready for the tiles of a block with others.
+    pub(super) fn begin(&mut self, setting: &Setting<'_>, left: &Block) {
+        self.left.take(setting, &left.rows);
+    }
+
+    /// The embeddings of both blocks' rows.
+    pub(super) fn sides<'a>(
+        &'a self,
+        setting: &Setting<'a>,
+        left: &Block,
+        right: &Block,
+    ) -> (&'a [f32], &'a [f32]) {
+        (
+            self.left.values(setting, &left.rows),
+            self.right.values(setting, &right.rows),
+        )
+    }
+
+    /// Computes the similarities between the block that was begun with and another, of neighbours; from
+    /// what [`products`](Self::products) gave for them, if that was kept.
     pub(super) fn compute(
         &mut self,
         setting: &Setting<'_>,
@@ -42,12 +65,9 @@ impl Tile {
         right: &Block,
         kept: Option<&[f32]>,
     ) {
-        let dim = setting.dim;
-        let matrix = |block: &Block| {
-            let rows = setting.rows(block.rows.clone());
-            Matrix::new(rows, block.rows.len(), dim, dim)
-        };
-        let (left_rows, right_rows) = (matrix(left), matrix(right).transposed());
+        self.right.take(setting, &right.rows);
+        let left_rows = self.left.matrix(setting, &left.rows);
+        let right_rows = self.right.matrix(setting, &right.rows).transposed();
         match (&left.mixtures, &right.mixtures) {
             (Some(left_mixtures), Some(right_mixtures)) => {
                 let count = right.rows.len();
@@ -64,15 +84,15 @@ impl Tile {
             },
         }
 
-        let width = right.items.len();
+        let (width, columns) = (right.items.len(), right.span());
         let padded = width.next_multiple_of(LANES);
         self.greatest = EXCLUDED;
-        for (row, position) in self.rows.chunks_exact_mut(BLOCK).zip(left.items.clone()) {
+        for (row, &position) in self.rows.chunks_exact_mut(BLOCK).zip(&left.items) {
             row[width..padded].fill(EXCLUDED);
             let class = &arrangement.classes[arrangement.class[position] as usize].items;
-            if class.end > right.items.start {
-                let start = class.start.max(right.items.start) - right.items.start;
-                let end = class.end.min(right.items.end) - right.items.start;
+            if class.end > columns.start && class.start < columns.end {
+                let start = class.start.max(columns.start) - columns.start;
+                let end = class.end.min(columns.end) - columns.start;
                 row[start..end].fill(EXCLUDED);
             }
             self.greatest = greatest(&row[..padded]).max(self.greatest);

@@ -13,6 +13,7 @@ use super::{
     positives::{Group, Positives, group},
     product::{Matrix, multiply},
     setting::{EXCLUDED, Setting},
+    side::Side,
     sigmoid::{exp2, sigmoid},
     steps::split,
 };
@@ -101,6 +102,9 @@ impl WithSimd for Compare<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+        if !self.arrangement.asks(self.class) {
+            return vec![Vec::new(); self.class.items.len()];
+        }
         let mut rows = ClassRows::new(self.setting, self.arrangement, self.class);
         let items = self.class.items.len();
         let objective = self.setting.objective;
@@ -108,8 +112,14 @@ impl WithSimd for Compare<'_> {
         let count = objective.positives_in(items);
         let mut sorted = vec![0.0; count];
         let mut groups = Vec::with_capacity(items);
-        for query in 0..items {
-            let slots = query * count..(query + 1) * count;
+        let mut filled = 0;
+        for (query, position) in self.class.items.clone().enumerate() {
+            if !self.arrangement.asked[position] {
+                groups.push(Vec::new());
+                continue;
+            }
+            let slots = filled..filled + count;
+            filled = slots.end;
             let member = &mut self.member[slots.clone()];
             let positives = (0..items).filter(|&other| itself || other != query);
             for (member, positive) in member.iter_mut().zip(positives) {
@@ -164,6 +174,9 @@ impl WithSimd for Gradient<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        if !self.arrangement.asks(self.class) {
+            return;
+        }
         let mut rows = ClassRows::new(self.setting, self.arrangement, self.class);
         let real = self.class.rows.len();
         // d loss / d similarity of the class's rows: first of queries with items, then both ways.
@@ -196,14 +209,12 @@ impl WithSimd for Gradient<'_> {
             }
             pull[i * real + i] *= 2.0;
         }
-        let dim = self.setting.dim;
-        let embeddings = self.setting.rows(self.class.rows.clone());
         multiply(
             self.gradient,
-            dim,
+            self.setting.dim,
             false,
             Matrix::new(&pull, real, real, real),
-            Matrix::new(embeddings, real, dim, dim),
+            rows.side.matrix(self.setting, &rows.rows),
         );
     }
 }
@@ -232,6 +243,8 @@ fn add_slopes<S: Simd>(
 
 /// The similarities of each query of a class to all items of the class.
 struct ClassRows {
+    rows: Vec<usize>,
+    side: Side,
     mixtures: Vec<Mixture>,
     real: Vec<f32>,
     count: usize,
@@ -244,12 +257,16 @@ struct ClassRows {
 impl ClassRows {
     fn new(setting: &Setting<'_>, arrangement: &Arrangement, class: &Class) -> Self {
         let count = class.rows.len();
-        let embeddings = setting.rows(class.rows.clone());
-        let matrix = Matrix::new(embeddings, count, setting.dim, setting.dim);
+        let rows: Vec<usize> = class.rows.clone().collect();
+        let mut side = Side::default();
+        side.take(setting, &rows);
+        let matrix = side.matrix(setting, &rows);
         let mut real = vec![0.0; count * count];
         multiply(&mut real, count, false, matrix, matrix.transposed());
         let padded = class.items.len().next_multiple_of(MOST_LANES);
         Self {
+            rows,
+            side,
             mixtures: arrangement.mixtures_of(class).collect(),
             real,
             count,

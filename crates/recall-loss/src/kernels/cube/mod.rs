@@ -47,7 +47,11 @@ where
         embeddings: FloatTensor<Self>,
         batch: &RecallBatch,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (Objective::RecallAtK(loss), DType::F32) = (batch.objective(), embeddings.dtype) else {
+        // A share without queries has no block, and buffers of no bytes are nothing to launch kernels with.
+        let nothing = batch.query_count() == 0;
+        let (Objective::RecallAtK(loss), DType::F32, false) =
+            (batch.objective(), embeddings.dtype, nothing)
+        else {
             let (recall, grad) = plain::recall_and_grad::<Self>(tensor(embeddings), batch);
             return (primitive(recall), primitive(grad));
         };

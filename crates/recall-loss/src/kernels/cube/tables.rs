@@ -48,7 +48,8 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Blocks of at most `block_size` queries, those with few positives apart from the others.
+    /// Blocks of at most `block_size` queries that are asked for, those with few positives apart from the
+    /// others.
     pub(super) fn new(batch: &RecallBatch, block_size: usize) -> Self {
         let mut targets = vec![0; batch.items()];
         for (target, &item) in batch.queries().iter().enumerate() {
@@ -71,6 +72,9 @@ impl Tables {
                 continue;
             }
             for (place, &item) in class.iter().enumerate() {
+                if !batch.asks(item) {
+                    continue;
+                }
                 let many = building.width <= FEW && count > FEW;
                 if building.items.len() == block_size || many {
                     building.finish(&mut tables, batch);
@@ -103,7 +107,7 @@ impl Tables {
             .iter()
             .flat_map(|cutoff| [cutoff.k as f32, (1.0 / cutoff.tau) as f32])
             .collect();
-        let queries = batch.query_count() as f64;
+        let queries = batch.whole_query_count() as f64;
         let sender = Sender { client, device };
         DeviceTables {
             queries: sender.send(&self.queries, DType::U32),
@@ -353,6 +357,16 @@ mod tests {
         assert_eq!(tables.rows, [1, 4, 0, 2, 5]);
         let sizes: Vec<_> = tables.blocks.iter().map(|b| (b.queries, b.slots)).collect();
         assert_eq!(sizes, [(3, 4), (2, 4)]);
+    }
+
+    #[test]
+    fn a_share_has_its_queries_and_all_members() {
+        let share = batch(&[4, 9, 4, 1, 9, 4], None).share(1..4).unwrap();
+        let tables = Tables::new(&share, 3);
+        assert_eq!(tables.members, [3, 1, 4, 0, 2, 5]);
+        let queries: Vec<_> = tables.queries.chunks(QUERY_FIELDS).collect();
+        assert_eq!(queries, [[1, 1, 1, 0, 0, 0], [2, 3, 2, 1, 1, 1]]);
+        assert_eq!(tables.rows, [1, 2]);
     }
 
     #[test]

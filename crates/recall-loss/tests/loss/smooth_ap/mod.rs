@@ -4,3 +4,5 @@ mod kernels;
 mod oracle;
 mod properties;
 mod reference;
+
+pub use oracle::configs;
