@@ -1,6 +1,9 @@
 //! Comparisons as tensors: for backends without memory on the host, and for what checks the rows.
 
-use burn::tensor::{Bool, IndexingUpdateOp, Int, Tensor, TensorData, backend::Backend};
+use burn::tensor::{
+    Bool, IndexingUpdateOp, Int, Tensor, TensorData, TensorPrimitive, backend::Backend,
+};
+use recall_loss::RecallBackend;
 
 use crate::rows::{Place, Places};
 
@@ -139,6 +142,18 @@ fn differentiated<B: Backend>(values: Tensor<B, 2>, logarithm: Tensor<B, 2>) -> 
 /// kept until the backward pass.
 pub(crate) fn constant<B: Backend, const D: usize>(values: Tensor<B, D>) -> Tensor<B, D> {
     values.detach().set_require_grad(false)
+}
+
+/// A value `[1]` whose gradients with respect to some tensors, of its type, are known.
+pub(crate) fn with_gradients<B: RecallBackend>(
+    value: Tensor<B, 1>,
+    gradients: impl IntoIterator<Item = (Tensor<B, 2>, Tensor<B, 2>)>,
+) -> Tensor<B, 1> {
+    gradients.into_iter().fold(value, |value, (of, gradient)| {
+        let [of, gradient] = [of, gradient].map(|of| of.into_primitive().tensor());
+        let zero = B::zero_with_gradient(of, gradient);
+        value + Tensor::from_primitive(TensorPrimitive::Float(zero))
+    })
 }
 
 /// Stands for the logarithm of zero: its exponential is 0 beside anything.

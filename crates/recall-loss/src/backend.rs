@@ -34,6 +34,14 @@ pub trait RecallBackend: Backend {
         primitive(loss_of(tensor::<Self, 1>(recall), batch))
     }
 
+    /// A zero, `[1]`, whose gradient with respect to `of` is `gradient`, a tensor of the same shape: what makes a loss
+    /// differentiable whose gradient is computed with its value. Backends without autodiff give the zero alone.
+    fn zero_with_gradient(of: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        let _ = gradient;
+        let of = tensor::<Self, 2>(of);
+        primitive(Tensor::<Self, 1>::zeros([1], (&of.device(), of.dtype())))
+    }
+
     /// Whether its tensors lie in the host's memory and are computed by the host's threads, so that
     /// code which works on slices serves it best.
     fn on_host() -> bool {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{no_triplets, places_of};
 use crate::dense::{column_like, constant, ordered};
 use crate::error::{finite, not_negative, positive, require};
-use crate::rows::{Few, Measure, finish, host_values, squared_distance, suit, with_gradients};
+use crate::rows::{Few, Measure, finish, host_values, squared_distance, suit, with_host_gradients};
 use crate::{Batch, LossError, MetricLoss, Parameters};
 
 /// What the boundary β between positives and negatives is.
@@ -300,7 +300,7 @@ impl Margin {
         let [on_rows, on_boundaries] = found.gradients;
         let gradients = parameters.map(|parameters| (parameters, on_boundaries));
         let gradients = gradients.into_iter().chain([(batch.embeddings, on_rows)]);
-        with_gradients(found.value, gradients, &device)
+        with_host_gradients(found.value, gradients, &device)
     }
 
     /// The loss with its gradients: of each triplet two distances, of which most may have no hinge.

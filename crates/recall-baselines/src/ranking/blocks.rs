@@ -1,9 +1,10 @@
 //! Similarities, a block of queries at a time, with derivatives that are known.
 
 use burn::tensor::{Tensor, backend::Backend};
+use recall_loss::RecallBackend;
 
 use crate::Places;
-use crate::dense::{Dense, ordered};
+use crate::dense::{self, Dense, ordered};
 use crate::rows::widened;
 
 /// Numbers of a block of rows, about.
@@ -77,30 +78,27 @@ fn in_order<B: Backend>(rows: Tensor<B, 2>, order: &[usize]) -> Tensor<B, 2> {
     ordered(rows, &place)
 }
 
-/// A value `[1]` with gradients that are known. They enter the graph as constants: what is added is zero, and has
-/// the gradients.
-pub(crate) fn with_gradients<B: Backend>(
+/// A value `[1]` with gradients that are known, in the precision of the batch.
+pub(crate) fn with_gradients<B: RecallBackend>(
     value: Tensor<B, 1>,
     queries: Tensor<B, 2>,
     references: Tensor<B, 2>,
     gradients: Option<Gradients<B>>,
 ) -> Tensor<B, 1> {
-    let value = match value.dtype() == queries.dtype() {
-        true => value,
-        false => value.cast(queries.dtype()),
-    };
-    let Some((on_queries, on_references)) = gradients else {
-        return value;
-    };
     let dtype = queries.dtype();
-    let narrow = |values: Tensor<B, 2>| match values.dtype() == dtype {
-        true => values,
-        false => values.cast(dtype),
+    let value = match value.dtype() == dtype {
+        true => value,
+        false => value.cast(dtype),
     };
-    let pull = (queries * narrow(on_queries)).sum();
-    let pull = match on_references {
-        Some(on_references) => pull + (references * narrow(on_references)).sum(),
-        None => pull,
+    let narrow = |(of, gradient): (Tensor<B, 2>, Tensor<B, 2>)| match gradient.dtype() == dtype {
+        true => (of, gradient),
+        false => (of, gradient.cast(dtype)),
     };
-    value + (pull.clone() - pull.detach())
+    let gradients = gradients
+        .into_iter()
+        .flat_map(|(on_queries, on_references)| {
+            let on_references = on_references.map(|gradient| (references.clone(), gradient));
+            [Some((queries.clone(), on_queries)), on_references]
+        });
+    dense::with_gradients(value, gradients.flatten().map(narrow))
 }

@@ -1,12 +1,13 @@
 //! From tensors to rows of the host, and back.
 
 use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
+use recall_loss::RecallBackend;
 
 use super::places::Places;
 use super::row_loss::RowLoss;
 use super::sides::Sides;
 use super::unit::{normalise, project};
-use crate::dense::{constant, unit};
+use crate::dense::{constant, unit, with_gradients};
 
 /// Queries or references, `[n, d]`.
 pub(crate) struct Side<B: Backend> {
@@ -75,7 +76,7 @@ impl OnHost {
 
 /// The loss, `[1]`, differentiable with respect to `queries` `[n, d]` and `references` `[m, d]`; of a batch
 /// compared with itself both are the batch.
-pub(crate) fn rows<B: Backend, L: RowLoss>(
+pub(crate) fn rows<B: RecallBackend, L: RowLoss>(
     loss: &L,
     queries: impl Into<Side<B>>,
     references: impl Into<Side<B>>,
@@ -95,11 +96,11 @@ pub(crate) fn rows<B: Backend, L: RowLoss>(
             gradients.push((references.rows, of.gradient(gradient)));
         }
     }
-    with_gradients(found.value, gradients, &device)
+    with_host_gradients(found.value, gradients, &device)
 }
 
 /// The loss, `[1]`, of rows whose value and gradient `of` computes of their numbers; it hears whether a gradient is wanted.
-pub(crate) fn of_values<B: Backend>(
+pub(crate) fn of_values<B: RecallBackend>(
     rows: impl Into<Side<B>>,
     of: impl FnOnce(&[f32], bool) -> (f64, Option<Vec<f32>>),
 ) -> Tensor<B, 1> {
@@ -108,27 +109,21 @@ pub(crate) fn of_values<B: Backend>(
     let on_host = OnHost::new(&side);
     let (value, gradient) = of(&on_host.values, B::ad_enabled(&device));
     let gradient = gradient.map(|gradient| (side.rows, on_host.gradient(gradient)));
-    with_gradients(value, gradient, &device)
+    with_host_gradients(value, gradient, &device)
 }
 
 /// A value of the host, `[1]`, whose gradients with respect to some tensors are known.
-///
-/// They enter the graph as constants: the loss is its value plus `Σ x · g` less the same as a constant, which is zero and has
-/// the gradient `g`.
-pub(crate) fn with_gradients<B: Backend>(
+pub(crate) fn with_host_gradients<B: RecallBackend>(
     value: f64,
     gradients: impl IntoIterator<Item = (Tensor<B, 2>, Vec<f32>)>,
     device: &B::Device,
 ) -> Tensor<B, 1> {
     let value = Tensor::from_data(TensorData::from([value as f32]), (device, DType::F32));
-    let pulls = gradients.into_iter().map(|(of, gradient)| {
+    let gradients = gradients.into_iter().map(|(of, gradient)| {
         let gradient = TensorData::new(gradient, of.dims());
-        (of * Tensor::from_data(gradient, (device, DType::F32))).sum()
+        (of, Tensor::from_data(gradient, (device, DType::F32)))
     });
-    match pulls.reduce(|sum, pull| sum + pull) {
-        Some(pull) => value + (pull.clone() - pull.detach()),
-        None => value,
-    }
+    with_gradients(value, gradients)
 }
 
 /// The numbers of a tensor, row by row.

@@ -6,7 +6,7 @@ use burn::backend::{
         ops::{Backward, Ops, OpsKind, unary},
     },
 };
-use burn::tensor::ops::FloatTensor;
+use burn::tensor::{ElementConversion, ops::FloatTensor};
 
 use crate::{
     RecallBackend, RecallBatch,
@@ -55,6 +55,46 @@ impl<B: RecallBackend, C: CheckpointStrategy> RecallBackend for Autodiff<B, C> {
                 prep.finish(grad, primitive(loss_of(tensor::<B, 1>(recall), batch)))
             }
             OpsKind::UnTracked(prep) => prep.finish(B::recall_loss(embeddings.primitive, batch)),
+        }
+    }
+
+    fn zero_with_gradient(of: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        /// Holds the gradient that is known.
+        #[derive(Debug)]
+        struct Known;
+
+        impl<B: RecallBackend> Backward<B, 1> for Known {
+            type State = FloatTensor<B>;
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                grads: &mut Gradients,
+                _: &mut Checkpointer,
+            ) {
+                unary::<B, _>(ops.parents, ops.node, grads, |upstream| {
+                    let (gradient, upstream) =
+                        (tensor::<B, 2>(ops.state), tensor::<B, 1>(upstream));
+                    // To read a number waits for a device, but not for the host.
+                    primitive(match B::on_host() {
+                        true => match upstream.into_scalar().elem::<f64>() {
+                            1.0 => gradient,
+                            factor => gradient.mul_scalar(factor),
+                        },
+                        false => gradient * upstream.unsqueeze::<2>(),
+                    })
+                });
+            }
+        }
+
+        let prepared = Known
+            .prepare::<C>([of.node.clone()])
+            .compute_bound()
+            .stateful();
+        let zero = B::zero_with_gradient(of.primitive, gradient.primitive.clone());
+        match prepared {
+            OpsKind::Tracked(prep) => prep.finish(gradient.primitive, zero),
+            OpsKind::UnTracked(prep) => prep.finish(zero),
         }
     }
 
