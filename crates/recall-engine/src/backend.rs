@@ -33,31 +33,35 @@ pub struct Backend {
     pub hint: &'static str,
     /// Whether it is worth choosing where nobody asked for it by name.
     pub is_worthwhile: fn() -> bool,
-    /// Whether it computes, or in a line why it does not: see [`probe`](Self::probe).
-    pub answers: fn() -> Result<(), String>,
-    /// Opens its default device: see [`device`](Self::device).
-    pub open: fn() -> Box<dyn Device>,
+    /// Whether it computes on a device, or in a line why it does not: see [`probe`](Self::probe). The number
+    /// is that of the process among those on its machine that each want a device, from 0; backends whose
+    /// processes share one do not ask.
+    pub answers: fn(usize) -> Result<(), String>,
+    /// Opens the device of that process: see [`device`](Self::device).
+    pub open: fn(usize) -> Box<dyn Device>,
 }
 
 impl Backend {
-    /// The default device of `B`, whose memory is opened by `memory`.
-    pub fn device<B>(memory: fn(&B::Device) -> Box<dyn Memory>) -> Box<dyn Device>
+    /// A device of `B`, whose memory is opened by `memory`.
+    pub fn device<B>(
+        device: B::Device,
+        memory: fn(&B::Device) -> Box<dyn Memory>,
+    ) -> Box<dyn Device>
     where
         B: EngineBackend,
     {
-        Box::new(DeviceOf::<B> {
-            device: B::Device::default(),
-            memory,
-        })
+        Box::new(DeviceOf::<B> { device, memory })
     }
 
-    /// Takes a sum on the default device of `B`. A driver that is missing makes a backend panic: here that
+    /// Takes a sum on the device of `B` that `device` finds. A driver that is missing makes a backend panic: here that
     /// becomes a message.
     ///
     /// # Errors
     ///
     /// What the backend says, on one line.
-    pub fn probe<B: burn_backend::Backend>() -> Result<(), String> {
+    pub fn probe<B: burn_backend::Backend>(
+        device: impl FnOnce() -> Result<B::Device, String>,
+    ) -> Result<(), String> {
         let said = Arc::new(Mutex::new(None::<String>));
         let previous = panic::take_hook();
         let hook = Arc::clone(&said);
@@ -74,17 +78,14 @@ impl Backend {
             }
         }));
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
-            let device = B::Device::default();
-            Tensor::<B, 1>::ones([8], &device)
-                .sum()
-                .into_data()
-                .iter::<f32>()
-                .next()
+            let sum = Tensor::<B, 1>::ones([8], &device()?).sum();
+            Ok(sum.into_data().iter::<f32>().next())
         }));
         panic::set_hook(previous);
         match outcome {
-            Ok(Some(8.0)) => Ok(()),
-            Ok(other) => Err(format!("1 + … + 1 came out as {other:?}")),
+            Ok(Ok(Some(8.0))) => Ok(()),
+            Ok(Err(problem)) => Err(problem),
+            Ok(Ok(other)) => Err(format!("1 + … + 1 came out as {other:?}")),
             Err(_) => {
                 let said = said.lock().ok().and_then(|mut said| said.take());
                 Err(one_line(&said.unwrap_or_default()))

@@ -1,8 +1,10 @@
 //! What orchestrates a run sees of models, tensors and devices.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use recall_eval::Embeddings;
+use recall_step::Collective;
 
 use crate::{
     Device, EngineError, FeatureStatistics, Inputs, LoadedWeights, LossConfig, ModelConfig,
@@ -20,6 +22,19 @@ pub trait Engine {
 
     /// How many numbers the model has.
     fn parameters(&self) -> usize;
+
+    /// Takes steps together with other processes from now on, each of which calls the same functions with its
+    /// share of a batch: see [`StepRequest`]. What a step comes to is the same on all, and so are the weights,
+    /// as long as they begin with the same ones. Steps that are only measured are of this process alone, and so
+    /// is what it embeds.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NotShared`] if something of the configuration needs the whole batch in one place.
+    fn join(&mut self, ranks: Arc<dyn Collective>) -> Result<(), EngineError>;
+
+    /// A hash of all that is trained, of model and loss: equal on all ranks after the same steps.
+    fn weights_hash(&self) -> String;
 
     /// Embeds images, or features that the head takes, without a graph, by the weights that are judged:
     /// those of training, or their moving average if one is kept. Row `i` belongs to input `i` and has unit
@@ -164,6 +179,10 @@ impl Default for EngineConfig {
 }
 
 /// A batch and how to take a step on it.
+///
+/// Of several ranks that take it together ([`Engine::join`]), each has its own share of the batch, in whole
+/// chunks ([`share`](recall_step::share)), and all else is the same for all. A rank without images hands in
+/// none. Where an image of a share could not be read, the share is smaller by it, and so is the batch.
 #[derive(Debug, Clone, Copy)]
 pub struct StepRequest<'a> {
     /// The images, or features of them.
@@ -172,6 +191,9 @@ pub struct StepRequest<'a> {
     pub labels: &'a [i64],
     /// Inputs that have a graph at a time.
     pub chunk: usize,
+    /// The place of the first chunk of these inputs among those of the batch: 0 in one process, which has
+    /// all of them.
+    pub first_chunk: usize,
     /// The learning rate, of which groups of parameters take their shares.
     pub learning_rate: f64,
     /// What the random layers of the model draw from.
@@ -198,7 +220,7 @@ pub struct StepResult {
 /// What of a step is not finite.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Broken {
-    /// The embeddings of these rows of the batch; of none if it is their similarities that overflow.
+    /// The embeddings of these rows of the batch, counted through all ranks; of none if it is their similarities that overflow.
     Embeddings(Vec<usize>),
     /// The loss.
     Loss,

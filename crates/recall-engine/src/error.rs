@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use recall_baselines::LossError;
 use recall_eval::EvalError;
-use recall_step::StepError;
+use recall_step::{CollectiveError, StepError};
 use thiserror::Error;
 
 use crate::LossFault;
@@ -35,7 +35,7 @@ pub enum EngineError {
     Loss(#[from] LossError),
     /// A step could not be taken.
     #[error(transparent)]
-    Step(#[from] StepError<LossFault>),
+    Step(StepError<LossFault>),
     /// The parts of a batch do not fit together.
     #[error("{0}")]
     Batch(String),
@@ -45,6 +45,12 @@ pub enum EngineError {
     /// A head cannot start from these statistics of features.
     #[error("{0}")]
     Start(String),
+    /// Several ranks cannot go on together.
+    #[error(transparent)]
+    Ranks(#[from] CollectiveError),
+    /// A setting needs the whole batch in one place.
+    #[error("{0} is set, which several ranks cannot share: leave it out, or train in one process")]
+    NotShared(&'static str),
     /// How many numbers a row of features has is not known.
     #[error(
         "model.backbone is `{0}`, a head on rows of features: model.features has to say how many numbers a row has"
@@ -60,6 +66,17 @@ pub enum EngineError {
         "the model is the program's own and model.backbone is `{0}`: set model.backbone to `own`"
     )]
     NotOwn(&'static str),
+}
+
+impl From<StepError<LossFault>> for EngineError {
+    fn from(error: StepError<LossFault>) -> Self {
+        match error {
+            StepError::Ranks(error) | StepError::Objective(LossFault::Ranks(error)) => {
+                Self::Ranks(error)
+            }
+            other => Self::Step(other),
+        }
+    }
 }
 
 impl EngineError {

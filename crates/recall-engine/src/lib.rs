@@ -25,11 +25,11 @@
 //! # }
 //! ```
 
-mod backbone_hash;
 mod backend;
 mod device;
 mod engine;
 mod error;
+mod hash;
 mod health;
 mod held;
 mod inputs;
@@ -40,6 +40,7 @@ mod model;
 mod on_device;
 mod optimiser;
 mod pixels;
+mod ranks;
 mod trial;
 mod walk;
 mod weights;

@@ -12,6 +12,7 @@ mod make;
 mod metric;
 mod objective;
 mod ranked;
+mod shared;
 mod state;
 
 pub(crate) use autodiff::AutodiffLoss;

@@ -3,20 +3,22 @@
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::module::{AutodiffModule, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use recall_eval::Embeddings;
-use recall_step::{StepError, TwoPass};
+use recall_step::{Collective, Share, Solo, StepError, TwoPass};
 
-use crate::backbone_hash::backbone_hash;
 use crate::device::DeviceOf;
+use crate::hash::{backbone_hash, weights_hash};
 use crate::health::{broken_rows, mean_similarity};
 use crate::held::Held;
 use crate::loss::{AutodiffLoss, Objective};
 use crate::mixed::embedded_mixed;
 use crate::optimiser::move_towards;
+use crate::ranks::{agreed, all_labels};
 use crate::trial::Trial;
 use crate::{
     Backbone, Broken, Device, Embedder, EmbeddingLoss, Engine, EngineBackend, EngineConfig,
@@ -41,6 +43,8 @@ where
     settings: OptimiserConfig,
     config: ModelConfig,
     grid: Option<[usize; 2]>,
+    /// Those that take steps together with this process, which is one of them.
+    ranks: Arc<dyn Collective>,
 }
 
 impl<B, M> OnDevice<B, M>
@@ -114,6 +118,7 @@ where
             settings,
             config: config.model.clone(),
             grid: config.model.patch_grid(config.image),
+            ranks: Arc::new(Solo),
         })
     }
 
@@ -184,6 +189,19 @@ where
         self.model.num_params()
     }
 
+    fn join(&mut self, ranks: Arc<dyn Collective>) -> Result<(), EngineError> {
+        // A mixed input is made of two images, which may be with two ranks.
+        if ranks.size() > 1 && self.objective.mixes_inputs() {
+            return Err(EngineError::NotShared("loss.input_mixup"));
+        }
+        self.ranks = ranks;
+        Ok(())
+    }
+
+    fn weights_hash(&self) -> String {
+        weights_hash(&*self.model, self.objective.trained())
+    }
+
     fn embed(&self, inputs: Inputs<'_>) -> Result<Embeddings, EngineError> {
         self.check(&inputs)?;
         let device = &self.device.device;
@@ -221,8 +239,12 @@ where
             chunk: request.chunk,
             seed: request.model_seed,
         };
-        self.check(&request.inputs)?;
         let rows = request.inputs.count();
+        let ranks = Arc::clone(&self.ranks);
+        // A rank has none where there are fewer chunks than ranks.
+        if rows > 0 || ranks.size() == 1 {
+            self.check(&request.inputs)?;
+        }
         if request.labels.len() != rows {
             return Err(EngineError::Batch(format!(
                 "there are {} labels for {rows} {}: each needs one",
@@ -230,15 +252,20 @@ where
                 request.inputs.noun()
             )));
         }
+        let labels = all_labels(&*ranks, request.labels)?;
         // A step refuses empty chunks in its own words.
         let chunks = rows.div_ceil(request.chunk.max(1));
         let mixture = self.objective.mixture(rows, request.loss_seed)?;
         let mixture = mixture.as_ref();
         let (chunk_done, done) = (RefCell::new(chunk_done), Cell::new(0));
         let mut broken = None;
-        let output = two_pass.run(
+        let output = two_pass.run_over(
+            &*ranks,
+            Share {
+                first_chunk: request.first_chunk,
+                rows,
+            },
             &*self.model,
-            rows,
             |model, rows| {
                 done.set(done.get() + 1);
                 (chunk_done.borrow_mut())(done.get(), 2 * chunks - 1);
@@ -246,10 +273,11 @@ where
                 let (inputs, standardise) = (request.inputs, self.standardise);
                 embedded_mixed(model, inputs, rows, mixture, standardise, device)
             },
-            |embeddings| {
+            |embeddings, _| {
                 let found = self.objective.value_and_grad(
+                    &*ranks,
                     embeddings.clone(),
-                    request.labels,
+                    &labels,
                     mixture,
                     request.loss_seed,
                 );
@@ -267,7 +295,6 @@ where
         }
         let output = output?;
 
-        let finite = |value: f64| value.is_finite().then_some(value);
         let found = output.objective;
         let loss = found.value.loss.clone().into_data();
         let of_model = (self.optimiser).gradient_norm(&*self.model, &output.gradients);
@@ -276,10 +303,20 @@ where
             true => of_model.hypot(of_loss),
             false => of_model,
         };
+        let [loss, recall, similarity, gradient_norm] = agreed(
+            &*ranks,
+            [
+                loss.iter::<f64>().sum(),
+                found.value.recall.clone().map_or(f64::NAN, mean),
+                mean_similarity(output.embeddings),
+                gradient_norm,
+            ],
+        )?;
+        let finite = |value: f64| value.is_finite().then_some(value);
         let mut result = StepResult {
-            loss: finite(loss.iter::<f64>().sum()),
-            recall: found.value.recall.clone().map(mean).and_then(finite),
-            similarity: finite(mean_similarity(output.embeddings)),
+            loss: finite(loss),
+            recall: finite(recall),
+            similarity: finite(similarity),
             gradient_norm: finite(gradient_norm),
             broken: None,
         };

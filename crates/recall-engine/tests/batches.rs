@@ -31,6 +31,7 @@ fn what_does_not_fit_together_is_refused() {
             inputs: pixels.into(),
             labels,
             chunk,
+            first_chunk: 0,
             learning_rate: 1e-3,
             model_seed: 0,
             loss_seed: 0,

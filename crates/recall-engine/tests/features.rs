@@ -84,6 +84,7 @@ fn steps_are_the_same(backbone: Backbone, pooling: Pooling, side: usize) {
                 inputs,
                 labels: &LABELS,
                 chunk,
+                first_chunk: 0,
                 learning_rate: 0.01,
                 model_seed: seed,
                 loss_seed: seed,

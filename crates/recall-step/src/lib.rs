@@ -46,14 +46,24 @@
 //! model needs for chunks to add up to the batch is here, too: [`FrozenBatchNorm`], and
 //! [`l2_normalise`] for embeddings whose dot products are cosines.
 //!
-//! The crate knows tensors and modules, no data and no particular loss.
+//! [`TwoPass::run_over`] is the step over several processes, on as many devices: anything that is a
+//! [`Collective`] connects them.
+//!
+//! The crate knows tensors and modules, no data, no particular loss and no network.
 
+mod collective;
 mod frozen_batch_norm;
+mod gradients;
 mod normalise;
+mod share;
+mod turns;
 mod two_pass;
 mod value_and_grad;
 
+pub use collective::{Collective, CollectiveError, Solo, check_parts};
 pub use frozen_batch_norm::{FrozenBatchNorm, FrozenBatchNormConfig};
 pub use normalise::l2_normalise;
+pub use share::{Share, share};
+pub use turns::in_turns;
 pub use two_pass::{StepError, StepOutput, TwoPass};
 pub use value_and_grad::value_and_grad;

@@ -1,7 +1,9 @@
 use std::error::Error;
 use std::fmt;
+use std::ops::Range;
 
 use burn::tensor::{Tensor, backend::Backend};
+use recall_step::CollectiveError;
 
 /// A loss over the embeddings of a whole batch. It brings its gradient along, so that it need not be
 /// one that Burn can differentiate; for one that is, see
@@ -19,6 +21,23 @@ pub trait EmbeddingLoss<B: Backend> {
         labels: &[i64],
         seed: u64,
     ) -> Result<LossValue<B>, LossFault>;
+
+    /// What the items `queries` of the batch, as queries against all items, contribute to
+    /// [`value_and_grad`](Self::value_and_grad). Over ranges that make up the batch, losses and gradients
+    /// `[n, d]` add up to those of the whole, and recalls stand one behind the other; a range may be empty.
+    ///
+    /// It lets several ranks share out the work and the memory of a loss. None, which is the default, where a
+    /// loss cannot be taken apart, whatever the range: then each rank computes the whole.
+    fn value_and_grad_of(
+        &self,
+        queries: Range<usize>,
+        embeddings: Tensor<B, 2>,
+        labels: &[i64],
+        seed: u64,
+    ) -> Option<Result<LossValue<B>, LossFault>> {
+        let _ = (queries, embeddings, labels, seed);
+        None
+    }
 }
 
 /// What a loss comes to on a batch.
@@ -40,6 +59,8 @@ pub enum LossFault {
     NonFinite,
     /// It refuses the batch.
     Refused(Box<dyn Error + Send + Sync>),
+    /// The ranks that share it out cannot go on together.
+    Ranks(CollectiveError),
 }
 
 impl fmt::Display for LossFault {
@@ -47,8 +68,15 @@ impl fmt::Display for LossFault {
         match self {
             Self::NonFinite => f.write_str("the embeddings are not finite"),
             Self::Refused(why) => why.fmt(f),
+            Self::Ranks(why) => why.fmt(f),
         }
     }
 }
 
 impl Error for LossFault {}
+
+impl From<CollectiveError> for LossFault {
+    fn from(error: CollectiveError) -> Self {
+        Self::Ranks(error)
+    }
+}

@@ -7,10 +7,12 @@ use recall_baselines::{
     Batch, CrossBatchMemory, InputMixup, InputMixupConfig, LossError, Memory, MetricLoss, Mixture,
     PairLoss, Parameters,
 };
+use recall_step::{Collective, Solo};
 
 use super::config::LossConfig;
 use super::embedding_loss::{EmbeddingLoss, LossFault, LossValue};
 use super::metric;
+use super::shared;
 use super::state::LossState;
 use crate::{EngineBackend, EngineError, OptimiserConfig};
 
@@ -109,10 +111,16 @@ impl<B: EngineBackend> Objective<B> {
         mixup.map(|mixup| mixup.draw(items, seed)).transpose()
     }
 
+    /// Whether inputs are mixed before the model sees them.
+    pub fn mixes_inputs(&self) -> bool {
+        self.input_mixup.is_some()
+    }
+
     /// The loss of embeddings `[n, d]` with these labels, with its gradients. Of inputs that were mixed, that of
-    /// both labels of each.
+    /// both labels of each. All `ranks` call it with the embeddings of the whole batch.
     pub fn value_and_grad(
         &mut self,
+        ranks: &dyn Collective,
         embeddings: Tensor<B::InnerBackend, 2>,
         labels: &[i64],
         mixture: Option<&Mixture>,
@@ -122,7 +130,7 @@ impl<B: EngineBackend> Objective<B> {
             Some(state) => state,
             None => self.fresh(&embeddings, labels),
         };
-        let found = self.with_state(&state, embeddings, labels, mixture, seed);
+        let found = self.with_state(ranks, &state, embeddings, labels, mixture, seed);
         self.state = Some(state);
         found
     }
@@ -134,7 +142,7 @@ impl<B: EngineBackend> Objective<B> {
         labels: &[i64],
     ) -> Result<Found<B>, LossFault> {
         let state = self.fresh(&embeddings, labels);
-        self.with_state(&state, embeddings, labels, None, 0)
+        self.with_state(&Solo, &state, embeddings, labels, None, 0)
     }
 
     /// The state before the first step.
@@ -159,6 +167,7 @@ impl<B: EngineBackend> Objective<B> {
 
     fn with_state(
         &self,
+        ranks: &dyn Collective,
         state: &LossState<B>,
         embeddings: Tensor<B::InnerBackend, 2>,
         labels: &[i64],
@@ -167,7 +176,7 @@ impl<B: EngineBackend> Objective<B> {
     ) -> Result<Found<B>, LossFault> {
         match &self.loss {
             Gradient::Own(loss) => Ok(Found {
-                value: loss.value_and_grad(embeddings, labels, seed)?,
+                value: shared::value_and_grad(ranks, &**loss, embeddings, labels, seed)?,
                 parameters: None,
                 memory: None,
             }),
@@ -198,6 +207,11 @@ impl<B: EngineBackend> Objective<B> {
                 })
             }
         }
+    }
+
+    /// What the loss trains, if it trains anything.
+    pub fn trained(&self) -> Option<Tensor<B::InnerBackend, 2>> {
+        self.state.as_ref().and_then(LossState::parameters)
     }
 
     /// The length of the gradient of what the loss trains.

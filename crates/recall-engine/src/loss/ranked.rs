@@ -1,7 +1,9 @@
 //! Losses over soft ranks, with similarity mixup: Recall@k and Smooth-AP.
 
+use std::ops::Range;
+
 use burn::tensor::{Int, Tensor, TensorData};
-use recall_loss::{LossError, Mixup, Objective, RecallBackend};
+use recall_loss::{LossAndGrad, LossError, Mixup, Objective, RecallBackend};
 
 use super::embedding_loss::{EmbeddingLoss, LossFault, LossValue};
 
@@ -17,26 +19,65 @@ impl<B: RecallBackend> EmbeddingLoss<B> for Ranked {
         labels: &[i64],
         seed: u64,
     ) -> Result<LossValue<B>, LossFault> {
-        let mixup = self.mixup.then(|| Mixup::all_pairs(labels, seed));
-        let device = embeddings.device();
-        let rows = labels.len();
-        let labels = TensorData::new(labels.to_vec(), [rows]);
-        let labels = Tensor::<B, 1, Int>::from_data(labels, &device);
-        let found = self.loss.value_and_grad(embeddings, labels, mixup.as_ref());
+        let mixup = self.mixup(labels, seed);
+        let classes = classes(labels, &embeddings);
+        let found = self
+            .loss
+            .value_and_grad(embeddings, classes, mixup.as_ref());
+        self.value(found, labels.len())
+    }
+
+    fn value_and_grad_of(
+        &self,
+        queries: Range<usize>,
+        embeddings: Tensor<B, 2>,
+        labels: &[i64],
+        seed: u64,
+    ) -> Option<Result<LossValue<B>, LossFault>> {
+        let mixup = self.mixup(labels, seed);
+        let classes = classes(labels, &embeddings);
+        let found = (self.loss).value_and_grad_of(queries, embeddings, classes, mixup.as_ref());
+        Some(self.value(found, labels.len()))
+    }
+}
+
+impl Ranked {
+    fn mixup(&self, labels: &[i64], seed: u64) -> Option<Mixup> {
+        self.mixup.then(|| Mixup::all_pairs(labels, seed))
+    }
+
+    /// What was found of a batch of so many rows, or of some of them.
+    fn value<B: RecallBackend>(
+        &self,
+        found: Result<LossAndGrad<B>, LossError>,
+        rows: usize,
+    ) -> Result<LossValue<B>, LossFault> {
         let found = found.map_err(|error| match error {
             LossError::NonFinite { .. } => LossFault::NonFinite,
             refused => LossFault::Refused(Box::new(refused)),
         })?;
-        // The queries that are images, not mixtures: they come first.
-        let real = found.queries.iter().take_while(|&&query| query < rows);
-        let recall = match (&self.loss, real.count()) {
-            (Objective::RecallAtK(_), count @ 1..) => Some(found.recall.slice(0..count)),
-            _ => None,
-        };
+        let recall = matches!(self.loss, Objective::RecallAtK(_)).then(|| {
+            // The queries that are images, not mixtures: they come first. A share may have none.
+            let real = found.queries.iter().take_while(|&&query| query < rows);
+            match real.count() {
+                count if count == found.queries.len() => found.recall,
+                0 => {
+                    let options = (&found.recall.device(), found.recall.dtype());
+                    Tensor::from_data(TensorData::new(Vec::<f32>::new(), [0]), options)
+                }
+                count => found.recall.slice(0..count),
+            }
+        });
         Ok(LossValue {
             loss: found.loss,
             grad: found.grad,
             recall,
         })
     }
+}
+
+/// Labels beside the embeddings.
+fn classes<B: RecallBackend>(labels: &[i64], embeddings: &Tensor<B, 2>) -> Tensor<B, 1, Int> {
+    let labels = TensorData::new(labels.to_vec(), [labels.len()]);
+    Tensor::from_data(labels, &embeddings.device())
 }

@@ -47,6 +47,7 @@ fn steps_and_trials_update_the_weights_where_they_are() {
             inputs: pixels.into(),
             labels: &[0, 0, 1, 1, 2, 2],
             chunk: 2,
+            first_chunk: 0,
             learning_rate: 0.01,
             model_seed: seed,
             loss_seed: seed,
