@@ -9,9 +9,12 @@ mod field_cases;
 mod gallery;
 mod judging;
 mod losses;
+#[cfg(all(unix, feature = "mpi"))]
+mod mpi;
 mod own;
 mod plan;
 mod presets;
+mod ranks;
 mod reproducible;
 mod resume;
 mod support;

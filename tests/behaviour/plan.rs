@@ -125,6 +125,22 @@ fn what_cannot_be_planned() {
     );
 }
 
+#[test]
+fn a_plan_for_ranks_is_for_one_of_them() {
+    let dir = with_images();
+    let settings = ["--set", "batch.chunk=2", "--ranks", "3"];
+    let (stdout, _) = succeed(&mut plan(&dir, &settings));
+    // Four chunks: two of them on one rank.
+    assert!(
+        stdout.contains("for 8 images in chunks of 2, 4 on each of 3 ranks ("),
+        "{stdout}"
+    );
+    let (stdout, _) = succeed(plan(&dir, &settings).arg("--json"));
+    let planned: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(planned["costs"]["ranks"], 3);
+    assert!(refuse(&mut plan(&dir, &["--ranks", "0"])).contains("--ranks"));
+}
+
 /// The run writes down the number that memory came to, so it is repeated and resumed without looking
 /// at memory again.
 #[cfg(target_os = "linux")]

@@ -1,6 +1,7 @@
 mod rows;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -234,6 +235,20 @@ impl Loader {
         I: IntoIterator<Item = BatchRequest>,
         I::IntoIter: Send + 'static,
     {
+        let requests = requests.into_iter();
+        self.parts(requests.map(|request| {
+            let all = 0..request.ids.len();
+            (request, all)
+        }))
+    }
+
+    /// The same of a part of each request, such as one of several processes takes: its items come out as they
+    /// do in the whole batch. A part that is empty is a batch without items.
+    pub fn parts<I>(&self, requests: I) -> Batches
+    where
+        I: IntoIterator<Item = (BatchRequest, Range<usize>)>,
+        I::IntoIter: Send + 'static,
+    {
         // One finished batch waits in the hands of the sender, the others in the channel.
         let (sender, receiver) = sync_channel(self.prefetch - 1);
         let stop = Arc::new(AtomicBool::new(false));
@@ -241,8 +256,8 @@ impl Loader {
         let loader = self.clone();
         let stopped = Arc::clone(&stop);
         let work = move || {
-            for request in requests {
-                let Some(batch) = loader.load_unless(request, &stopped) else {
+            for (request, part) in requests {
+                let Some(batch) = loader.load_unless(request, part, &stopped) else {
                     return;
                 };
                 let last = batch.is_err();
@@ -281,7 +296,8 @@ impl Loader {
     /// An id that the data set does not have; with [`CorruptPolicy::Error`], an image that cannot be read.
     pub fn load(&self, request: BatchRequest) -> Result<Batch, DataError> {
         let never = AtomicBool::new(false);
-        self.load_unless(request, &never).unwrap_or_else(|| {
+        let all = 0..request.ids.len();
+        self.load_unless(request, all, &never).unwrap_or_else(|| {
             Err(DataError::Loader {
                 problem: "the work was stopped".to_owned(),
             })
@@ -292,16 +308,24 @@ impl Loader {
     fn load_unless(
         &self,
         request: BatchRequest,
+        part: Range<usize>,
         stop: &AtomicBool,
     ) -> Option<Result<Batch, DataError>> {
         let dataset = &self.inner.dataset;
         if let Some(error) = request.ids.iter().find_map(|&id| dataset.item(id).err()) {
             return Some(Err(error));
         }
+        let Some(ids) = request.ids.get(part.clone()) else {
+            let problem = format!(
+                "items {part:?} of a batch of {} are no part of it",
+                request.ids.len()
+            );
+            return Some(Err(DataError::Loader { problem }));
+        };
         match (&self.kept, dataset.features()) {
-            (Some(kept), _) => Some(self.inner.load_kept(kept, request.ids)),
-            (None, Some(features)) => Some(self.inner.load_given(features, request.ids)),
-            (None, None) => self.inner.load(request, self.cache.as_deref(), stop),
+            (Some(kept), _) => Some(self.inner.load_kept(kept, ids.to_vec())),
+            (None, Some(features)) => Some(self.inner.load_given(features, ids.to_vec())),
+            (None, None) => (self.inner).load(&request, part, self.cache.as_deref(), stop),
         }
     }
 }
@@ -310,19 +334,18 @@ impl Inner {
     /// `None` if it was stopped.
     fn load(
         &self,
-        request: BatchRequest,
+        request: &BatchRequest,
+        part: Range<usize>,
         cache: Option<&ImageCache>,
         stop: &AtomicBool,
     ) -> Option<Result<Batch, DataError>> {
-        let BatchRequest {
-            epoch,
-            step,
-            mut ids,
-        } = request;
+        let BatchRequest { epoch, step, .. } = *request;
+        // Which of its copies an item is counts in the whole batch.
+        let copies = copies(&request.ids)[part.clone()].to_vec();
+        let mut ids = request.ids[part].to_vec();
         let [height, width] = self.transform.size();
         let image_bytes = 3 * height * width;
         let mut pixels = vec![0; ids.len() * image_bytes];
-        let copies = copies(&ids);
         let results: Vec<Result<(), DataError>> = self.pool.install(|| {
             ids.par_iter()
                 .zip(&copies)

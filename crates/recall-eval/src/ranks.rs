@@ -27,7 +27,10 @@ mod filed;
 mod key;
 mod tally;
 
+use std::ops::Range;
+
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::kernel::Kernel;
 use crate::protocol::task::Task;
@@ -59,7 +62,7 @@ pub enum Ties {
 /// For each query, the exact ranks of its positives: all that any metric of this crate depends on.
 ///
 /// Ranks start at 1. Those of a query are ascending and all different.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PositiveRanks {
     /// Where the ranks of each query start, and where the last ends: `[queries + 1]`.
     offsets: Vec<usize>,
@@ -106,6 +109,29 @@ impl PositiveRanks {
             candidates,
             tied,
         }
+    }
+
+    /// Those of all queries, from those of some after those of others, as
+    /// [`Retrieval::ranks_of`] gives them.
+    pub fn joined(parts: impl IntoIterator<Item = Self>) -> Self {
+        let mut all = Self {
+            offsets: vec![0],
+            ranks: Vec::new(),
+            candidates: Vec::new(),
+            tied: Vec::new(),
+        };
+        for part in parts {
+            let (queries, pairs) = (all.candidates.len(), all.ranks.len());
+            all.offsets
+                .extend(part.offsets[1..].iter().map(|end| pairs + end));
+            all.ranks.extend(part.ranks);
+            all.candidates.extend(part.candidates);
+            all.tied.extend(part.tied.into_iter().map(|tied| TiedQuery {
+                query: queries + tied.query,
+                ..tied
+            }));
+        }
+        all
     }
 
     /// Number of queries, those without positives included.
@@ -176,14 +202,37 @@ impl Retrieval<'_> {
         self.ranks_by(block, FEW)
     }
 
+    /// The ranks of some of the queries, the first of which is query 0 of the result: several processes
+    /// can share out the work, and [join](PositiveRanks::joined) what they find.
+    ///
+    /// # Errors
+    ///
+    /// As [`ranks`](Self::ranks).
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer queries, as slicing does.
+    pub fn ranks_of(&self, queries: Range<usize>) -> Result<PositiveRanks, EvalError> {
+        self.ranks_in(queries, block_size(self.queries()), FEW)
+    }
+
     /// Queries with up to `few` positives count for each of them.
     fn ranks_by(&self, block: usize, few: usize) -> Result<PositiveRanks, EvalError> {
+        self.ranks_in(0..self.queries(), block, few)
+    }
+
+    fn ranks_in(
+        &self,
+        queries: Range<usize>,
+        block: usize,
+        few: usize,
+    ) -> Result<PositiveRanks, EvalError> {
         if block == 0 {
             return Err(EvalError::EmptyBlock);
         }
         let kernel = Kernel::detect();
         let gallery = Rows::of(&self.gallery);
-        let mut room = Room::of(&self.task)?;
+        let mut room = Room::of(&self.task, queries)?;
         let tied: Vec<Vec<TiedQuery>> = (room.parts(&self.task).par_chunks_mut(block))
             .map(|parts| {
                 let mut block = Block::new(&self.task, &self.queries, kernel, parts, block, few);
@@ -207,36 +256,41 @@ impl Retrieval<'_> {
     }
 }
 
-/// Room for the ranks of all positives.
+/// Room for the ranks of all positives of some queries.
 struct Room {
+    queries: Range<usize>,
     /// Where those of each query start, and where the last ends: `[queries + 1]`.
     offsets: Vec<usize>,
     ranks: Vec<u32>,
 }
 
 impl Room {
-    fn of(task: &Task) -> Result<Self, EvalError> {
-        let counts: Vec<usize> = (0..task.queries())
+    fn of(task: &Task, queries: Range<usize>) -> Result<Self, EvalError> {
+        let counts: Vec<usize> = (queries.clone())
             .into_par_iter()
             .map(|q| task.positives_of(q).count())
             .collect();
         let offsets = offsets(counts.into_iter());
-        let pairs = offsets[task.queries()];
+        let pairs = offsets[queries.len()];
         let mut ranks = Vec::new();
         ranks
             .try_reserve_exact(pairs)
             .map_err(|_| EvalError::TooManyPairs { pairs })?;
         ranks.resize(pairs, 0);
-        Ok(Self { offsets, ranks })
+        Ok(Self {
+            queries,
+            offsets,
+            ranks,
+        })
     }
 
     /// Each query and its own part of the result. Queries of a class go together, as they share
     /// their positives.
     fn parts(&mut self, task: &Task) -> Vec<(usize, &mut [u32])> {
-        let mut parts = Vec::with_capacity(task.queries());
+        let mut parts = Vec::with_capacity(self.queries.len());
         let mut rest = self.ranks.as_mut_slice();
-        for query in 0..task.queries() {
-            let (part, after) = rest.split_at_mut(self.offsets[query + 1] - self.offsets[query]);
+        for (query, ends) in self.queries.clone().zip(self.offsets.windows(2)) {
+            let (part, after) = rest.split_at_mut(ends[1] - ends[0]);
             parts.push((query, part));
             rest = after;
         }
@@ -246,10 +300,12 @@ impl Room {
 
     fn filled(self, task: &Task, mut tied: Vec<TiedQuery>) -> PositiveRanks {
         tied.sort_unstable_by_key(|tied| tied.query);
+        tied.iter_mut()
+            .for_each(|tied| tied.query -= self.queries.start);
         PositiveRanks {
             offsets: self.offsets,
             ranks: self.ranks,
-            candidates: (0..task.queries()).map(|q| task.candidates(q)).collect(),
+            candidates: self.queries.map(|q| task.candidates(q)).collect(),
             tied,
         }
     }
@@ -284,6 +340,11 @@ mod tests {
             let one_by_one = retrieval.ranks_by(block, usize::MAX).unwrap();
             prop_assert_eq!(&retrieval.ranks_by(block, 0).unwrap(), &one_by_one);
             prop_assert_eq!(&retrieval.ranks_by(block, 20).unwrap(), &one_by_one);
+            // Ties among them: the numbers are few.
+            let queries = retrieval.queries();
+            let parts = [0..queries / 3, queries / 3..queries / 3, queries / 3..queries];
+            let parts = parts.map(|part| retrieval.ranks_of(part).unwrap());
+            prop_assert_eq!(&PositiveRanks::joined(parts), &one_by_one);
         }
     }
 }

@@ -73,7 +73,17 @@ impl NamedBackend {
     ///
     /// [`BackendError`].
     pub fn open(self) -> Result<Box<dyn Device>, BackendError> {
-        self.find().map(|backend| (backend.open)())
+        self.open_for(0)
+    }
+
+    /// The same for one of several processes on a machine, the one with this number, from 0. CUDA has a
+    /// device for each; on other backends they share one.
+    ///
+    /// # Errors
+    ///
+    /// [`BackendError`].
+    pub fn open_for(self, process: usize) -> Result<Box<dyn Device>, BackendError> {
+        self.find(process).map(|backend| (backend.open)(process))
     }
 
     /// The backend that will be used: `auto` decided, any other one probed.
@@ -82,20 +92,20 @@ impl NamedBackend {
     ///
     /// [`BackendError`].
     pub fn resolve(self) -> Result<Self, BackendError> {
-        self.find().map(|backend| Self(backend.name))
+        self.find(0).map(|backend| Self(backend.name))
     }
 
-    fn find(self) -> Result<&'static Backend, BackendError> {
+    fn find(self, process: usize) -> Result<&'static Backend, BackendError> {
         if self == Self::AUTO {
             return BUILT_IN
                 .iter()
-                .find(|backend| (backend.is_worthwhile)() && (backend.answers)().is_ok())
+                .find(|backend| (backend.is_worthwhile)() && (backend.answers)(process).is_ok())
                 .copied()
                 .ok_or(BackendError::None);
         }
         let backend = BUILT_IN.iter().find(|backend| backend.name == self.0);
         let backend = backend.copied().ok_or(BackendError::NotBuilt(self))?;
-        match (backend.answers)() {
+        match (backend.answers)(process) {
             Ok(()) => Ok(backend),
             Err(problem) => Err(BackendError::Unavailable {
                 name: self,

@@ -15,6 +15,7 @@ mod output;
 mod plan;
 mod presets;
 mod print;
+mod ranks;
 mod seeds;
 mod settings;
 mod split;
@@ -63,6 +64,22 @@ enum Command {
     Presets(presets::PresetsArgs),
 }
 
+impl Command {
+    /// As it is typed.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Train(_) => "train",
+            Self::Eval(_) => "eval",
+            Self::Embed(_) => "embed",
+            Self::Gallery(_) => "gallery",
+            Self::Plan(_) => "plan",
+            Self::Check(_) => "check",
+            Self::Compare(_) => "compare",
+            Self::Presets(_) => "presets",
+        }
+    }
+}
+
 /// Exit code for whatever the user can put right.
 const USER_ERROR: u8 = 2;
 
@@ -79,7 +96,12 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode
         Err(error) => return refuse(&error, &arguments),
     };
     let done = |()| ExitCode::SUCCESS;
+    let alone = match &line.command {
+        None | Some(Command::Train(_)) => Ok(()),
+        Some(other) => ranks::refuse(other.name()),
+    };
     let result = match line.command {
+        _ if alone.is_err() => alone.map(done),
         None => line.train.run().map(done),
         Some(Command::Train(args)) => args.run().map(done),
         Some(Command::Eval(args)) => args.run().map(done),
@@ -91,15 +113,16 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode
         Some(Command::Presets(args)) => args.run().map(done),
     };
     match result {
-        Ok(code) => code,
+        Ok(code) => {
+            ranks::leave();
+            code
+        }
         Err(error) => {
             if let Some(RunError::Interrupted { .. }) = error.downcast_ref() {
-                say(&error.to_string());
-                return ExitCode::from(interrupt::INTERRUPTED);
+                return ranks::end(&error.to_string(), interrupt::INTERRUPTED);
             }
             // Messages name their cause themselves; `{error:#}` would repeat it.
-            say(&format!("error: {error}"));
-            ExitCode::from(USER_ERROR)
+            ranks::end(&format!("error: {error}"), USER_ERROR)
         }
     }
 }
@@ -120,8 +143,7 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
     if let Some(sentence) = guess::guess(error, &CommandLine::command(), &arguments) {
-        say(&format!("error: {sentence}"));
-        return ExitCode::from(USER_ERROR);
+        return ranks::end(&format!("error: {sentence}"), USER_ERROR);
     }
     // What the standard library says of a number names nothing that a user has typed.
     let number = std::error::Error::source(error).and_then(|source| {
@@ -139,6 +161,8 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     }
     let sentence = rendered.split("\n\n").next().unwrap_or_default();
     let sentence = sentence.split_whitespace().collect::<Vec<_>>().join(" ");
-    say(&format!("{sentence} (--help lists the options)"));
-    ExitCode::from(USER_ERROR)
+    ranks::end(
+        &format!("{sentence} (--help lists the options)"),
+        USER_ERROR,
+    )
 }

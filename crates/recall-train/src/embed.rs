@@ -6,6 +6,7 @@ use recall_data::{
 use recall_engine::{Engine, Features, Inputs, Pixels};
 use recall_eval::Embeddings;
 
+use crate::run::Ranks;
 use crate::{RunConfig, RunError};
 
 /// The images of a batch; none if it has features instead.
@@ -35,6 +36,45 @@ pub fn embed_items(
 ) -> Result<(Embeddings, Vec<ItemId>), RunError> {
     let embed = |batch: &Batch| Ok(engine.embed(inputs(batch))?);
     gathered(embed, loader, ids, chunk, progress)
+}
+
+/// The same over several ranks: each embeds its share, and all have the embeddings of all in the end.
+///
+/// # Errors
+///
+/// As [`embed_items`], and of ranks that cannot go on together.
+pub(crate) fn embed_items_over(
+    ranks: &Ranks,
+    engine: &dyn Engine,
+    loader: &Loader,
+    ids: &[ItemId],
+    chunk: usize,
+    mut progress: impl FnMut(usize) -> Result<(), RunError>,
+) -> Result<(Embeddings, Vec<ItemId>), RunError> {
+    if !ranks.are_several() {
+        return embed_items(engine, loader, ids, chunk, progress);
+    }
+    let share = ranks.share(ids.len(), chunk);
+    let (mut values, mut own, mut dim) = (Vec::new(), Vec::<ItemId>::new(), 0);
+    // That one rank can read none of its images is no error yet.
+    let problem = read_batches(loader, &ids[share], chunk, |batch| {
+        let rows = engine.embed(inputs(batch))?;
+        dim = rows.dim();
+        values.extend_from_slice(rows.as_slice());
+        own.extend_from_slice(&batch.ids);
+        progress(own.len())
+    })?;
+    let values = ranks.gather_numbers(&values)?;
+    let (mut kept, mut first) = (Vec::with_capacity(ids.len()), None);
+    for (theirs, of_rank, problem) in ranks.gather(&(own, dim, problem))? {
+        kept.extend(theirs);
+        dim = dim.max(of_rank);
+        first = first.or(problem);
+    }
+    match first.filter(|_| kept.is_empty()) {
+        None => Ok((Embeddings::new(values, dim.max(1))?, kept)),
+        Some(first) => Err(nothing_read(loader, ids, first)),
+    }
 }
 
 /// The same with features as they came instead of a model's embeddings, brought to unit length.
@@ -107,8 +147,21 @@ pub(crate) fn each_batch(
     loader: &Loader,
     ids: &[ItemId],
     chunk: usize,
-    mut take: impl FnMut(&Batch) -> Result<(), RunError>,
+    take: impl FnMut(&Batch) -> Result<(), RunError>,
 ) -> Result<(), RunError> {
+    match read_batches(loader, ids, chunk, take)? {
+        None => Ok(()),
+        Some(first) => Err(nothing_read(loader, ids, first)),
+    }
+}
+
+/// The same, and returns what is wrong with the first item where not one could be read.
+pub(crate) fn read_batches(
+    loader: &Loader,
+    ids: &[ItemId],
+    chunk: usize,
+    mut take: impl FnMut(&Batch) -> Result<(), RunError>,
+) -> Result<Option<String>, RunError> {
     let requests: Vec<_> = ids
         .chunks(chunk)
         .enumerate()
@@ -127,13 +180,15 @@ pub(crate) fn each_batch(
             take(&batch)?;
         }
     }
-    match first.filter(|_| none_read) {
-        None => Ok(()),
-        Some(first) => Err(RunError::NothingRead {
-            dataset: loader.dataset().name().to_owned(),
-            images: ids.len(),
-            first,
-        }),
+    Ok(first.filter(|_| none_read))
+}
+
+/// The error where not one of these items could be read.
+pub(crate) fn nothing_read(loader: &Loader, ids: &[ItemId], first: String) -> RunError {
+    RunError::NothingRead {
+        dataset: loader.dataset().name().to_owned(),
+        images: ids.len(),
+        first,
     }
 }
 

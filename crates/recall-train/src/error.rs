@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use recall_data::{DataError, Split};
 use recall_engine::{EngineError, LossFault};
 use recall_eval::EvalError;
-use recall_step::StepError;
+use recall_step::{CollectiveError, StepError};
 use thiserror::Error;
 
 use crate::{BackendError, ConfigError, Judged};
@@ -47,7 +47,8 @@ pub enum RunError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// A file of a run that had begun cannot be read or written: the disk is full, say.
+    /// A file of a run that had begun cannot be read or written, since the disk is full, say; or one of its ranks
+    /// is missing.
     #[error("{source}; once that is mended, recall-train --resume {path} goes on")]
     Broken {
         /// The folder of the run.
@@ -221,6 +222,19 @@ pub enum RunError {
     /// The files of an index do not fit together or cannot be read; the whole sentence.
     #[error("{0}")]
     Index(String),
+    /// Several ranks cannot go on together.
+    #[error("{0}")]
+    Ranks(#[from] CollectiveError),
+    /// A rank does not do what the others do.
+    #[error(
+        "rank {rank} has {what} than rank 0: ranks have to be of one build, one command and one kind of device"
+    )]
+    OtherRank {
+        /// Which.
+        rank: usize,
+        /// What is different, such as `other settings`.
+        what: &'static str,
+    },
     /// The engine cannot do what it was asked to.
     #[error(transparent)]
     Engine(EngineError),
@@ -236,9 +250,9 @@ impl RunError {
     /// What is said of it in the midst of the run in the folder `run`.
     pub(crate) fn during(self, run: &Path) -> Self {
         match self {
-            file @ Self::File { .. } => Self::Broken {
+            broken @ (Self::File { .. } | Self::Ranks(_)) => Self::Broken {
                 path: run.to_owned(),
-                source: Box::new(file),
+                source: Box::new(broken),
             },
             other => other,
         }
@@ -272,6 +286,7 @@ impl From<EngineError> for RunError {
             },
             EngineError::Loss(source) => Self::Config(source.into()),
             EngineError::Embeddings(source) => Self::Eval(source),
+            EngineError::Ranks(source) => Self::Ranks(source),
             other => Self::Engine(other),
         }
     }

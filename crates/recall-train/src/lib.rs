@@ -37,11 +37,12 @@ pub use error::RunError;
 pub use index::{Found, Index};
 pub use recall_engine::*;
 pub use recall_step::{
-    FrozenBatchNorm, FrozenBatchNormConfig, StepError, StepOutput, TwoPass, l2_normalise,
+    Collective, CollectiveError, FrozenBatchNorm, FrozenBatchNormConfig, StepError, StepOutput,
+    TwoPass, l2_normalise,
 };
 pub use records::{EvaluationRecord, Judged, StepRecord};
 pub use run::{
-    Best, Checkpoint, CheckpointState, DataRecord, Finished, Loading, Place, Progress, RunFolder,
-    SeenClasses, TrainingRun,
+    Best, Checkpoint, CheckpointState, DataRecord, Finished, Loading, Place, Progress, Ranks,
+    RunFolder, SeenClasses, TrainingRun,
 };
 pub use trained::TrainedModel;

@@ -122,6 +122,7 @@ pub(crate) fn measure_steps(
     let of_process = |bytes: f64| if on_processor { bytes } else { 0.0 };
     Ok(Costs {
         batch,
+        ranks: 1,
         evaluation_chunk: config.evaluation.chunk.min(judged.unwrap_or(usize::MAX)),
         measured_chunk: last.chunk,
         forward: last.forward,
@@ -137,7 +138,8 @@ pub(crate) fn measure_steps(
             graph,
             forward,
             judged: of_process(embedding * judged.unwrap_or(0) as f64),
-            image: EMBEDDINGS_HELD * embedding + of_process(BATCHES_HELD * input as f64),
+            image: EMBEDDINGS_HELD * embedding,
+            input: of_process(BATCHES_HELD * input as f64),
             loss: loss_memory,
         }),
         room,

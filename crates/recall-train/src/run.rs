@@ -13,6 +13,7 @@ mod peers;
 mod progress;
 mod proxies;
 mod randomness;
+mod ranks;
 mod records;
 mod report;
 mod resume;
@@ -29,6 +30,7 @@ pub use folder::RunFolder;
 pub(crate) use left_out::{missing, sentence};
 pub use progress::Progress;
 pub(crate) use randomness::{MODEL, SeedFor};
+pub use ranks::Ranks;
 pub(crate) use report::{choice, duration};
 
 use std::fs;
@@ -60,6 +62,8 @@ pub struct TrainingRun {
     pub loading: Loading,
     /// How the run was started, for the report.
     pub command_line: String,
+    /// The processes that do it together, all with the same run.
+    pub ranks: Ranks,
 }
 
 /// Where a run is.
@@ -133,6 +137,7 @@ impl TrainingRun {
             place: Place::New(None),
             loading: Loading::default(),
             command_line: String::new(),
+            ranks: Ranks::default(),
         }
     }
 
@@ -163,6 +168,7 @@ impl TrainingRun {
             place: Place::Resume(path.to_owned()),
             loading,
             command_line,
+            ranks: Ranks::default(),
         })
     }
 
@@ -201,13 +207,19 @@ impl TrainingRun {
         run.config = run.config.with_absolute_paths()?;
         run.config.check()?;
         run.config.model.features = features::of_row(&run.config, dataset.as_ref())?;
+        let ranks = &self.ranks;
+        ranks.refuse_others("another version", env!("CARGO_PKG_VERSION"))?;
+        ranks.refuse_others("other settings", &run.config.hash_but_for_paths())?;
         // First of all: a folder that is taken, what cannot be resumed, or a file of weights that does
         // not fit should cost nobody any waiting.
         let start = Start::find(&run)?;
         let mut engine = create(&run.config.engine())?;
+        engine.join(ranks.collective())?;
+        ranks.refuse_others("another backend", &engine.device().name())?;
         start.prepare(&mut *engine, &run.config, progress)?;
 
         let images = Images::open(&run, &start, dataset, progress)?;
+        ranks.refuse_others("other images", images.record.fingerprint())?;
         run.config = run.config.with_batch(images.sampler.config().batch_size);
         images.report_sizes(&run.config, progress);
         let classes = images.training_classes();
@@ -227,6 +239,9 @@ impl TrainingRun {
 
         let chunk = run.chunk(&mut *engine, &images, progress)?;
         run.config.batch.chunk = ChunkSize::Images(chunk);
+        let size = images.sampler.config().batch_size;
+        say_who_has_nothing(size, chunk, ranks.size(), progress);
+        ranks.refuse_others("other weights", &engine.weights_hash())?;
 
         let backend = engine.device().name();
         let begun = start.begin(&run, &images, &backend, progress)?;
@@ -280,8 +295,22 @@ impl TrainingRun {
             progress.note(&measured.to_string());
         })?;
         engine.forget_trials();
-        let chunk = costs.chunk(size)?;
+        // As small as the rank with the least memory needs it.
+        let own = costs.over(self.ranks.size()).chunk(size)?;
+        let chunk = self.ranks.gather(&own)?.into_iter().min().unwrap_or(own);
         progress.note(&format!("batch.chunk: {size} comes to {chunk} images"));
         Ok(chunk)
+    }
+}
+
+/// Says so if some ranks will have no images in any step.
+fn say_who_has_nothing(images: usize, chunk: usize, ranks: usize, progress: &mut dyn Progress) {
+    let chunks = images.div_ceil(chunk.max(1));
+    if chunks < ranks {
+        progress.warn(&format!(
+            "a batch of {images} images in chunks of {chunk} is work for {chunks} of {ranks} ranks: give \
+             batch.chunk={} for all to take part",
+            images.div_ceil(ranks).max(1)
+        ));
     }
 }

@@ -106,6 +106,7 @@ fn results(
             inputs: pixels.into(),
             labels: &labels,
             chunk: images / 2,
+            first_chunk: 0,
             learning_rate: 1e-4,
             model_seed: 0,
             loss_seed: 0,

@@ -10,9 +10,25 @@ pub static BACKEND: Backend = Backend {
     hint: "install NVIDIA's driver and the CUDA toolkit's nvrtc, or choose --backend flex, which needs \
            neither",
     is_worthwhile: || true,
-    answers: Backend::probe::<Cuda>,
-    open: || Backend::device::<Autodiff<Cuda>>(memory),
+    answers: |process| Backend::probe::<Cuda>(|| device_of(process)),
+    open: |process| Backend::device::<Autodiff<Cuda>>(CudaDevice::new(process), memory),
 };
+
+/// The device of a process, of which each has one.
+fn device_of(process: usize) -> Result<CudaDevice, String> {
+    // One process needs no count: what is wrong with the driver shows when the device is used.
+    if process > 0 {
+        let count =
+            cudarc::driver::CudaContext::device_count().map_err(|error| error.to_string())?;
+        if usize::try_from(count).is_ok_and(|count| process >= count) {
+            return Err(format!(
+                "process {} of this machine has none, as there are {count}",
+                process + 1
+            ));
+        }
+    }
+    Ok(CudaDevice::new(process))
+}
 
 fn memory(device: &CudaDevice) -> Box<dyn Memory> {
     type OfCuda = OfDevice<Autodiff<Cuda>, cubecl::cuda::CudaRuntime>;

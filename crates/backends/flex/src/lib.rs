@@ -9,6 +9,6 @@ pub static BACKEND: Backend = Backend {
     name: "flex",
     hint: "",
     is_worthwhile: || true,
-    answers: || Ok(()),
-    open: || Backend::device::<Autodiff<Flex>>(|_| Box::new(OfProcess)),
+    answers: |_| Ok(()),
+    open: |_| Backend::device::<Autodiff<Flex>>(Default::default(), |_| Box::new(OfProcess)),
 };

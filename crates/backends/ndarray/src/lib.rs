@@ -9,6 +9,8 @@ pub static BACKEND: Backend = Backend {
     name: "ndarray",
     hint: "",
     is_worthwhile: || true,
-    answers: || Ok(()),
-    open: || Backend::device::<Autodiff<NdArray<f32>>>(|_| Box::new(OfProcess)),
+    answers: |_| Ok(()),
+    open: |_| {
+        Backend::device::<Autodiff<NdArray<f32>>>(Default::default(), |_| Box::new(OfProcess))
+    },
 };

@@ -11,8 +11,8 @@ pub static BACKEND: Backend = Backend {
     name: "wgpu",
     hint: "install a Vulkan driver, or choose --backend flex, which needs none",
     is_worthwhile: has_hardware,
-    answers: Backend::probe::<Wgpu>,
-    open: || Backend::device::<Autodiff<Wgpu>>(memory),
+    answers: |_| Backend::probe::<Wgpu>(|| Ok(WgpuDevice::default())),
+    open: |_| Backend::device::<Autodiff<Wgpu>>(WgpuDevice::default(), memory),
 };
 
 fn memory(device: &WgpuDevice) -> Box<dyn Memory> {

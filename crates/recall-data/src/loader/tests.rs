@@ -76,6 +76,35 @@ fn requests(steps: u64, count: usize) -> Vec<BatchRequest> {
 }
 
 #[test]
+fn parts_of_a_batch_are_as_in_the_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let loader = Loader::new(
+        dataset(dir.path(), 3, &[]),
+        train(),
+        LoaderConfig::default(),
+    )
+    .unwrap();
+    // Copies on both sides of a cut.
+    let request = BatchRequest {
+        epoch: 1,
+        step: 2,
+        ids: vec![1, 0, 1, 1, 2],
+    };
+    let whole = loader.load(request.clone()).unwrap();
+    let parts = [0..2, 2..2, 2..5].map(|part| (request.clone(), part));
+    let parts: Vec<Batch> = loader.parts(parts).map(Result::unwrap).collect();
+    assert_eq!(parts[1].shape(), [0, 3, 8, 12]);
+    let ids = parts.iter().flat_map(|part| part.ids.clone());
+    assert!(ids.eq(whole.ids.clone()));
+    let pixels = parts.iter().flat_map(|part| part.pixels().to_vec());
+    assert!(pixels.eq(whole.pixels().to_vec()));
+
+    let mut beyond = loader.parts([(request, 3..6)]);
+    let refused = beyond.next().unwrap().unwrap_err().to_string();
+    assert!(refused.contains("3..6"), "{refused}");
+}
+
+#[test]
 fn copies_of_an_image_in_a_batch_are_augmented_each_in_its_way() {
     let dir = tempfile::tempdir().unwrap();
     let loader = Loader::new(

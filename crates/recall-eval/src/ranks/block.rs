@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::Key;
 use super::tally::{Found, Positives, Tally};
 use crate::Embeddings;
@@ -35,7 +37,7 @@ pub(super) struct Block<'a, 'p> {
 }
 
 /// A query whose ranks depend on the order of equal similarities.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TiedQuery {
     pub query: usize,
     /// Ranks with the positives before all others of their similarity.

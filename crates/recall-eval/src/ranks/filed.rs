@@ -45,7 +45,7 @@ impl FileRetrieval<'_> {
     /// `block` queries at a time, of which those with up to `few` positives count for each of them.
     fn ranks_by(&self, rows: usize, block: usize, few: usize) -> Result<PositiveRanks, EvalError> {
         let kernel = Kernel::detect();
-        let mut room = Room::of(&self.task)?;
+        let mut room = Room::of(&self.task, 0..self.task.queries())?;
         let mut parts = room.parts(&self.task);
         let mut blocks: Vec<Block<'_, '_>> = (parts.par_chunks_mut(block))
             .map(|parts| Block::new(&self.task, &self.queries, kernel, parts, block, few))

@@ -27,6 +27,10 @@ pub(super) struct PlanArgs {
     /// it: four fifths of what is free.
     #[arg(long, value_name = "SIZE")]
     memory: Option<Bytes>,
+    /// Processes that will share out the run, each with a device and a processor of its own: plan for one of
+    /// them. What they send each other is not measured.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    ranks: u16,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -73,7 +77,8 @@ impl PlanArgs {
                 last_line = Instant::now();
                 terminal.say(&measured.to_string());
             }
-        })?;
+        })?
+        .over(self.ranks.into());
         let limit = match self.memory {
             Some(memory) => costs.memory.map(|_| memory.0),
             None => costs.free(),
@@ -113,10 +118,14 @@ impl Plan {
         row(
             "step",
             format!(
-                "{} for {} images in chunks of {} ({:.1} images/s)",
+                "{} for {} images in chunks of {}{} ({:.1} images/s)",
                 span(self.step_seconds),
                 costs.batch,
                 self.chunk,
+                match costs.ranks {
+                    1 => String::new(),
+                    ranks => format!(", {} on each of {ranks} ranks", costs.share(self.chunk)),
+                },
                 costs.batch as f64 / self.step_seconds
             ),
         );
@@ -142,15 +151,13 @@ impl Plan {
             let limit = Bytes(limit).rounded();
             row("largest chunk", format!("{largest} within {limit}{share}"));
         }
+        let share = costs.share(self.chunk);
         let parts = [
-            (
-                "first pass",
-                costs.step(self.chunk) - costs.step(costs.batch),
-            ),
-            ("second pass", costs.batch as f64 * costs.forward_backward),
+            ("first pass", costs.first_pass(self.chunk)),
+            ("second pass", share as f64 * costs.forward_backward),
             ("loss", costs.loss),
             ("update", costs.update),
-            ("images", costs.batch as f64 * costs.load.unwrap_or(0.0)),
+            ("images", share as f64 * costs.load.unwrap_or(0.0)),
         ];
         let parts: Vec<String> = parts
             .into_iter()

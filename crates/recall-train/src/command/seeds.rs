@@ -63,10 +63,15 @@ impl Series {
         Ok(())
     }
 
+    /// Whether there is a series in the folder `path`.
+    pub fn is_one(path: &Path) -> bool {
+        path.join(SEEDS).is_file()
+    }
+
     /// The series in the folder `path`, if there is one.
     pub fn reopen(path: &Path) -> anyhow::Result<Option<Self>> {
         let file = path.join(SEEDS);
-        if !file.is_file() {
+        if !Self::is_one(path) {
             return Ok(None);
         }
         let folder = RunFolder::hold(path)?;

@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
@@ -6,6 +7,7 @@ use clap::Args;
 use super::common::CommonArgs;
 use super::interrupt;
 use super::print::{print, quoted, say};
+use super::ranks::{self, Job};
 use super::seeds::{Series, Stage};
 use super::settings::{Document, SettingsArgs};
 use super::terminal::Terminal;
@@ -13,7 +15,7 @@ use crate::compare::{CompareConfig, FinishedRun};
 use crate::judge::side_by_side;
 use crate::records::{EvaluationRecord, Judged};
 use crate::run::{Finished, Place, TrainingRun, duration};
-use crate::{Bytes, Checkpoint, RunConfig, RunError};
+use crate::{Bytes, Checkpoint, Ranks, RunConfig, RunError};
 
 /// Options of training.
 #[derive(Debug, Args)]
@@ -46,26 +48,44 @@ pub(super) struct TrainArgs {
         conflicts_with_all = ["preset", "seeds", "weights", "from", "out"]
     )]
     resume: Option<PathBuf>,
+    /// Under mpirun, the seconds after which a rank that does not answer is given up and the job ends.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 600,
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000)
+    )]
+    rank_timeout: u64,
 }
 
 impl TrainArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        interrupt::listen();
+        let job = ranks::join(Duration::from_secs(self.rank_timeout))?;
+        if !job.ranks.are_several() {
+            // Several are ended by their launcher, which does not wait for a step.
+            interrupt::listen();
+        }
         if let Some(path) = &self.resume {
-            return self.resume(path);
+            return self.resume(path, &job);
+        }
+        if !self.seeds.is_empty() {
+            ranks::refuse("--seeds")?;
         }
         let run = self.new_run()?;
         match &self.seeds[..] {
-            [] => self.train(&run).map(|_| ()),
+            [] => self.train(&run, &job).map(|_| ()),
             seeds => {
                 let seeds = seeds.to_vec();
-                self.train_each(&Series::create(self.out.as_deref(), run.config, seeds)?)
+                self.train_each(
+                    &Series::create(self.out.as_deref(), run.config, seeds)?,
+                    &job,
+                )
             }
         }
     }
 
     /// Goes on with a run, or with some.
-    fn resume(&self, path: &Path) -> anyhow::Result<()> {
+    fn resume(&self, path: &Path, job: &Job) -> anyhow::Result<()> {
         if let Some(changes) = self.settings.changes() {
             bail!(
                 "--resume goes on with the settings that a run began with; recall-train --from {} {changes} \
@@ -73,16 +93,27 @@ impl TrainArgs {
                 quoted(&path.display().to_string())
             );
         }
-        if let Some(series) = Series::reopen(path)? {
-            return self.train_each(&series);
+        if Series::is_one(path) {
+            ranks::refuse("going on with the runs of --seeds")?;
         }
-        self.train(&self.resumed_run(path)?).map(|_| ())
+        if let Some(series) = Series::reopen(path)? {
+            return self.train_each(&series, job);
+        }
+        self.train(&self.resumed_run(path)?, job).map(|_| ())
     }
 
     /// Trains once and prints the result.
-    fn train(&self, run: &TrainingRun) -> anyhow::Result<Finished> {
+    fn train(&self, run: &TrainingRun, job: &Job) -> anyhow::Result<Finished> {
         let mut terminal = Terminal::new(self.common.quiet);
-        let device = self.common.backend.open()?;
+        let device = self.common.backend.open_for(job.local_rank)?;
+        let run = TrainingRun {
+            ranks: job.ranks.clone(),
+            ..run.clone()
+        };
+        if !job.ranks.leads() {
+            // One speaks for all.
+            return Ok(run.train(&*device, &mut ())?);
+        }
         let finished = run.train(&*device, &mut terminal)?;
         let memory = match finished.peak_memory {
             Some(peak) => format!(", in at most {} of memory", Bytes(peak).rounded()),
@@ -126,7 +157,7 @@ impl TrainArgs {
     }
 
     /// Trains once for each seed, where that is not done yet, and compares the results.
-    fn train_each(&self, series: &Series) -> anyhow::Result<()> {
+    fn train_each(&self, series: &Series, job: &Job) -> anyhow::Result<()> {
         let mut runs: Vec<FinishedRun> = Vec::with_capacity(series.seeds.len());
         for &seed in &series.seeds {
             let run = match series.stage(seed)? {
@@ -151,12 +182,13 @@ impl TrainArgs {
                         place: Place::New(Some(place)),
                         loading: self.common.loading(),
                         command_line: command_line(),
+                        ranks: job.ranks.clone(),
                     }
                 }
             };
             // Only a heading: whether results can be printed is seen with the first.
             let _ = print(&format!("seed {seed}"));
-            let finished = self.train(&run).map_err(|error| series.ended(error))?;
+            let finished = self.train(&run, job).map_err(|error| series.ended(error))?;
             if finished.result.is_none() {
                 // Nothing judged it, so there is nothing to compare.
                 continue;
@@ -204,6 +236,7 @@ impl TrainArgs {
             place: Place::New(self.out.clone()),
             loading: self.common.loading(),
             command_line: command_line(),
+            ranks: Ranks::default(),
         })
     }
 }

@@ -59,6 +59,7 @@ fn made() -> &'static Made {
             place: Place::New(Some(folder.clone())),
             loading: Loading::default(),
             command_line: String::new(),
+            ranks: crate::Ranks::default(),
         });
         let read = |name| fs::read_to_string(folder.join(name)).unwrap();
         Made {
@@ -71,7 +72,7 @@ fn made() -> &'static Made {
 }
 
 fn train(run: &TrainingRun) -> Finished {
-    let device = (recall_flex::BACKEND.open)();
+    let device = (recall_flex::BACKEND.open)(0);
     run.train(&*device, &mut ()).unwrap()
 }
 

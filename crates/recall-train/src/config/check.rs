@@ -318,7 +318,7 @@ mod tests {
             let pixels = (0..2 * 3 * height * width).map(|at| (at * 29 % 251) as u8);
             let bytes: Vec<u8> = pixels.collect();
             let step = || {
-                let device = (recall_flex::BACKEND.open)();
+                let device = (recall_flex::BACKEND.open)(0);
                 let mut engine = device.engine(&config.engine()).unwrap();
                 let request = StepRequest {
                     inputs: Inputs::Pixels(Pixels {
@@ -327,6 +327,7 @@ mod tests {
                     }),
                     labels: &[0, 0],
                     chunk: 2,
+                    first_chunk: 0,
                     learning_rate: 0.0,
                     model_seed: 0,
                     loss_seed: 0,

@@ -3,6 +3,7 @@
 use std::path::absolute;
 
 use recall_data::DataSpec;
+use sha2::{Digest, Sha256};
 
 use super::{FeatureCacheConfig, RunConfig};
 use crate::RunError;
@@ -34,6 +35,12 @@ impl RunConfig {
     /// two lie.
     pub(crate) fn agrees_but_for_paths(&self, other: &Self) -> bool {
         self.without_paths() == other.without_paths()
+    }
+
+    /// Tells these settings from all others that do not agree with them but for paths.
+    pub(crate) fn hash_but_for_paths(&self) -> String {
+        let digest = Sha256::digest(self.without_paths().to_toml());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     fn without_paths(&self) -> Self {

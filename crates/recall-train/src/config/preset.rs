@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn every_model_can_be_created() {
-        let device = (recall_flex::BACKEND.open)();
+        let device = (recall_flex::BACKEND.open)(0);
         let mut made = Vec::new();
         let own = [Preset::EMOJI, Preset::FEATURES].into_iter();
         for preset in own.chain(papers()) {

@@ -12,6 +12,8 @@ pub(crate) const SHARE_OF_FREE: f64 = 0.8;
 pub struct Costs {
     /// Images in a batch.
     pub batch: usize,
+    /// Processes that share out the batch.
+    pub ranks: usize,
     /// Images embedded at once in the evaluation.
     pub evaluation_chunk: usize,
     /// The size of chunk that was measured last.
@@ -47,20 +49,40 @@ pub struct MemoryCosts {
     pub forward: f64,
     /// On the processor, the embeddings of all images that are judged at once.
     pub judged: f64,
-    /// Embedding and, on the processor, pixels of an image of the batch.
+    /// The embeddings of an image of the batch.
     pub image: f64,
+    /// On the processor, the pixels of an image of the share.
+    pub input: f64,
     /// The loss of a batch.
     pub loss: f64,
 }
 
 impl Costs {
+    /// The costs of each of so many processes that share out the batch, with a device and a processor each. What
+    /// they send each other was not measured and is left out.
+    #[must_use]
+    pub fn over(self, ranks: usize) -> Self {
+        Self { ranks, ..self }
+    }
+
+    /// Images of the largest share of a batch in chunks of `chunk`.
+    pub fn share(&self, chunk: usize) -> usize {
+        let chunks = self.batch.div_ceil(chunk.max(1));
+        (chunks.div_ceil(self.ranks.max(1)) * chunk).min(self.batch)
+    }
+
+    /// Seconds of embedding the chunks that are embedded twice, for the first time: all but the last one of
+    /// the share, which is embedded once, with its graph.
+    pub fn first_pass(&self, chunk: usize) -> f64 {
+        let share = self.share(chunk);
+        (share - last_chunk(share, chunk)) as f64 * self.forward
+    }
+
     /// Seconds of a step in chunks of `chunk`.
     pub fn step(&self, chunk: usize) -> f64 {
-        let images = self.batch as f64;
-        // The last chunk is embedded once, with its graph.
-        let twice = self.batch - last_chunk(self.batch, chunk);
-        let compute =
-            twice as f64 * self.forward + images * self.forward_backward + self.loss + self.update;
+        let images = self.share(chunk) as f64;
+        let passes = self.first_pass(chunk) + images * self.forward_backward;
+        let compute = passes + self.loss + self.update;
         let load = images * self.load.unwrap_or(0.0);
         match self.shares_processor {
             true => compute + load,
@@ -75,8 +97,9 @@ impl Costs {
 
     fn training_peak(&self, chunk: usize) -> Option<u64> {
         let of = self.memory?;
+        let batch = of.image * self.batch as f64 + of.input * self.share(chunk) as f64;
         let chunk = chunk.min(self.batch) as f64;
-        Some((of.fixed + of.graph * chunk + of.image * self.batch as f64 + of.loss) as u64)
+        Some((of.fixed + of.graph * chunk + batch + of.loss) as u64)
     }
 
     fn evaluation_peak(&self) -> Option<u64> {
@@ -87,11 +110,7 @@ impl Costs {
     /// The largest chunk whose run stays within `limit` bytes; none if not even one image does.
     pub fn largest_chunk(&self, limit: u64) -> Option<usize> {
         let fits = |chunk: usize| self.peak(chunk).is_some_and(|peak| peak <= limit);
-        let sizes: Vec<usize> = (1..=self.batch).collect();
-        match sizes.partition_point(|&chunk| fits(chunk)) {
-            0 => None,
-            largest => Some(largest),
-        }
+        (1..=self.batch).rev().find(|&chunk| fits(chunk))
     }
 
     /// The memory that `auto` stays within: four fifths of what is free.
@@ -99,8 +118,8 @@ impl Costs {
         self.room.filter(|_| self.memory.is_some()).map(share_of)
     }
 
-    /// Images in a chunk of size `size`. Where memory decides, chunks are as few as fit, and alike: the
-    /// last one is embedded once only, so a small rest is a loss.
+    /// Images in a chunk of size `size`. Where memory decides, chunks are as few as fit, as many for each rank,
+    /// and alike: the last one is embedded once only, so a small rest is a loss.
     ///
     /// # Errors
     ///
@@ -136,7 +155,9 @@ impl Costs {
                 )),
             }
         })?;
-        Ok(self.batch.div_ceil(self.batch.div_ceil(largest)))
+        let ranks = self.ranks.max(1);
+        let chunks = self.batch.div_ceil(largest).next_multiple_of(ranks);
+        Ok(self.batch.div_ceil(chunks))
     }
 }
 
@@ -183,6 +204,7 @@ mod tests {
     fn costs() -> Costs {
         Costs {
             batch: 10,
+            ranks: 1,
             evaluation_chunk: 2,
             measured_chunk: 2,
             forward: 1.0,
@@ -197,7 +219,8 @@ mod tests {
                 graph: 100.0,
                 forward: 10.0,
                 judged: 0.0,
-                image: 1.0,
+                image: 0.75,
+                input: 0.25,
                 loss: 40.0,
             }),
             room: Some(2000),
@@ -234,6 +257,20 @@ mod tests {
         assert_eq!(evaluation.peak(1), Some(1000 + 5000));
         evaluation.memory.as_mut().unwrap().judged = 70.0;
         assert_eq!(evaluation.peak(1), Some(1000 + 5000 + 70));
+    }
+
+    #[test]
+    fn ranks_share_out_the_passes_and_not_the_loss() {
+        let costs = costs().over(3);
+        // Chunks of 2: two of them on two ranks, and one on the third.
+        assert_eq!(costs.share(2), 4);
+        assert_eq!(costs.step(2), 2.0 + 12.0 + 0.75 + 8.0);
+        assert_eq!(costs.peak(2), Some(1000 + 200 + 7 + 1 + 40));
+        // More than there is to do.
+        assert_eq!(costs.share(20), 10);
+        // Five would fit: two chunks, so three for the three ranks.
+        let limit = costs.peak(5).unwrap();
+        assert_eq!(costs.chunk(ChunkSize::Memory(Bytes(limit))).unwrap(), 4);
     }
 
     #[test]

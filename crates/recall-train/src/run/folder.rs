@@ -16,8 +16,8 @@ pub struct RunFolder {
     path: PathBuf,
     /// Whether it was not there before.
     created: bool,
-    /// The system lets go of it when the process ends, however it ends.
-    _lock: File,
+    /// The system lets go of it when the process ends, however it ends. None in a process that writes nothing.
+    lock: Option<File>,
 }
 
 /// The file that a process holds while it writes to the folder.
@@ -86,6 +86,20 @@ impl RunFolder {
         Self::locked(path.to_owned(), false)
     }
 
+    /// The folder of a run that another process writes to: here nothing is written.
+    pub(crate) fn followed(path: PathBuf) -> Self {
+        Self {
+            path,
+            created: false,
+            lock: None,
+        }
+    }
+
+    /// Whether this process writes to it.
+    pub(crate) fn writes(&self) -> bool {
+        self.lock.is_some()
+    }
+
     fn locked(path: PathBuf, created: bool) -> Result<Self, RunError> {
         let place = path.join(LOCK);
         let lock = File::options()
@@ -99,7 +113,7 @@ impl RunFolder {
             Ok(()) | Err(TryLockError::Error(_)) => Ok(Self {
                 path,
                 created,
-                _lock: lock,
+                lock: Some(lock),
             }),
         }
     }
@@ -125,6 +139,9 @@ impl RunFolder {
     /// Writes a file whole or not at all, and returns its path.
     pub(crate) fn write(&self, name: &str, contents: &[u8]) -> Result<PathBuf, RunError> {
         let path = self.path.join(name);
+        if !self.writes() {
+            return Ok(path);
+        }
         unfinished()
             .tempfile_in(&self.path)
             .and_then(|mut file| {

@@ -44,6 +44,13 @@ impl Loaders {
             say_what_augmentation_costs(run, engine, progress)?;
             return Ok(self);
         }
+        if run.ranks.are_several() {
+            progress.note(
+                "features of the frozen backbone are kept by runs of one process only: here each step \
+                 computes them",
+            );
+            return Ok(self);
+        }
         if run.loading.corrupt == CorruptPolicy::Skip {
             progress.note(
                 "features of the frozen backbone are kept only of images that can all be read: without \

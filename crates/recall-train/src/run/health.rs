@@ -1,6 +1,6 @@
 //! Whether a step came out well: finite, and with embeddings that differ.
 
-use recall_data::{Batch, Dataset};
+use recall_data::{Dataset, ItemId};
 
 /// Mean similarity from which on embeddings count as all alike.
 const ALIKE: f64 = 0.98;
@@ -33,17 +33,15 @@ impl Collapse {
 }
 
 /// The images at these rows of a batch, whose embeddings are not finite, in words.
-pub(super) fn broken_images(rows: &[usize], batch: &Batch, dataset: &Dataset) -> String {
-    let ids = rows.iter().filter_map(|&row| batch.ids.get(row));
+pub(super) fn broken_images(rows: &[usize], batch: &[ItemId], dataset: &Dataset) -> String {
+    let ids = rows.iter().filter_map(|&row| batch.get(row));
     let broken: Vec<&str> = ids.map(|&id| dataset.items()[id].name.as_str()).collect();
     match broken.len() {
         0 => "similarities overflow".to_owned(),
-        count if count == batch.ids.len() => {
-            "the embedding of every image is not finite".to_owned()
-        }
+        count if count == batch.len() => "the embedding of every image is not finite".to_owned(),
         count => format!(
             "the embeddings of {count} of {} images are not finite ({})",
-            batch.ids.len(),
+            batch.len(),
             first_few(&broken)
         ),
     }

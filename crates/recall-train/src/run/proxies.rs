@@ -6,7 +6,7 @@ use super::images::Images;
 use super::session::Loaders;
 use super::{Progress, TrainingRun};
 use crate::RunError;
-use crate::embed::embed_each;
+use crate::embed::{inputs, nothing_read, read_batches};
 
 /// Lets the proxies of a new run begin as `loss.start` says.
 pub(super) fn start(
@@ -29,26 +29,26 @@ pub(super) fn start(
     let of_item: std::collections::HashMap<_, _> =
         images.items.train.iter().copied().zip(labels).collect();
     let mut sums: Vec<f64> = Vec::new();
-    let mut dim = 0;
-    let ids = &images.items.train;
-    embed_each(
-        engine,
-        &loaders.eval,
-        ids,
-        config.evaluation.chunk,
-        |rows, ids| {
-            dim = rows.dim();
-            sums.resize(classes.len() * dim, 0.0);
-            for (row, id) in rows.as_slice().chunks_exact(dim).zip(ids) {
-                let class = classes.partition_point(|class| class < &of_item[id]);
-                let sum = &mut sums[class * dim..(class + 1) * dim];
-                sum.iter_mut()
-                    .zip(row)
-                    .for_each(|(sum, &x)| *sum += f64::from(x));
-            }
-            Ok(())
-        },
-    )?;
+    let (ids, chunk) = (&images.items.train, config.evaluation.chunk);
+    let share = run.ranks.share(ids.len(), chunk);
+    let problem = read_batches(&loaders.eval, &ids[share], chunk, |batch| {
+        let rows = engine.embed(inputs(batch))?;
+        let dim = rows.dim();
+        sums.resize(classes.len() * dim, 0.0);
+        for (row, id) in rows.as_slice().chunks_exact(dim).zip(&batch.ids) {
+            let class = classes.partition_point(|class| class < &of_item[id]);
+            let sum = &mut sums[class * dim..(class + 1) * dim];
+            sum.iter_mut()
+                .zip(row)
+                .for_each(|(sum, &x)| *sum += f64::from(x));
+        }
+        Ok(())
+    })?;
+    let mut sums = run.ranks.add(&sums)?;
+    if let (true, Some(first)) = (sums.is_empty(), problem) {
+        return Err(nothing_read(&loaders.eval, ids, first));
+    }
+    let dim = sums.len() / classes.len().max(1);
     // Means have a direction, which is all that proxies are asked for; those of no image have none.
     for mean in sums.chunks_exact_mut(dim.max(1)) {
         let length = mean.iter().map(|x| x * x).sum::<f64>().sqrt();

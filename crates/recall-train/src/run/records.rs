@@ -13,11 +13,17 @@ use crate::records::{
 /// What is known of the run so far. What is added goes to `metrics.jsonl` and to TensorBoard's events at once.
 pub(crate) struct Records {
     path: PathBuf,
-    file: RecordFile,
-    events: EventWriter,
+    /// None in a process that writes nothing.
+    out: Option<Out>,
     pub(crate) steps: Vec<StepRecord>,
     pub(crate) evaluations: Vec<EvaluationRecord>,
     pub(crate) baseline: Option<BaselineRecord>,
+}
+
+/// Where records go.
+struct Out {
+    file: RecordFile,
+    events: EventWriter,
 }
 
 impl Records {
@@ -25,12 +31,18 @@ impl Records {
     /// again.
     pub(crate) fn create(folder: &RunFolder) -> Result<Self, RunError> {
         let path = folder.path().join(METRICS);
-        let again = path.exists();
-        let file = RecordFile::create(&path).map_err(RunError::file("create", &path))?;
+        let out = match folder.writes() {
+            true => {
+                let again = path.exists();
+                let file = RecordFile::create(&path).map_err(RunError::file("create", &path))?;
+                let events = EventWriter::create(folder.path(), again.then_some(0))?;
+                Some(Out { file, events })
+            }
+            false => None,
+        };
         Ok(Self {
             path,
-            file,
-            events: EventWriter::create(folder.path(), again.then_some(0))?,
+            out,
             steps: Vec::new(),
             evaluations: Vec::new(),
             baseline: None,
@@ -72,11 +84,18 @@ impl Records {
                 Record::Other => {}
             }
         }
-        let file = RecordFile::append(&path, lines).map_err(RunError::file("write", &path))?;
+        let out = match folder.writes() {
+            true => {
+                let file = RecordFile::append(&path, lines);
+                let file = file.map_err(RunError::file("write", &path))?;
+                let events = EventWriter::create(folder.path(), Some(first_step))?;
+                Some(Out { file, events })
+            }
+            false => None,
+        };
         Ok(Self {
             path,
-            file,
-            events: EventWriter::create(folder.path(), Some(first_step))?,
+            out,
             steps,
             evaluations,
             baseline,
@@ -96,9 +115,9 @@ impl Records {
         steps.chain(evaluations).map(String::as_str)
     }
 
-    /// Lines written.
+    /// Lines written; none in a process that writes nothing.
     pub(crate) fn lines(&self) -> usize {
-        self.file.lines()
+        self.out.as_ref().map_or(0, |out| out.file.lines())
     }
 
     pub(crate) fn step(&mut self, record: StepRecord) -> Result<(), RunError> {
@@ -117,7 +136,7 @@ impl Records {
             .filter_map(|(tag, value)| Some((tag, value?)))
             .collect();
         // As evaluations are: by the steps that were taken then.
-        self.events.scalar(record.step + 1, &values)?;
+        self.scalar(record.step + 1, &values)?;
         self.steps.push(record);
         Ok(())
     }
@@ -133,7 +152,7 @@ impl Records {
             .iter()
             .map(|(tag, value)| (tag.as_str(), *value))
             .collect();
-        self.events.scalar(record.step, &values)?;
+        self.scalar(record.step, &values)?;
         self.evaluations.push(record);
         Ok(())
     }
@@ -146,15 +165,21 @@ impl Records {
 
     /// Sees to it that all lines are on the disk.
     pub(crate) fn sync(&self) -> Result<(), RunError> {
-        self.file
-            .sync()
-            .map_err(RunError::file("write", &self.path))
+        let synced = self.out.as_ref().map_or(Ok(()), |out| out.file.sync());
+        synced.map_err(RunError::file("write", &self.path))
+    }
+
+    fn scalar(&mut self, step: u64, values: &[(&str, f64)]) -> Result<(), RunError> {
+        match &mut self.out {
+            Some(out) => out.events.scalar(step, values),
+            None => Ok(()),
+        }
     }
 
     fn write(&mut self, record: Record) -> Result<(), RunError> {
-        self.file
-            .write(&record)
-            .map_err(RunError::file("write", &self.path))
+        let out = self.out.as_mut();
+        let written = out.map_or(Ok(()), |out| out.file.write(&record));
+        written.map_err(RunError::file("write", &self.path))
     }
 }
 

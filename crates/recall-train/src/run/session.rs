@@ -3,6 +3,7 @@
 mod finish;
 mod judging;
 mod step;
+mod whole;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use super::images::Items;
 use super::records::Records;
 use super::{Finished, Progress, RunFolder, TrainingRun};
 use crate::{RunConfig, RunError};
+use whole::Whole;
 
 pub(super) struct Loaders {
     pub(super) train: Loader,
@@ -127,16 +129,22 @@ impl<'a> Session<'a> {
         } = self.parts.state;
         let requests = self.parts.sampler.requests(epoch);
         let requests = requests.skip(step_in_epoch as usize);
+        let (ranks, chunk) = (self.parts.run.ranks.clone(), self.parts.chunk);
+        let requests = requests.map(move |request| {
+            let share = ranks.share(request.ids.len(), chunk);
+            (request, share)
+        });
         // What is longer than a duration can be never comes.
         let minutes = self.config().checkpoint.every_minutes;
         let every = Duration::try_from_secs_f64(60.0 * minutes).unwrap_or(Duration::MAX);
         let mut start = Instant::now();
         let mut first_skipped = None;
-        for batch in self.parts.loaders.train.batches(requests) {
+        for batch in self.parts.loaders.train.parts(requests) {
             let batch = batch?;
             let waited = start.elapsed().as_secs_f64();
-            first_skipped = first_skipped.or_else(|| batch.skipped.first().cloned());
-            let mut record = self.step(&batch)?;
+            let whole = Whole::of(&batch, &self.parts.run.ranks)?;
+            let mut record = self.step(&batch, &whole)?;
+            first_skipped = first_skipped.or(whole.problem);
             record.seconds = start.elapsed().as_secs_f64();
             record.waited_seconds = waited;
             start = Instant::now();
@@ -145,11 +153,15 @@ impl<'a> Session<'a> {
             self.parts.state.step_in_epoch += 1;
             self.parts.records.step(record.clone())?;
             self.parts.progress.step(&record);
-            if self.parts.progress.interrupted() {
+            // By the clock of one rank, since all save together.
+            let due = self.parts.run.ranks.leads() && self.saved.elapsed() >= every;
+            let asked = self.parts.progress.interrupted();
+            let [interrupted, due] = self.parts.run.ranks.any([asked, due])?;
+            if interrupted {
                 self.save()?;
                 return Err(self.interruption());
             }
-            if self.saved.elapsed() >= every {
+            if due {
                 self.save()?;
                 start = Instant::now();
             }
@@ -157,10 +169,9 @@ impl<'a> Session<'a> {
         let steps = self.parts.records.steps.iter().rev();
         let mut of_epoch = steps.take_while(|step| step.epoch == epoch);
         match first_skipped {
-            Some(first) if of_epoch.all(|step| step.images == 0) => Err(RunError::NoStep {
-                epoch,
-                first: first.problem,
-            }),
+            Some(first) if of_epoch.all(|step| step.images == 0) => {
+                Err(RunError::NoStep { epoch, first })
+            }
             _ => Ok(()),
         }
     }
@@ -180,6 +191,10 @@ impl<'a> Session<'a> {
     fn save_at(&mut self, lines: usize) -> Result<(), RunError> {
         self.look_at_memory();
         let parts = &mut self.parts;
+        let ranks = &parts.run.ranks;
+        if ranks.are_several() {
+            ranks.refuse_others("other weights", &parts.engine.weights_hash())?;
+        }
         parts.state.records = lines;
         parts.records.sync()?;
         parts.checkpoints.save(&Contents {
@@ -188,6 +203,8 @@ impl<'a> Session<'a> {
             state: &parts.state,
             data: &parts.data,
         })?;
+        // The others read it, should it be the best one, and it has to be there.
+        ranks.wait()?;
         self.saved = Instant::now();
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::folder::{Attempt, RunFolder};
 use super::images::{Images, Items};
 use super::records::Records;
 use super::resume::{self, folder_of};
-use super::{CONFIG, Place, Progress, TrainingRun};
+use super::{CONFIG, Place, Progress, Ranks, TrainingRun};
 use crate::{RunConfig, RunError};
 
 /// Where a run begins or goes on, looked up before anything is computed.
@@ -40,22 +40,37 @@ impl Start {
     pub fn find(run: &TrainingRun) -> Result<Self, RunError> {
         match &run.place {
             Place::New(out) => {
-                out.as_deref().map(RunFolder::check_free).transpose()?;
+                let free = out.as_deref().filter(|_| run.ranks.leads());
+                free.map(RunFolder::check_free).transpose()?;
+                // None of the others may come before it was looked at.
+                run.ranks.wait()?;
                 Ok(Self::New(out.clone()))
             }
-            Place::Resume(path) => Self::go_on(path, &run.config),
+            Place::Resume(path) => Self::go_on(path, &run.config, &run.ranks),
         }
     }
 
     /// In the folder of the run that `path` names, from its last checkpoint or the one that `path` is.
-    fn go_on(path: &Path, config: &RunConfig) -> Result<Self, RunError> {
+    /// Which one that is is up to the rank that writes.
+    fn go_on(path: &Path, config: &RunConfig, ranks: &Ranks) -> Result<Self, RunError> {
         let place = folder_of(path)?;
-        let folder = RunFolder::reopen(&place)?;
-        let checkpoints = Checkpoints::new(&folder, config.checkpoint.keep);
-        checkpoints.adopt_copies()?;
-        let checkpoint = match place == path {
-            true => checkpoints.latest()?,
-            false => Some(Checkpoint::open(path)?),
+        let (folder, checkpoint) = match ranks.leads() {
+            true => {
+                let folder = RunFolder::reopen(&place)?;
+                let checkpoints = Checkpoints::new(&folder, config.checkpoint.keep);
+                checkpoints.adopt_copies()?;
+                let checkpoint = match place == path {
+                    true => checkpoints.latest()?,
+                    false => Some(Checkpoint::open(path)?),
+                };
+                ranks.tell(&checkpoint.as_ref().map(Checkpoint::path))?;
+                (folder, checkpoint)
+            }
+            false => {
+                let told: Option<PathBuf> = ranks.hear()?;
+                let checkpoint = told.map(|path| Checkpoint::open(&path)).transpose()?;
+                (RunFolder::followed(place.clone()), checkpoint)
+            }
         };
         if let Some(checkpoint) = &checkpoint
             && !checkpoint.config.agrees_but_for_paths(config)
@@ -191,12 +206,16 @@ impl Start {
                 folder.update(CONFIG, config.to_toml().as_bytes())?;
                 (folder, checkpoint, None)
             }
+            Self::New(_) if !run.ranks.leads() => {
+                (RunFolder::followed(run.ranks.hear()?), None, None)
+            }
             Self::New(out) => {
                 let folder = RunFolder::create(out.as_deref(), images.dataset.name())?;
                 let attempt = Attempt::new(&folder);
                 // The configuration comes last: with it, the folder is that of a run.
                 folder.write(DATA, &data)?;
                 folder.write(CONFIG, config.to_toml().as_bytes())?;
+                run.ranks.tell(&folder.path())?;
                 (folder, None, Some(attempt))
             }
         };
@@ -206,8 +225,12 @@ impl Start {
             test,
         } = &images.items;
         let noun = images.dataset.noun();
+        let of_ranks = match run.ranks.size() {
+            1 => String::new(),
+            size => format!(", {size} ranks"),
+        };
         progress.note(&format!(
-            "backend {backend}: {} training {noun} of {} classes, {} validation and {} test {noun}, \
+            "backend {backend}{of_ranks}: {} training {noun} of {} classes, {} validation and {} test {noun}, \
              writing to {}",
             train.len(),
             images.training_classes().len(),
@@ -248,6 +271,11 @@ impl Start {
             }
             None => state,
         };
+        // What of the checkpoints is still there was seen by the rank that writes.
+        let state = match run.ranks.leads() {
+            true => run.ranks.tell(&state).map(|()| state),
+            false => run.ranks.hear(),
+        }?;
         Ok(Begun {
             folder,
             checkpoints,

@@ -113,6 +113,7 @@ impl Measure for Case {
             inputs: inputs.into(),
             labels: &labels,
             chunk: self.chunk,
+            first_chunk: 0,
             learning_rate: NO_RATE,
             model_seed: 0,
             loss_seed: 0,

@@ -76,6 +76,7 @@ impl Measure for Case {
             inputs: images(0, self.batch).into(),
             labels: &labels,
             chunk: self.chunk,
+            first_chunk: 0,
             model_seed: 0,
             loss_seed: 0,
             learning_rate: 1e-4,

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use recall_train::{
-    ChunkSize, EvaluationRecord, Loading, NamedBackend, Place, Progress, RunConfig, StepRecord,
-    TrainingRun, plan,
+    ChunkSize, EvaluationRecord, Loading, NamedBackend, Place, Progress, Ranks, RunConfig,
+    StepRecord, TrainingRun, plan,
 };
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,7 @@ impl Measure for Case {
             place: Place::New(Some(folder.clone())),
             loading: Loading::default(),
             command_line: "cargo xtask bench plan".into(),
+            ranks: Ranks::default(),
         };
         let mut steps = Steps::default();
         let finished = run.train(&*device, &mut steps)?;

@@ -28,6 +28,8 @@ use crate::{RunConfig, RunError};
 pub(in crate::run) struct Checkpoints {
     folder: PathBuf,
     keep: usize,
+    /// Whether this process is the one that writes them.
+    writes: bool,
 }
 
 /// What goes into a checkpoint.
@@ -45,11 +47,15 @@ impl Checkpoints {
         Self {
             folder: folder.path().join(CHECKPOINTS),
             keep,
+            writes: folder.writes(),
         }
     }
 
     /// Writes one, and removes those that are no longer wanted.
     pub fn save(&self, contents: &Contents<'_>) -> Result<(), RunError> {
+        if !self.writes {
+            return Ok(());
+        }
         fs::create_dir_all(&self.folder).map_err(RunError::file("create", &self.folder))?;
         let name = Name::of(contents.state).to_string();
         let unfinished = self.folder.join(format!("{name}{UNFINISHED}"));
@@ -88,6 +94,9 @@ impl Checkpoints {
 
     /// Makes `last` and `best` what `state` says.
     pub fn point(&self, state: &CheckpointState) -> Result<(), RunError> {
+        if !self.writes {
+            return Ok(());
+        }
         pointer::write(&self.folder, LAST, Some(Name::of(state)))?;
         pointer::write(&self.folder, BEST, Name::of_best(state))
     }
@@ -157,6 +166,9 @@ impl Checkpoints {
     /// Removes what was never finished, what is later than `state`, as after a run was resumed from an
     /// earlier checkpoint, and all but the latest and the best of the others.
     pub fn tidy(&self, state: &CheckpointState) -> Result<(), RunError> {
+        if !self.writes {
+            return Ok(());
+        }
         let best = Name::of_best(state);
         let names = names(&self.folder)?;
         let reached = names.partition_point(|name| *name <= Name::of(state));

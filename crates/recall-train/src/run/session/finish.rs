@@ -1,6 +1,8 @@
 //! The end of a run: the result, judged, and its report.
 
-use recall_eval::{Bootstrap, Units};
+use std::path::PathBuf;
+
+use recall_eval::{Bootstrap, Comparison, Units};
 
 use super::Session;
 use crate::RunError;
@@ -17,6 +19,9 @@ use crate::run::{Finished, left_out};
 /// [`LONG_RUN`] seconds: the first batch is always waited for.
 const MUCH_WAITING: f64 = 0.2;
 const LONG_RUN: f64 = 60.0;
+
+/// The page that a run ends with.
+const REPORT: &str = "report.html";
 
 impl Session<'_> {
     /// Judges the result, on the test images if there are some, and writes the report.
@@ -54,6 +59,9 @@ impl Session<'_> {
             _ => None,
         };
         self.look_at_memory();
+        if !self.parts.run.ranks.leads() {
+            return self.follow(chosen, epoch, comparison);
+        }
         let parts = &self.parts;
         let validation = parts
             .records
@@ -111,7 +119,7 @@ impl Session<'_> {
             parts.folder.write(QUERIES, &queries)?;
         }
         let page = report.render()?;
-        let report = parts.folder.write("report.html", page.as_bytes())?;
+        let report = parts.folder.write(REPORT, page.as_bytes())?;
         let CheckpointState {
             training_seconds,
             peak_memory,
@@ -142,6 +150,7 @@ impl Session<'_> {
                 100.0 * waited / spent
             ));
         }
+        self.parts.run.ranks.wait()?;
         Ok(Finished {
             result,
             epoch,
@@ -149,6 +158,32 @@ impl Session<'_> {
             checkpoint: chosen,
             training_seconds,
             peak_memory,
+            comparison,
+        })
+    }
+
+    /// The end on a rank that writes nothing, once the one that does is done.
+    fn follow(
+        self,
+        checkpoint: PathBuf,
+        epoch: u64,
+        comparison: Option<Vec<Comparison>>,
+    ) -> Result<Finished, RunError> {
+        let parts = &self.parts;
+        let of = match parts.items.test.is_empty() {
+            true => Judged::Validation,
+            false => Judged::Test,
+        };
+        let mut judged = parts.records.of(of);
+        let result = judged.rfind(|record| record.epoch == epoch).cloned();
+        parts.run.ranks.wait()?;
+        Ok(Finished {
+            result,
+            epoch,
+            report: parts.folder.path().join(REPORT),
+            checkpoint,
+            training_seconds: parts.state.training_seconds,
+            peak_memory: parts.state.peak_memory,
             comparison,
         })
     }

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use recall_data::{Dataset, ItemId, Split};
-use recall_eval::{Embeddings, Policy, PositiveRanks, Scores};
+use recall_eval::{Embeddings, Policy, PositiveRanks, Retrieval, Scores};
 use recall_report::NEIGHBOURS;
 
 use super::Session;
 use crate::RunError;
-use crate::embed::{as_they_came, embed_items};
+use crate::embed::{as_they_came, embed_items_over};
 use crate::judge::{Hit, LabelledSet, QueryScores};
 use crate::records::{BaselineRecord, EvaluationRecord, Judged};
 use crate::run::left_out;
@@ -102,17 +102,14 @@ impl Session<'_> {
         let (rows, kept) = as_they_came(loader, ids, chunk, |_| self.unless_interrupted())?;
         let set = self.set(split, rows, kept)?;
         let metrics = self.config().evaluation.reported();
-        Ok(Scores::new(
-            &set.retrieval()?.ranks()?,
-            &metrics,
-            Policy::default(),
-        )?)
+        let ranks = self.ranked(&set.retrieval()?)?;
+        Ok(Scores::new(&ranks, &metrics, Policy::default())?)
     }
 
     pub(super) fn judge(&self, split: Judged) -> Result<JudgedModel, RunError> {
         let (set, unread) = self.labelled(split)?;
         let metrics = self.config().evaluation.reported();
-        let ranks = set.retrieval()?.ranks()?;
+        let ranks = self.ranked(&set.retrieval()?)?;
         let scores = Scores::new(&ranks, &metrics, Policy::default())?;
         Ok(JudgedModel {
             set,
@@ -122,6 +119,17 @@ impl Session<'_> {
         })
     }
 
+    /// The ranks of the positives, of which each process finds those of its queries.
+    fn ranked(&self, retrieval: &Retrieval<'_>) -> Result<PositiveRanks, RunError> {
+        let ranks = &self.parts.run.ranks;
+        if !ranks.are_several() {
+            return Ok(retrieval.ranks()?);
+        }
+        let queries = ranks.share(retrieval.queries(), 1);
+        let found = ranks.gather(&retrieval.ranks_of(queries)?)?;
+        Ok(PositiveRanks::joined(found))
+    }
+
     fn judged_ids(&self, split: Judged) -> &[ItemId] {
         match split {
             Judged::Validation => &self.parts.items.validation,
@@ -129,8 +137,10 @@ impl Session<'_> {
         }
     }
 
+    /// Of several ranks none stops by itself: they do after the next step.
     fn unless_interrupted(&self) -> Result<(), RunError> {
-        match self.parts.progress.interrupted() {
+        let alone = !self.parts.run.ranks.are_several();
+        match alone && self.parts.progress.interrupted() {
             true => Err(self.interruption()),
             false => Ok(()),
         }
@@ -139,8 +149,10 @@ impl Session<'_> {
     fn labelled(&self, split: Judged) -> Result<(LabelledSet, Vec<String>), RunError> {
         let (ids, chunk) = (self.judged_ids(split), self.config().evaluation.chunk);
         let (engine, loader) = (&*self.parts.engine, &self.parts.loaders.eval);
-        let (embeddings, kept) =
-            embed_items(engine, loader, ids, chunk, |_| self.unless_interrupted())?;
+        let ranks = &self.parts.run.ranks;
+        let (embeddings, kept) = embed_items_over(ranks, engine, loader, ids, chunk, |_| {
+            self.unless_interrupted()
+        })?;
         let unread = left_out::missing(loader.dataset(), ids, &kept);
         Ok((self.set(split, embeddings, kept)?, unread))
     }

@@ -4,6 +4,7 @@ use recall_data::random::Key;
 use recall_data::{Batch, ItemId};
 use recall_engine::{Broken, EngineError, NonFinite, StepRequest, StepResult};
 
+use super::whole::Whole;
 use super::{Parts, Session};
 use crate::RunError;
 use crate::embed::inputs;
@@ -17,7 +18,7 @@ const MOST_LEFT_OUT: u32 = 10;
 
 impl Session<'_> {
     /// Takes a step, or leaves it out if it is not finite and the configuration says so.
-    pub(super) fn step(&mut self, batch: &Batch) -> Result<StepRecord, RunError> {
+    pub(super) fn step(&mut self, batch: &Batch, whole: &Whole) -> Result<StepRecord, RunError> {
         let config = self.config();
         let CheckpointState {
             epoch,
@@ -33,20 +34,21 @@ impl Session<'_> {
             gradient_norm: None,
             similarity: None,
             learning_rate: 0.0,
-            images: batch.ids.len(),
-            skipped: batch.skipped.len(),
-            unread: self.locations(batch.skipped.iter().map(|skipped| skipped.id)),
+            images: whole.ids.len(),
+            skipped: whole.skipped.len(),
+            unread: self.locations(&whole.skipped),
             seconds: 0.0,
             waited_seconds: 0.0,
         };
-        if !batch.skipped.is_empty() && !has_pair(&batch.labels) {
+        let dataset = self.parts.loaders.train.dataset();
+        if !whole.skipped.is_empty() && !has_pair(dataset.labels(&whole.ids)) {
             // Nothing to find is left in this batch. The step counts all the same, so that the places of
             // those after it stay.
             record.images = 0;
             return Ok(record);
         }
         let learning_rate = config.optimiser.learning_rate_at(epoch, step, self.steps());
-        let result = self.take_step(batch, learning_rate)?;
+        let result = self.take_step(batch, whole, learning_rate)?;
         record.loss = result.loss;
         record.recall = result.recall;
         record.gradient_norm = result.gradient_norm;
@@ -56,7 +58,7 @@ impl Session<'_> {
             let refused = RunError::NonFinite {
                 epoch,
                 step: step_in_epoch,
-                what: self.in_words(broken, batch),
+                what: self.in_words(broken, whole),
             };
             return match config.optimiser.non_finite {
                 NonFinite::Skip if self.left_out < MOST_LEFT_OUT => {
@@ -74,7 +76,12 @@ impl Session<'_> {
         Ok(record)
     }
 
-    fn take_step(&mut self, batch: &Batch, learning_rate: f64) -> Result<StepResult, RunError> {
+    fn take_step(
+        &mut self,
+        batch: &Batch,
+        whole: &Whole,
+        learning_rate: f64,
+    ) -> Result<StepResult, RunError> {
         let CheckpointState {
             epoch,
             step_in_epoch: step,
@@ -90,10 +97,13 @@ impl Session<'_> {
         let classes = &self.parts.classes;
         let number = |label| classes.partition_point(|&class| class < label) as i64;
         let labels: Vec<i64> = batch.labels.iter().map(|&label| number(label)).collect();
+        let chunk = self.parts.chunk;
+        let share = self.parts.run.ranks.share(whole.planned(), chunk);
         let request = StepRequest {
             inputs: inputs(batch),
             labels: &labels,
-            chunk: self.parts.chunk,
+            chunk,
+            first_chunk: share.start / chunk.max(1),
             learning_rate,
             model_seed: key.seed_for(MODEL),
             loss_seed: key.seed_for(MIXUP),
@@ -113,24 +123,23 @@ impl Session<'_> {
     }
 
     /// What of a step is not finite.
-    fn in_words(&self, broken: &Broken, batch: &Batch) -> String {
+    fn in_words(&self, broken: &Broken, whole: &Whole) -> String {
         let dataset = self.parts.loaders.train.dataset();
         match broken {
-            Broken::Embeddings(rows) => broken_images(rows, batch, dataset),
+            Broken::Embeddings(rows) => broken_images(rows, &whole.ids, dataset),
             Broken::Loss => "the loss is not finite".to_owned(),
             Broken::Gradients(names) => broken_gradients(names),
         }
     }
 
-    fn locations(&self, ids: impl Iterator<Item = ItemId>) -> Vec<String> {
+    fn locations(&self, ids: &[ItemId]) -> Vec<String> {
         let items = self.parts.loaders.train.dataset().items();
-        ids.map(|id| items[id].location()).collect()
+        ids.iter().map(|&id| items[id].location()).collect()
     }
 }
 
 /// Whether any two items are of one class.
-fn has_pair(labels: &[u32]) -> bool {
-    let mut sorted = labels.to_vec();
-    sorted.sort_unstable();
-    sorted.windows(2).any(|pair| pair[0] == pair[1])
+fn has_pair(mut labels: Vec<u32>) -> bool {
+    labels.sort_unstable();
+    labels.windows(2).any(|pair| pair[0] == pair[1])
 }
