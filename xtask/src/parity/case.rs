@@ -69,32 +69,6 @@ impl Case {
         Ok(self.errors(&outcome(output.loss, output.grad, Some(output.recall))))
     }
 
-    /// As the sum of the shares of three ranks, one of them without rows.
-    pub fn by_shares<B: RecallBackend>(&self, device: &B::Device) -> anyhow::Result<Errors> {
-        let n = self.labels.len();
-        let mut sum = Outcome {
-            grad: vec![0.0; self.embeddings.len()],
-            ..Outcome::default()
-        };
-        let mut recalls = Vec::new();
-        for rows in [0..n / 3, n / 3..n / 3, n / 3..n] {
-            let share = self.loss.value_and_grad_of(
-                rows,
-                self.embeddings::<B>(device),
-                self.labels::<B>(device),
-                self.mixup.as_ref(),
-            )?;
-            sum.loss += host(share.loss).into_iter().sum::<f64>();
-            for (sum, part) in sum.grad.iter_mut().zip(host(share.grad)) {
-                *sum += part;
-            }
-            recalls.extend(share.queries.into_iter().zip(host(share.recall)));
-        }
-        recalls.sort_by_key(|&(query, _)| query);
-        sum.recall = Some(recalls.into_iter().map(|(_, recall)| recall).collect());
-        Ok(self.errors(&sum))
-    }
-
     pub fn by_autodiff<B: RecallBackend>(&self, device: &B::Device) -> anyhow::Result<Errors> {
         let embeddings = self.embeddings::<Autodiff<B>>(device).require_grad();
         let labels = self.labels::<Autodiff<B>>(device);
