@@ -60,6 +60,10 @@ mod mixup;
 mod objective;
 pub mod plain;
 
+#[cfg(feature = "cpu")]
+#[doc(hidden)] // For recall-baselines, whose losses compute on slices as well.
+pub use kernels::product;
+
 pub use backend::RecallBackend;
 pub use batch::RecallBatch;
 pub use error::LossError;

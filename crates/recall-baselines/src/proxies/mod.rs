@@ -25,6 +25,20 @@ pub use sphere_face::{SphereFace, SphereFaceConfig};
 
 pub(crate) use softmax::{Plain, Softmax, log_sums, softmax};
 
+/// The proxies of a batch whose items have those of `partners` as second labels, once all labels fit.
+fn proxies_of_both<B: Backend>(
+    loss: &'static str,
+    batch: &Batch<'_, B>,
+    partners: &[i64],
+) -> Result<Tensor<B, 2>, LossError> {
+    let of_partners = Batch {
+        labels: partners,
+        ..batch.clone()
+    };
+    proxies(loss, &of_partners, 1)?;
+    proxies(loss, batch, 1)
+}
+
 /// The proxies of a batch, `[C · each, d]`, once labels and shapes fit: `each` vectors of a class lie one behind the other.
 pub(crate) fn proxies<B: Backend>(
     loss: &'static str,

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use recall_loss::RecallBackend;
 
 use super::softmax::{Plain, mixed_softmax, softmax};
-use super::{around_zero, proxies};
+use super::{around_zero, proxies, proxies_of_both};
 use crate::error::positive;
 use crate::rows::Side;
 use crate::{Batch, LossError, MetricLoss, Parameters};
@@ -67,12 +67,7 @@ impl<B: RecallBackend> MetricLoss<B> for NormSoftmax {
         partners: &[i64],
         share: f64,
     ) -> Result<Tensor<B, 1>, LossError> {
-        let of_partners = Batch {
-            labels: partners,
-            ..batch.clone()
-        };
-        proxies("norm-softmax", &of_partners, 1)?;
-        let proxies = Side::unit(proxies("norm-softmax", &batch, 1)?);
+        let proxies = Side::unit(proxies_of_both("norm-softmax", &batch, partners)?);
         let labels = [batch.labels, partners];
         let rows = batch.embeddings;
         Ok(mixed_softmax(self.scale(), rows, proxies, labels, share))

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use recall_loss::RecallBackend;
 
 use super::softmax::{Plain, mixed_softmax, softmax};
-use super::{around_zero, proxies};
+use super::{around_zero, proxies, proxies_of_both};
 use crate::error::positive;
 use crate::rows::Side;
 use crate::{Batch, LossError, MetricLoss, Parameters};
@@ -67,12 +67,7 @@ impl<B: RecallBackend> MetricLoss<B> for ProxyNcaPp {
         partners: &[i64],
         share: f64,
     ) -> Result<Tensor<B, 1>, LossError> {
-        let of_partners = Batch {
-            labels: partners,
-            ..batch.clone()
-        };
-        proxies("Proxy-NCA++", &of_partners, 1)?;
-        let proxies = Side::unit(proxies("Proxy-NCA++", &batch, 1)?);
+        let proxies = Side::unit(proxies_of_both("Proxy-NCA++", &batch, partners)?);
         let labels = [batch.labels, partners];
         let rows = Side::unit(batch.embeddings);
         Ok(mixed_softmax(self.scale(), rows, proxies, labels, share))

@@ -83,7 +83,8 @@ pub(super) fn count(row: &[f32]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::product::{Matrix, multiply};
+    use recall_loss::product::{Matrix, multiply};
+
     use super::*;
 
     #[test]
@@ -105,7 +106,7 @@ mod tests {
         assert_eq!(counted, count(&slopes));
         assert!(Few::are(counted, slopes.len()) && !Few::are(2 * counted, slopes.len()));
 
-        let whole = Matrix::new(&slopes, columns);
+        let whole = Matrix::of_rows(&slopes, columns);
         for (few, whole, [from, to]) in [
             (few.transposed(columns), whole.transposed(), [rows, columns]),
             (few, whole, [columns, rows]),
@@ -115,7 +116,13 @@ mod tests {
             let mut expected = found.clone();
             let own = vec![0.5; to * dim];
             few.pull(Measure::Similarity, &own, &vectors, &mut found);
-            multiply(&mut expected, dim, true, whole, Matrix::new(&vectors, dim));
+            multiply(
+                &mut expected,
+                dim,
+                true,
+                whole,
+                Matrix::of_rows(&vectors, dim),
+            );
             let mut pairs = found.iter().zip(&expected);
             assert!(pairs.all(|(a, b)| (a - b).abs() < 1e-4));
             // Differences from what is one half everywhere.

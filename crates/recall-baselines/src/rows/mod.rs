@@ -14,7 +14,6 @@ mod bins;
 mod few;
 mod pairs;
 mod places;
-mod product;
 mod row_loss;
 mod sides;
 mod spare;

@@ -1,9 +1,9 @@
 //! A batch compared with itself, whose matrix is kept whole.
 
 use rayon::prelude::*;
+use recall_loss::product::{Matrix, multiply};
 
 use super::arithmetic::lanes;
-use super::product::{Matrix, multiply};
 use super::row_loss::{Measure, RowLoss};
 use super::sides::{Found, Sides};
 use super::spare;
@@ -92,8 +92,8 @@ impl Upper {
         steps.for_each(|(index, rows)| {
             let start = index * step;
             let count = rows.len() / size;
-            let queries = Matrix::new(&sides.queries[start * dim..], dim);
-            let own = Matrix::new(&sides.queries[start * dim..(start + count) * dim], dim);
+            let queries = Matrix::of_rows(&sides.queries[start * dim..], dim);
+            let own = Matrix::of_rows(&sides.queries[start * dim..(start + count) * dim], dim);
             multiply(&mut rows[start..], size, false, own, queries.transposed());
         });
         Self { values, size, step }
@@ -145,8 +145,8 @@ impl Upper {
                     target,
                     dim,
                     true,
-                    Matrix::new(both, size),
-                    Matrix::new(vectors, dim),
+                    Matrix::of_rows(both, size),
+                    Matrix::of_rows(vectors, dim),
                 );
                 both.chunks(size)
                     .map(|row| lanes(row, |x| x) as f32)

@@ -1,9 +1,9 @@
 //! Visits of all rows, in blocks.
 
 use rayon::prelude::*;
+use recall_loss::product::{Matrix, multiply};
 
 use super::few::Few;
-use super::product::{Matrix, multiply};
 use super::row_loss::{Measure, RowLoss, Term};
 use super::sides::{Found, Sides};
 use super::spare;
@@ -119,8 +119,8 @@ pub(super) fn in_blocks<L: RowLoss>(
                         target,
                         dim,
                         false,
-                        Matrix::new(rows, columns),
-                        Matrix::new(sides.references(), dim),
+                        Matrix::of_rows(rows, columns),
+                        Matrix::of_rows(sides.references(), dim),
                     ),
                 }
             }
@@ -183,8 +183,8 @@ pub(super) fn in_blocks<L: RowLoss>(
 fn products(sides: &Sides<'_>, start: usize, rows: &mut [f32]) {
     let (columns, dim) = (sides.columns(), sides.dim);
     let end = start + rows.len().checked_div(columns).unwrap_or(0);
-    let queries = Matrix::new(&sides.queries[start * dim..end * dim], dim);
-    let references = Matrix::new(sides.references(), dim).transposed();
+    let queries = Matrix::of_rows(&sides.queries[start * dim..end * dim], dim);
+    let references = Matrix::of_rows(sides.references(), dim).transposed();
     multiply(rows, columns, false, queries, references);
 }
 
@@ -245,8 +245,8 @@ impl<'a> References<'a> {
         let groups = pulls.zip(self.sums.par_chunks_mut(group_size)).enumerate();
         groups.for_each(|(group, (pulls, sums))| {
             let start = group * group_size;
-            let slopes = Matrix::strided(&rows[start..], count, sums.len(), columns);
-            let queries = Matrix::new(queries, dim);
+            let slopes = Matrix::new(&rows[start..], count, sums.len(), columns);
+            let queries = Matrix::of_rows(queries, dim);
             multiply(pulls, dim, true, slopes.transposed(), queries);
             if distances {
                 for row in rows.chunks(columns) {

@@ -13,6 +13,28 @@ use crate::{
     backend::{loss_of, primitive, tensor},
 };
 
+/// A node whose state is its gradient, found together with its value.
+#[derive(Debug)]
+struct Known;
+
+impl<B: RecallBackend> Backward<B, 1> for Known {
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        unary::<B, _>(ops.parents, ops.node, grads, |upstream| {
+            let (gradient, upstream) = (tensor::<B, 2>(ops.state), tensor::<B, 1>(upstream));
+            // To read a number waits for a device, but not for the host.
+            primitive(match B::on_host() {
+                true => match upstream.into_scalar().elem::<f64>() {
+                    1.0 => gradient,
+                    factor => gradient.mul_scalar(factor),
+                },
+                false => gradient * upstream.unsqueeze::<2>(),
+            })
+        });
+    }
+}
+
 impl<B: RecallBackend, C: CheckpointStrategy> RecallBackend for Autodiff<B, C> {
     fn recall_and_grad(
         embeddings: FloatTensor<Self>,
@@ -25,27 +47,7 @@ impl<B: RecallBackend, C: CheckpointStrategy> RecallBackend for Autodiff<B, C> {
     }
 
     fn recall_loss(embeddings: FloatTensor<Self>, batch: &RecallBatch) -> FloatTensor<Self> {
-        /// Holds the gradient of the loss, found together with its value.
-        #[derive(Debug)]
-        struct RecallLoss;
-
-        impl<B: RecallBackend> Backward<B, 1> for RecallLoss {
-            type State = FloatTensor<B>;
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 1>,
-                grads: &mut Gradients,
-                _: &mut Checkpointer,
-            ) {
-                unary::<B, _>(ops.parents, ops.node, grads, |upstream| {
-                    let upstream = tensor::<B, 1>(upstream).unsqueeze::<2>();
-                    primitive(tensor::<B, 2>(ops.state) * upstream)
-                });
-            }
-        }
-
-        match RecallLoss
+        match Known
             .prepare::<C>([embeddings.node.clone()])
             .compute_bound()
             .stateful()
@@ -59,34 +61,6 @@ impl<B: RecallBackend, C: CheckpointStrategy> RecallBackend for Autodiff<B, C> {
     }
 
     fn zero_with_gradient(of: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
-        /// Holds the gradient that is known.
-        #[derive(Debug)]
-        struct Known;
-
-        impl<B: RecallBackend> Backward<B, 1> for Known {
-            type State = FloatTensor<B>;
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 1>,
-                grads: &mut Gradients,
-                _: &mut Checkpointer,
-            ) {
-                unary::<B, _>(ops.parents, ops.node, grads, |upstream| {
-                    let (gradient, upstream) =
-                        (tensor::<B, 2>(ops.state), tensor::<B, 1>(upstream));
-                    // To read a number waits for a device, but not for the host.
-                    primitive(match B::on_host() {
-                        true => match upstream.into_scalar().elem::<f64>() {
-                            1.0 => gradient,
-                            factor => gradient.mul_scalar(factor),
-                        },
-                        false => gradient * upstream.unsqueeze::<2>(),
-                    })
-                });
-            }
-        }
-
         let prepared = Known
             .prepare::<C>([of.node.clone()])
             .compute_bound()

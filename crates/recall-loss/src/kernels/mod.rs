@@ -6,3 +6,5 @@ mod autodiff;
 mod cpu;
 #[cfg(feature = "cube")]
 mod cube;
+#[cfg(feature = "cpu")]
+pub mod product;

@@ -25,7 +25,6 @@ mod outer;
 mod permute;
 mod places;
 mod positives;
-mod product;
 mod ranks;
 mod recall_at_k;
 mod setting;

@@ -1,6 +1,7 @@
 //! The embeddings of some rows side by side, as matrix products read them.
 
-use super::{product::Matrix, setting::Setting};
+use super::setting::Setting;
+use crate::kernels::product::Matrix;
 
 /// The rows of one side of a tile, or of a class. Those of a whole batch were put in the order of classes
 /// once and are read where they lie. A share has no such copy and takes its rows together a tile at a time: few

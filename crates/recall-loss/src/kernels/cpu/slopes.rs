@@ -6,13 +6,13 @@ use super::{
     arrangement::{Arrangement, BLOCK, Block, Mixture},
     places::Places,
     positives::{Group, Positives},
-    product::{Matrix, multiply},
     ranks::{Active, Bits, Visited},
     setting::Setting,
     sigmoid::{any, exp2, sigmoids},
     steps::{self, Pass, Steps, add, split},
     tile::{Rows, Tile, transpose},
 };
+use crate::kernels::product::{Matrix, multiply};
 
 /// Up to one similarity in so many, their pulls are added one by one instead of in a matrix product.
 const SPARSE: usize = 24;

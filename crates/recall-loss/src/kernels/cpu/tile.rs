@@ -2,10 +2,10 @@
 
 use super::{
     arrangement::{Arrangement, BLOCK, Block, Mixture},
-    product::multiply,
     setting::{EXCLUDED, Setting},
     side::Side,
 };
+use crate::kernels::product::multiply;
 
 /// Similarities of the items of a block to those of another, `[BLOCK, BLOCK]` with a margin of
 /// excluded ones, and the same transposed. Items of one class are excluded: `within` compares them.

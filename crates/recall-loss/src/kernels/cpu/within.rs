@@ -11,12 +11,12 @@ use rayon::prelude::*;
 use super::{
     arrangement::{Arrangement, Class, Mixture},
     positives::{Group, Positives, group},
-    product::{Matrix, multiply},
     setting::{EXCLUDED, Setting},
     side::Side,
     sigmoid::{exp2, sigmoid},
     steps::split,
 };
+use crate::kernels::product::{Matrix, multiply};
 use crate::objective::Itself;
 
 /// Vectors are at most this long in any instruction set.

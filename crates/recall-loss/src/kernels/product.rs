@@ -1,10 +1,10 @@
-//! Matrix products on slices, the only place of the crate with `unsafe` code.
+//! Matrix products on slices, of what computes on the host.
 
 use gemm::Parallelism;
 
 /// A row-major matrix, or the transpose of one.
-#[derive(Clone, Copy)]
-pub(super) struct Matrix<'a> {
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
     values: &'a [f32],
     rows: usize,
     columns: usize,
@@ -14,13 +14,17 @@ pub(super) struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// `[rows, columns]`, one row behind the other.
-    pub fn new(values: &'a [f32], columns: usize) -> Self {
+    pub fn of_rows(values: &'a [f32], columns: usize) -> Self {
         let rows = values.len().checked_div(columns).unwrap_or(0);
-        Self::strided(values, rows, columns, columns)
+        Self::new(values, rows, columns, columns)
     }
 
     /// `[rows, columns]` with `stride` values from one row to the next.
-    pub fn strided(values: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many values.
+    pub fn new(values: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
         assert!(columns <= stride && rows * stride <= values.len() + stride - columns);
         Self {
             values,
@@ -31,6 +35,8 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// The transpose, `[columns, rows]`.
+    #[must_use]
     pub fn transposed(self) -> Self {
         Self {
             rows: self.columns,
@@ -42,15 +48,13 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// `target = left · right`, or `target += left · right`, on this thread alone; `stride` is from one row of the
-/// target to the next.
-pub(super) fn multiply(
-    target: &mut [f32],
-    stride: usize,
-    add: bool,
-    left: Matrix<'_>,
-    right: Matrix<'_>,
-) {
+/// `target = left · right`, or `target += left · right`, on this thread alone; `stride` is from one
+/// row of the target to the next.
+///
+/// # Panics
+///
+/// If the shapes do not fit together, or the target is too small.
+pub fn multiply(target: &mut [f32], stride: usize, add: bool, left: Matrix<'_>, right: Matrix<'_>) {
     let (rows, columns, depth) = (left.rows, right.columns, left.columns);
     assert_eq!(depth, right.rows);
     assert!(columns <= stride && rows * stride <= target.len() + stride - columns);
@@ -59,10 +63,11 @@ pub(super) fn multiply(
     }
     let keep = if add { 1.0 } else { 0.0 };
     #[expect(unsafe_code, reason = "gemm takes pointers")]
-    // SAFETY: the largest offset read of `left` is (rows − 1) · row_stride + (depth − 1) · column_stride, which
-    // `Matrix::strided` checked against the length of its slice, for the transpose as well since it is the same set
-    // of elements; likewise `right`. The largest offset written is (rows − 1) · stride + columns − 1, checked above.
-    // The target is borrowed mutably, so nothing overlaps.
+    // SAFETY: the largest offset read of `left` is (rows − 1) · row_stride + (depth − 1) ·
+    // column_stride, which `Matrix::new` checked against the length of its slice, for the transpose
+    // as well since it is the same set of elements; likewise `right`. The largest offset written is
+    // (rows − 1) · stride + columns − 1, checked above. The target is borrowed mutably, so nothing
+    // overlaps.
     unsafe {
         gemm::gemm(
             rows,
