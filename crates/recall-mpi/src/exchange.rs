@@ -89,8 +89,8 @@ fn others<T>(own: usize, all: impl IntoIterator<Item = T>) -> impl Iterator<Item
     unreachable_code,
     reason = "its type says that nothing comes back from being stranded"
 )]
-fn complete<'a, 'b, D: ?Sized>(
-    mut open: Vec<(usize, Request<'a, D, &'b LocalScope<'a>>)>,
+fn complete<'a, D: ?Sized>(
+    mut open: Vec<(usize, Request<'a, D, &LocalScope<'a>>)>,
     timeout: Duration,
     stranded: Stranded<'_>,
 ) {
