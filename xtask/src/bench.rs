@@ -13,6 +13,7 @@ mod models;
 mod plan;
 mod process;
 mod python;
+mod ranks;
 mod rivals;
 mod step;
 mod table;
@@ -41,6 +42,8 @@ pub enum Bench {
     Features(features::Args),
     /// How far the time and memory that `recall-train plan` tells are from those of the run
     Plan(plan::Args),
+    /// Images a second of several processes under mpirun, one thread each, beside one process
+    Ranks(ranks::Args),
     /// One case of `step`, in this process
     #[command(hide = true)]
     StepCase(CaseArgs),
@@ -81,6 +84,7 @@ pub fn run(bench: &Bench) -> anyhow::Result<()> {
         Bench::Models(args) => models::run(args),
         Bench::Features(args) => features::run(args),
         Bench::Plan(args) => plan::run(args),
+        Bench::Ranks(args) => ranks::run(args),
         Bench::StepCase(args) => process::run::<step::Case>(args),
         Bench::LossCase(args) => process::run::<loss::Case>(args),
         Bench::RivalsCase(args) => process::run::<rivals::Case>(args),

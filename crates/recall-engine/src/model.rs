@@ -4,6 +4,7 @@
 
 mod config;
 mod convnet;
+mod draw;
 mod embedder;
 mod feature_head;
 mod head;

@@ -150,7 +150,7 @@ impl<B> OnDevice<B, Network<B>>
 where
     B: EngineBackend,
 {
-    /// The model that `config` names on `device`, with random weights: what
+    /// The model that `config` names on `device`, with random weights that are the same on every backend: what
     /// [`Device::engine`] creates, open to a loss of your own.
     ///
     /// # Errors
@@ -170,8 +170,8 @@ where
         config: &EngineConfig,
         device: DeviceOf<B>,
     ) -> Result<Self, EngineError> {
-        B::seed(&device.device, config.seed);
-        let model = config.model.init::<B>(config.image, &device.device)?;
+        let (image, seed) = (config.image, config.seed);
+        let model = config.model.draw::<B>(image, seed, &device.device)?;
         Self::there(model, config, device)
     }
 }

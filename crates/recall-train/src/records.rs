@@ -50,6 +50,10 @@ pub struct StepRecord {
     /// How much of it was waiting for images: if it is a good part, more threads or a cache are faster.
     #[serde(default)]
     pub waited_seconds: f64,
+    /// How much of it this process spent in exchanges with the other ranks, waiting for the slowest
+    /// included; none in a run of one process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange_seconds: Option<f64>,
 }
 
 /// What is known of an evaluation.

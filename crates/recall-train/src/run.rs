@@ -21,6 +21,7 @@ mod selection;
 mod session;
 mod start;
 mod tensorboard;
+mod timed;
 
 pub use checkpoint::{Best, Checkpoint, CheckpointState};
 pub use data::{DataRecord, SeenClasses};

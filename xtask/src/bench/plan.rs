@@ -4,14 +4,11 @@
 
 mod case;
 
-use std::path::{Path, PathBuf};
-
 use anyhow::Context;
 
 pub use self::case::Case;
 use self::case::{Measured, Part};
 use super::images::photo;
-use super::machine::cores;
 use super::process::Measure;
 use super::table::{Others, Table};
 
@@ -106,7 +103,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         };
         // The default embedder is made for the emoji.
         if *backbone != "convnet" {
-            let table = photographs(folder.path(), case.config()?.batch.size.most() * args.steps)?;
+            let table = photo::table(
+                folder.path(),
+                PHOTOGRAPH,
+                case.config()?.batch.size.most() * args.steps,
+            )?;
             case.settings.extend([
                 format!("data=csv:{}", table.display()),
                 "evaluation.validation=0".into(),
@@ -122,23 +123,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 fn measured(case: &Case) -> anyhow::Result<Measured> {
     case.measure_apart()
         .with_context(|| format!("{:?}", case.settings))
-}
-
-/// Photographs in classes of four, `train` of them to train on and a few to test: the table of them.
-fn photographs(folder: &Path, train: usize) -> anyhow::Result<PathBuf> {
-    const TEST: usize = 64;
-    let images = folder.join(format!("images-{train}"));
-    photo::write_all(&images, PHOTOGRAPH, train + TEST, cores())?;
-    let path = folder.join(format!("images-{train}.csv"));
-    let mut table = csv::Writer::from_path(&path)?;
-    table.write_record(["path", "label", "split"])?;
-    for image in 0..train + TEST {
-        let file = format!("{}/{image:03}.jpg", images.display());
-        let split = if image < train { "train" } else { "test" };
-        table.write_record([&file, &(image / 4).to_string(), split])?;
-    }
-    table.flush()?;
-    Ok(path)
 }
 
 fn row(case: &Case, planned: &Measured, taken: &Measured) -> anyhow::Result<Vec<String>> {

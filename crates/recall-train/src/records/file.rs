@@ -103,6 +103,7 @@ mod tests {
             unread: vec!["a \"b\".png".to_owned()],
             seconds: 0.25,
             waited_seconds: 0.125,
+            exchange_seconds: None,
         }
     }
 

@@ -7,6 +7,7 @@ use recall_step::{Collective, CollectiveError, Solo, share};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::timed::Timed;
 use crate::RunError;
 
 /// The processes that do a run together, of which this one is one.
@@ -16,17 +17,17 @@ use crate::RunError;
 ///
 /// By default a process is by itself. `Arc<dyn Collective>` makes it one of several.
 #[derive(Debug, Clone)]
-pub struct Ranks(Arc<dyn Collective>);
+pub struct Ranks(Arc<Timed>);
 
 impl Default for Ranks {
     fn default() -> Self {
-        Self(Arc::new(Solo))
+        Self(Arc::new(Timed::new(Arc::new(Solo))))
     }
 }
 
 impl From<Arc<dyn Collective>> for Ranks {
     fn from(ranks: Arc<dyn Collective>) -> Self {
-        Self(ranks)
+        Self(Arc::new(Timed::new(ranks)))
     }
 }
 
@@ -45,7 +46,13 @@ impl Ranks {
     }
 
     pub(crate) fn collective(&self) -> Arc<dyn Collective> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.0) as Arc<dyn Collective>
+    }
+
+    /// Seconds since the last call that this process spent in exchanges with the others; none if it is by itself.
+    pub(crate) fn exchange_seconds(&self) -> Option<f64> {
+        let spent = self.0.take();
+        self.are_several().then(|| spent.as_secs_f64())
     }
 
     /// Which of so many images are this process's, in chunks of `chunk`.

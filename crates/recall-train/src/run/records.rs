@@ -130,6 +130,7 @@ impl Records {
             ("train/learning_rate", Some(record.learning_rate)),
             ("train/seconds", Some(record.seconds)),
             ("train/waited_seconds", Some(record.waited_seconds)),
+            ("train/exchange_seconds", record.exchange_seconds),
         ];
         let values: Vec<(&str, f64)> = values
             .into_iter()
@@ -205,6 +206,7 @@ mod tests {
             unread: Vec::new(),
             seconds: 0.25,
             waited_seconds: 0.0,
+            exchange_seconds: None,
         }
     }
 

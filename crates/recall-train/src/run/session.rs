@@ -138,6 +138,7 @@ impl<'a> Session<'a> {
         let minutes = self.config().checkpoint.every_minutes;
         let every = Duration::try_from_secs_f64(60.0 * minutes).unwrap_or(Duration::MAX);
         let mut start = Instant::now();
+        self.parts.run.ranks.exchange_seconds();
         let mut first_skipped = None;
         for batch in self.parts.loaders.train.parts(requests) {
             let batch = batch?;
@@ -147,6 +148,7 @@ impl<'a> Session<'a> {
             first_skipped = first_skipped.or(whole.problem);
             record.seconds = start.elapsed().as_secs_f64();
             record.waited_seconds = waited;
+            record.exchange_seconds = self.parts.run.ranks.exchange_seconds();
             start = Instant::now();
             self.parts.state.training_seconds += record.seconds;
             self.parts.state.step += 1;
@@ -164,6 +166,7 @@ impl<'a> Session<'a> {
             if due {
                 self.save()?;
                 start = Instant::now();
+                self.parts.run.ranks.exchange_seconds();
             }
         }
         let steps = self.parts.records.steps.iter().rev();

@@ -2,13 +2,15 @@
 //! halved colours.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+
+use crate::bench::machine::cores;
 
 /// Writes `count` files, if they are not there yet. Returns their mean size in bytes.
 pub fn write_all(
@@ -36,6 +38,24 @@ pub fn write_all(
         files += 1;
     }
     Ok(bytes / files.max(1))
+}
+
+/// Photographs in classes of four, `train` of them to train on and a few to test: the table of them, which
+/// `--data csv:` takes.
+pub fn table(folder: &Path, sides: [u32; 2], train: usize) -> anyhow::Result<PathBuf> {
+    const TEST: usize = 64;
+    let images = folder.join(format!("images-{train}"));
+    write_all(&images, sides, train + TEST, cores())?;
+    let path = folder.join(format!("images-{train}.csv"));
+    let mut table = csv::Writer::from_path(&path)?;
+    table.write_record(["path", "label", "split"])?;
+    for image in 0..train + TEST {
+        let file = format!("{}/{image:03}.jpg", images.display());
+        let split = if image < train { "train" } else { "test" };
+        table.write_record([&file, &(image / 4).to_string(), split])?;
+    }
+    table.flush()?;
+    Ok(path)
 }
 
 fn write(path: &Path, [width, height]: [u32; 2], seed: u64) -> anyhow::Result<()> {

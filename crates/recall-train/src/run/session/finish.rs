@@ -150,6 +150,13 @@ impl Session<'_> {
                 100.0 * waited / spent
             ));
         }
+        let exchanged = sum(|step| step.exchange_seconds.unwrap_or(0.0));
+        if spent > LONG_RUN && exchanged > MUCH_WAITING * spent {
+            self.parts.progress.warn(&format!(
+                "rank 0 spent {:.0} % of the steps on exchanges with the other ranks, or waiting for the slowest",
+                100.0 * exchanged / spent
+            ));
+        }
         self.parts.run.ranks.wait()?;
         Ok(Finished {
             result,

@@ -39,6 +39,7 @@ impl Session<'_> {
             unread: self.locations(&whole.skipped),
             seconds: 0.0,
             waited_seconds: 0.0,
+            exchange_seconds: None,
         };
         let dataset = self.parts.loaders.train.dataset();
         if !whole.skipped.is_empty() && !has_pair(dataset.labels(&whole.ids)) {
