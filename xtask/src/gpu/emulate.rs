@@ -1,0 +1,207 @@
+//! `cargo xtask gpu --emulate`: the checks of the CUDA kernels, without a GPU.
+//!
+//! This program runs itself again with stand-ins for NVIDIA's libraries in its path; they execute each kernel on
+//! the processor and watch every access to memory.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::Context;
+
+use super::nvrtc::{Compiled, Nvrtc};
+use super::standins::{Standins, Unavailable};
+
+/// What `gpu` is told about it.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Check the CUDA kernels without a GPU: executed on the processor, from the source that NVRTC would get. Needs
+    /// g++
+    #[arg(long, conflicts_with_all = ["backend", "quick"])]
+    emulate: bool,
+    /// Have NVRTC compile the kernels that the last --emulate executed, and execute nothing
+    #[arg(long, conflicts_with_all = ["backend", "quick", "emulate"])]
+    compile_only: bool,
+    /// The compute capability whose kernels are executed, without the dot
+    #[arg(
+        long,
+        value_name = "CAPABILITY",
+        default_value_t = 80,
+        value_parser = clap::value_parser!(u8).range(70..=90)
+    )]
+    capability: u8,
+    /// NVRTC, which then compiles them, too; without it that of RECALL_NVRTC, or of RECALL_PYTHON's pip
+    #[arg(long, value_name = "LIBRARY", requires = "cuda_include")]
+    nvrtc: Option<PathBuf>,
+    /// The folders of CUDA's headers for NVRTC, with colons between; without it those of RECALL_CUDA_INCLUDE
+    #[arg(long, value_name = "FOLDERS", requires = "nvrtc")]
+    cuda_include: Option<OsString>,
+    /// What --emulate runs with the stand-ins in its path
+    #[arg(long, hide = true)]
+    pub emulated: bool,
+}
+
+/// CubeCL reads it in the folder in which it runs.
+const CUBECL: &str = "[autotune]\ncache = \"local\"\n";
+
+/// What is wrong with kernels that are not written here, and does no harm as far as is known.
+struct Known {
+    /// What the sentence begins and ends with.
+    kernel: &'static str,
+    ends: &'static str,
+    reason: &'static str,
+}
+
+const KNOWN: [Known; 1] = [Known {
+    kernel: "kernel matmul_entry_",
+    ends: "with no __syncwarp or __syncthreads between",
+    reason: "cubek relies on warps that run in lockstep",
+}];
+
+/// What the stand-ins wrote down.
+#[derive(Default)]
+struct Report {
+    kernels: usize,
+    launches: usize,
+    found: Vec<String>,
+}
+
+impl Options {
+    /// The exit code of what is asked for, or none if nothing is.
+    pub fn run(&self) -> anyhow::Result<Option<ExitCode>> {
+        if !self.emulate && !self.compile_only {
+            return Ok(None);
+        }
+        let done = match self.compile_only {
+            true => self.compile(),
+            false => self.emulate(),
+        };
+        match done {
+            Ok(right) => Ok(Some(match right {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            })),
+            Err(error) if error.is::<Unavailable>() => {
+                eprintln!("Error: {error}");
+                Ok(Some(ExitCode::from(2)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn emulate(&self) -> anyhow::Result<bool> {
+        let start = Instant::now();
+        let standins = Standins::build()?;
+        // Found or not before anything takes long.
+        let nvrtc = match Nvrtc::find(self.nvrtc.as_deref(), self.cuda_include.as_deref()) {
+            Err(error) if self.nvrtc.is_some() => return Err(error.into()),
+            found => found,
+        };
+        let folder = standins.run_folder(self.capability);
+        let mut command = Command::new(env::current_exe()?);
+        command.args(["gpu", "--emulated"]);
+        standins.provide(&mut command, self.capability, &folder)?;
+        // What is chosen by time here is kept away from real choices.
+        fs::write(folder.join("cubecl.toml"), CUBECL)?;
+        command
+            .env("CUBECL_AUTOTUNE_LEVEL", "minimal")
+            .current_dir(&folder);
+        let status = command
+            .status()
+            .context("this program does not start again")?;
+        let report = Report::read(&folder)?;
+        println!(
+            "\nCompute capability {}.{}: {} kernels executed in {} launches, {} s",
+            self.capability / 10,
+            self.capability % 10,
+            report.kernels,
+            report.launches,
+            start.elapsed().as_secs(),
+        );
+        for found in &report.found {
+            match known(found) {
+                Some(reason) => println!("KNOWN, {reason}: {found}"),
+                None => println!("FOUND: {found}"),
+            }
+        }
+        anyhow::ensure!(
+            status.success() || status.code().is_some(),
+            "the emulated run ended by a signal: {status}"
+        );
+        let mut right = status.success() && report.found.iter().all(|found| known(found).is_some());
+        match nvrtc {
+            Ok(nvrtc) => right &= compile(&nvrtc, &standins, &folder)?,
+            Err(error) => println!("Not compiled by NVRTC: {error}"),
+        }
+        Ok(right)
+    }
+
+    fn compile(&self) -> anyhow::Result<bool> {
+        let nvrtc = Nvrtc::find(self.nvrtc.as_deref(), self.cuda_include.as_deref())?;
+        let standins = Standins::build()?;
+        let folder = standins.run_folder(self.capability);
+        if !folder.join("report.txt").exists() {
+            return Err(Unavailable(format!(
+                "there are no kernels to compile: cargo xtask gpu --emulate --capability {} executes them first",
+                self.capability
+            ))
+            .into());
+        }
+        compile(&nvrtc, &standins, &folder)
+    }
+}
+
+impl Report {
+    fn read(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join("report.txt");
+        let text = fs::read_to_string(&path).context("the emulated run left no report")?;
+        let mut report = Self::default();
+        for line in text.lines() {
+            if let Some(sentence) = line.strip_prefix("found ") {
+                report.found.push(sentence.to_owned());
+            } else if let Some(counts) = line.strip_prefix("executed ") {
+                let counts: Vec<usize> = counts
+                    .split(' ')
+                    .map(str::parse)
+                    .collect::<Result<_, _>>()
+                    .with_context(|| format!("{}: {line}", path.display()))?;
+                if let [kernels, launches] = counts[..] {
+                    (report.kernels, report.launches) = (kernels, launches);
+                }
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// Why a finding is none of this project's, if it is one of those that are known: see docs/cuda.md.
+fn known(found: &str) -> Option<&'static str> {
+    KNOWN
+        .iter()
+        .find(|known| found.starts_with(known.kernel) && found.ends_with(known.ends))
+        .map(|known| known.reason)
+}
+
+/// Compiles what was executed, prints what came of it, and says whether all of it was accepted.
+fn compile(nvrtc: &Nvrtc, standins: &Standins, folder: &Path) -> anyhow::Result<bool> {
+    let mut right = true;
+    for Compiled {
+        architecture,
+        accepted,
+        refused,
+    } in nvrtc.compile(standins, &folder.join("kernels"))?
+    {
+        println!(
+            "NVRTC for {architecture}: {accepted} kernels accepted, {} refused",
+            refused.len()
+        );
+        for log in &refused {
+            println!("REFUSED: {log}");
+        }
+        right &= refused.is_empty();
+    }
+    Ok(right)
+}
