@@ -29,6 +29,16 @@ pub struct Args {
     emulation: emulate::Options,
 }
 
+/// How much is checked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// What is executed on the processor in minutes.
+    Emulated,
+    /// Without what a software renderer takes long for.
+    Quick,
+    Whole,
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Gpu {
     Cuda,
@@ -51,13 +61,21 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
-    let quick = args.quick || emulated;
-    let failures = check(backend, quick, emulated)?;
+    let extent = match (emulated, args.quick) {
+        (true, _) => Extent::Emulated,
+        (false, true) => Extent::Quick,
+        (false, false) => Extent::Whole,
+    };
+    let failures = check(backend, extent)?;
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     let failures = failures
-        + match emulated {
-            true => parity::emulated::check(backend)?,
-            false => parity::models::check(backend, quick)?,
+        + match extent {
+            Extent::Emulated => parity::emulated::check(
+                backend,
+                &args.emulation.backbones,
+                args.emulation.is_exact(),
+            )?,
+            Extent::Quick | Extent::Whole => parity::models::check(backend, extent)?,
         };
     if failures > 0 {
         eprintln!("Error: {failures} of the results above are not what they should be");
@@ -65,7 +83,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     println!("\nAll results are what they should be.");
     // What is fast must be right first.
-    if !quick {
+    if extent == Extent::Whole {
         measure(backend)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -99,21 +117,19 @@ fn resolve(backend: Option<Gpu>) -> Result<NamedBackend, BackendError> {
     not(any(feature = "cuda", feature = "wgpu")),
     expect(unused_variables, reason = "nothing to check")
 )]
-fn check(backend: NamedBackend, quick: bool, emulated: bool) -> anyhow::Result<usize> {
+fn check(backend: NamedBackend, extent: Extent) -> anyhow::Result<usize> {
     match backend {
         #[cfg(feature = "cuda")]
         NamedBackend::CUDA => parity::with_and_without_fusion(
             "cuda",
             std::marker::PhantomData::<burn_cuda::Cuda>,
-            quick,
-            emulated,
+            extent,
         ),
         #[cfg(feature = "wgpu")]
         NamedBackend::WGPU => parity::with_and_without_fusion(
             "wgpu",
             std::marker::PhantomData::<burn_wgpu::Wgpu>,
-            quick,
-            emulated,
+            extent,
         ),
         other => anyhow::bail!("{other} is no GPU"),
     }

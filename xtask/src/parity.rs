@@ -14,6 +14,7 @@ use burn_fusion::{Fusion, FusionBackend};
 use recall_loss::RecallBackend;
 
 use self::case::{Case, Errors};
+use crate::gpu::Extent;
 
 /// Checks a backend as it is used, and the one inside its Fusion, and gives the number of failures.
 ///
@@ -22,17 +23,17 @@ use self::case::{Case, Errors};
 pub fn with_and_without_fusion<B>(
     name: &str,
     _: PhantomData<Fusion<B>>,
-    quick: bool,
-    emulated: bool,
+    extent: Extent,
 ) -> anyhow::Result<usize>
 where
     B: FusionBackend + RecallBackend,
 {
+    let with_plain = extent != Extent::Emulated;
     let mut cases = reference::cases()?;
-    cases.extend(random::cases(quick)?);
-    let fused = check::<Fusion<B>>(name, &cases, !emulated)?;
-    let bare = check::<B>(&format!("{name} without fusion"), &cases, !emulated)?;
-    let ranked = ranks::check::<Fusion<B>>(name, quick)?;
+    cases.extend(random::cases(extent)?);
+    let fused = check::<Fusion<B>>(name, &cases, with_plain)?;
+    let bare = check::<B>(&format!("{name} without fusion"), &cases, with_plain)?;
+    let ranked = ranks::check::<Fusion<B>>(name, extent)?;
     Ok(fused + bare + ranked)
 }
 

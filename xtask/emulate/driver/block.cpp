@@ -31,6 +31,8 @@ unsigned alive, waiting;
 unsigned now;
 // Turns in which nobody did anything but wait for memory to change.
 unsigned long idle;
+// The thread that gives way is not waiting for anything.
+bool gives_way;
 
 void release_warp(unsigned warp) {
     const unsigned end = (warp + 1) * 32 < count ? (warp + 1) * 32 : count;
@@ -80,8 +82,10 @@ void turn(unsigned thread) {
     switch (it.state) {
         case State::Ready: // it yielded
             ready.push_back(thread);
+            if (gives_way) idle = 0;
+            gives_way = false;
             if (++idle > 1000000)
-                stop("kernel " + kernel->name + ": " + current_place() + " waits for a barrier in memory for ever");
+                stop("kernel " + kernel->name + ": " + place_of(now) + " waits for a barrier in memory for ever");
             return;
         case State::AtBlockBarrier: waiting++; break;
         case State::AtWarpBarrier: warp.waiting++; break;
@@ -114,6 +118,7 @@ void run_block() {
         ready.pop_front();
         turn(thread);
     }
+    checks_end();
     if (alive == 0) return;
     unsigned at_block = 0, at_warp = 0;
     for (unsigned thread = 0; thread < count; thread++) {
@@ -144,11 +149,16 @@ void run_blocks(const Kernel &what, void **with, const Shape &how) {
 
 unsigned current_thread() { return now; }
 
-std::string current_place() {
+void let_others_go_on() {
+    gives_way = true;
+    wait(State::Ready);
+}
+
+std::string place_of(unsigned thread) {
     const auto text = [](uint3 at) {
         return "(" + std::to_string(at.x) + ", " + std::to_string(at.y) + ", " + std::to_string(at.z) + ")";
     };
-    return "thread " + text(threads[now].place) + " of block " + text(block);
+    return "thread " + text(threads[thread].place) + " of block " + text(block);
 }
 
 extern "C" {

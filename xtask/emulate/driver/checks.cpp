@@ -49,6 +49,13 @@ const uintptr_t SHARED_START = reinterpret_cast<uintptr_t>(dynamic_shared_mem);
 
 enum class Kind { Read, Write, Atomic };
 
+// What each thread last did to shared memory.
+struct Step {
+    uint32_t met, warp_met;
+    bool read;
+};
+Step steps[1024];
+
 std::string verb(Kind kind) { return kind == Kind::Read ? "reads" : kind == Kind::Write ? "writes" : "changes"; }
 
 std::string hexadecimal(uintptr_t address) {
@@ -57,8 +64,8 @@ std::string hexadecimal(uintptr_t address) {
     return text;
 }
 
-std::string describe(Kind kind, uintptr_t address, size_t size) {
-    return "kernel " + kernel->name + ": " + current_place() + " " + verb(kind) + " " + std::to_string(size) +
+std::string describe(Kind kind, uintptr_t address, size_t size, unsigned thread = current_thread()) {
+    return "kernel " + kernel->name + ": " + place_of(thread) + " " + verb(kind) + " " + std::to_string(size) +
            " bytes at " + hexadecimal(address);
 }
 
@@ -107,47 +114,60 @@ __attribute__((noinline)) void outside(Kind kind, uintptr_t address, size_t size
         stop(sentence);
 }
 
+// Two accesses to the same place, of which at least one writes, and nothing that says which is the first.
+struct Race {
+    Kind kind, before;
+    uintptr_t address;
+    size_t size;
+    unsigned thread, other;
+    // Of the buffer; below zero for shared memory.
+    int buffer;
+    uintptr_t start;
+    bool other_block;
+
+    bool same_warp() const { return !other_block && other / 32 == thread / 32; }
+    // What of a kernel is reported once.
+    unsigned bit() const { return buffer >= 0 ? 4u << (buffer < 28 ? buffer : 28) : same_warp() ? 1 : 2; }
+};
+
+__attribute__((noinline)) void report(const Race &race) {
+    const std::string memory = race.buffer < 0 ? "shared memory" : "buffer " + std::to_string(race.buffer);
+    std::string other = "another block of the same launch " + verb(race.before);
+    if (!race.other_block)
+        other = "thread number " + std::to_string(race.other) + " of the block " + verb(race.before) +
+                (race.same_warp() ? ", with no __syncwarp or __syncthreads between" : ", with no __syncthreads between");
+    find(kernel->name + " race " + std::to_string(race.bit()),
+         describe(race.kind, race.address, race.size, race.thread) + " (byte " +
+             std::to_string(race.address - race.start) + " of " + memory + "), which " + other);
+}
+
 // Threads that write the same bytes to the same place do no harm, and kernels do it. What a store is about to
-// write is not known before it is done, so it is judged when the thread comes by here the next time.
+// write is not known before it is done, so it is judged when a thread comes by here the next time.
 struct Suspect {
-    const unsigned char *at = nullptr;
-    std::vector<unsigned char> before;
-    std::string key, sentence;
+    Race race;
+    bool open = false;
+    unsigned char bytes[64];
 };
 Suspect suspect;
 
 __attribute__((noinline)) void judge_suspect() {
-    if (memcmp(suspect.at, suspect.before.data(), suspect.before.size()) != 0) find(suspect.key, suspect.sentence);
-    suspect.at = nullptr;
+    suspect.open = false;
+    if (memcmp(reinterpret_cast<const void *>(suspect.race.address), suspect.bytes, suspect.race.size) == 0) return;
+    kernel->reported |= suspect.race.bit();
+    report(suspect.race);
 }
 
-// Reports what is wrong, or puts it off where it may be a write of what is there already.
-void find_race(Kind kind, Kind before, uintptr_t address, size_t size, const std::string &key,
-               const std::string &sentence) {
-    if (kind != Kind::Write || before != Kind::Write) return find(key, sentence);
-    const unsigned char *at = reinterpret_cast<const unsigned char *>(address);
-    suspect = {at, std::vector<unsigned char>(at, at + size), key, sentence};
-}
-
-__attribute__((noinline)) void race(Kind kind, uintptr_t address, size_t size, Kind before, unsigned other) {
-    const unsigned thread = current_thread();
-    const bool same_warp = other / 32 == thread / 32;
-    const char *missing = same_warp ? "no __syncwarp or __syncthreads between" : "no __syncthreads between";
-    find_race(kind, before, address, size, kernel->name + (same_warp ? " race of a warp" : " race of a block"),
-         describe(kind, address, size) + " (byte " + std::to_string(address - SHARED_START) +
-             " of shared memory), which thread number " + std::to_string(other) + " of the block " + verb(before) +
-             ", with " + missing);
-}
-
-__attribute__((noinline)) void race_in_buffer(Kind kind, uintptr_t address, size_t size, const Argument &argument,
-                                              const Written &last, bool other_block) {
-    const std::string name = "buffer " + std::to_string(argument.number);
-    const Kind before = last.atomic ? Kind::Atomic : Kind::Write;
-    find_race(kind, before, address, size, kernel->name + " race " + name,
-         describe(kind, address, size) + " (byte " + std::to_string(address - argument.range.start) + " of " + name +
-             "), which " +
-             (other_block ? "another block of the same launch " + verb(before)
-                          : "thread number " + std::to_string(last.thread) + " of the block " + verb(before) + ", with no __syncthreads between"));
+__attribute__((noinline)) void found(const Race &race) {
+    if (kernel->reported & race.bit()) return;
+    if (race.kind == Kind::Write && race.before == Kind::Write && race.size <= sizeof suspect.bytes) {
+        if (suspect.open) return;
+        suspect.race = race;
+        suspect.open = true;
+        memcpy(suspect.bytes, reinterpret_cast<const void *>(race.address), race.size);
+        return;
+    }
+    kernel->reported |= race.bit();
+    report(race);
 }
 
 // Whether an access by another thread is in no order with one that comes now.
@@ -160,7 +180,8 @@ void check_word(Kind kind, uintptr_t address, size_t size, Word &word, uint8_t b
     const unsigned thread = current_thread();
     const uint32_t warp = warp_met[thread / 32];
     if (!(kind == Kind::Atomic && word.atomic) && apart(word.write, thread, bytes))
-        race(kind, address, size, word.atomic ? Kind::Atomic : Kind::Write, word.write.thread);
+        found({kind, word.atomic ? Kind::Atomic : Kind::Write, address, size, thread, word.write.thread, -1,
+               SHARED_START, false});
     if (kind == Kind::Read) {
         const Access &before = word.read;
         if (before.met != met) {
@@ -179,12 +200,24 @@ void check_word(Kind kind, uintptr_t address, size_t size, Word &word, uint8_t b
     const Access &before = word.read;
     if (apart(before, thread, bytes) || (before.met == met && (before.bytes & bytes) && word.read_by_warps) ||
         (before.met == met && (before.bytes & bytes) && word.read_by_lanes && before.warp_met == warp))
-        race(kind, address, size, Kind::Read, before.thread);
+        found({kind, Kind::Read, address, size, thread, before.thread, -1, SHARED_START, false});
     word.write = {met, warp, uint16_t(thread), bytes};
     word.atomic = kind == Kind::Atomic;
 }
 
+// A warp that does not diverge runs in step on every device so far, and there are kernels that rely on it. So that
+// they compute what they do there, a thread that goes from writing to reading, or back, without a barrier lets the
+// others do as much first. What they rely on is a finding all the same.
+void keep_in_step(Kind kind) {
+    const unsigned thread = current_thread();
+    const Step now = {met, warp_met[thread / 32], kind == Kind::Read};
+    const Step before = steps[thread];
+    if (before.met == now.met && before.warp_met == now.warp_met && before.read != now.read) let_others_go_on();
+    steps[thread] = {met, warp_met[thread / 32], kind == Kind::Read};
+}
+
 void check_shared(Kind kind, uintptr_t address, size_t size) {
+    keep_in_step(kind);
     if (address + size > shared_end) return outside_shared(kind, address, size);
     for (uintptr_t at = address - SHARED_START, end = at + size; at < end;) {
         const uintptr_t next = (at | 3) + 1 < end ? (at | 3) + 1 : end;
@@ -205,7 +238,8 @@ void check_written(Kind kind, uintptr_t address, size_t size, const Argument &ar
         if (last.met >= kernel_met && (last.bytes & bytes) && !(last.atomic && kind == Kind::Atomic)) {
             const bool other_block = last.met < block_met;
             if (other_block || (last.met == met && last.thread / 32 != thread / 32))
-                race_in_buffer(kind, address, size, argument, last, other_block);
+                found({kind, last.atomic ? Kind::Atomic : Kind::Write, address, size, thread, last.thread,
+                       int(argument.number), argument.range.start, other_block});
         }
         if (kind != Kind::Read) last = {met, uint16_t(thread), bytes, kind == Kind::Atomic};
         at = next;
@@ -218,7 +252,7 @@ void check_argument(Kind kind, uintptr_t address, size_t size, const Argument &a
 
 void check(Kind kind, uintptr_t address, size_t size) {
     if (address - stack_start < STACK_SIZE) return;
-    if (suspect.at) judge_suspect();
+    if (suspect.open) judge_suspect();
     if (address - SHARED_START < SHARED_SIZE) return check_shared(kind, address, size);
     if (last_argument < arguments.size() && arguments[last_argument].range.holds(address, size))
         return check_argument(kind, address, size, arguments[last_argument]);
@@ -244,12 +278,12 @@ void checks_begin(const Kernel &what, std::vector<Argument> with, unsigned share
 }
 
 void checks_on_stack(const char *stack) {
-    if (suspect.at) judge_suspect();
+    if (suspect.open) judge_suspect();
     stack_start = reinterpret_cast<uintptr_t>(stack);
 }
 
 void checks_end() {
-    if (suspect.at) judge_suspect();
+    if (suspect.open) judge_suspect();
 }
 
 void checks_block_begins() {

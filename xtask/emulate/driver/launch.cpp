@@ -67,7 +67,6 @@ std::vector<Argument> arguments(const Kernel &kernel, const Values &values) {
 void launch(const Kernel &kernel, Values &values, const Shape &shape) {
     checks_begin(kernel, arguments(kernel, values), shape.shared_size);
     run_blocks(kernel, values.pointers.data(), shape);
-    checks_end();
 }
 
 }  // namespace

@@ -58,6 +58,8 @@ struct Kernel {
     bool has_shapes = false;
     Range image = {};
     void (*call)(void **) = nullptr;
+    // Races of it that are known: see checks.cpp.
+    mutable unsigned reported = 0;
 };
 
 // ---- fibers.cpp
@@ -83,7 +85,10 @@ struct Shape {
 void run_blocks(const Kernel &kernel, void **values, const Shape &shape);
 // The thread that runs, counted within its block.
 unsigned current_thread();
-std::string current_place();
+// Its place in block and grid.
+std::string place_of(unsigned thread);
+// All other threads that can run have their turn before this call returns.
+void let_others_go_on();
 
 // ---- checks.cpp
 

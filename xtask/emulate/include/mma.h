@@ -121,8 +121,8 @@ EMULATE_UNCHECKED static inline void mma_sync(
     typedef typename emulate_sum<C>::type Sum;
     typedef typename fragment<accumulator, M, N, K, D>::Element Result;
     struct Both {
-        const decltype(a.x) *a;
-        const decltype(b.x) *b;
+        const decltype(a.x) *left;
+        const decltype(b.x) *right;
     };
     const Both mine = {&a.x, &b.x};
     emulate_give(reinterpret_cast<uint64_t>(&mine));
@@ -135,8 +135,8 @@ EMULATE_UNCHECKED static inline void mma_sync(
         Sum sum = Sum(c.x[i]);
         for (int k = 0; k < K; k++) {
             const int left = row * K + k, right = k * N + column;
-            sum += Sum(emulate_factor<T>::of((*lanes[left % 32]->a)[left / 32])) *
-                   Sum(emulate_factor<T>::of((*lanes[right % 32]->b)[right / 32]));
+            sum += Sum(emulate_factor<T>::of((*lanes[left % 32]->left)[left / 32])) *
+                   Sum(emulate_factor<T>::of((*lanes[right % 32]->right)[right / 32]));
         }
         d.x[i] = Result(sum);
     }

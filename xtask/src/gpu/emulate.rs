@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 
-use super::nvrtc::{Compiled, Nvrtc};
+use super::nvrtc::Nvrtc;
 use super::standins::{Standins, Unavailable};
 
 /// What `gpu` is told about it.
@@ -25,14 +25,19 @@ pub struct Options {
     /// Have NVRTC compile the kernels that the last --emulate executed, and execute nothing
     #[arg(long, conflicts_with_all = ["backend", "quick", "emulate"])]
     compile_only: bool,
-    /// The compute capability whose kernels are executed, without the dot
+    /// The compute capabilities whose kernels are executed, without the dot: below 70 without tensor cores
     #[arg(
         long,
-        value_name = "CAPABILITY",
-        default_value_t = 80,
-        value_parser = clap::value_parser!(u8).range(70..=90)
+        value_name = "CAPABILITIES",
+        value_delimiter = ',',
+        default_value = "61,80",
+        value_parser = clap::value_parser!(u8).range(61..=90)
     )]
-    capability: u8,
+    capability: Vec<u8>,
+    /// Backbones of which --emulate takes three steps: convnet, resnet50, vit-s16, dinov2-s14. All but the first take
+    /// long
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "convnet", value_parser = BACKBONES)]
+    pub backbones: Vec<String>,
     /// NVRTC, which then compiles them, too; without it that of RECALL_NVRTC, or of RECALL_PYTHON's pip
     #[arg(long, value_name = "LIBRARY", requires = "cuda_include")]
     nvrtc: Option<PathBuf>,
@@ -43,6 +48,9 @@ pub struct Options {
     #[arg(long, hide = true)]
     pub emulated: bool,
 }
+
+/// Those that `parity::emulated` knows, which is only built with a backend.
+const BACKBONES: [&str; 4] = ["convnet", "resnet50", "vit-s16", "dinov2-s14"];
 
 /// CubeCL reads it in the folder in which it runs.
 const CUBECL: &str = "[autotune]\ncache = \"local\"\n";
@@ -100,10 +108,27 @@ impl Options {
             Err(error) if self.nvrtc.is_some() => return Err(error.into()),
             found => found,
         };
-        let folder = standins.run_folder(self.capability);
+        let mut right = true;
+        for &capability in &self.capability {
+            right &= self.execute(&standins, capability)?;
+        }
+        match nvrtc {
+            Ok(nvrtc) => right &= self.compile_by(&nvrtc, &standins)?,
+            Err(error) => println!("Not compiled by NVRTC: {error}"),
+        }
+        println!("{} s", start.elapsed().as_secs());
+        Ok(right)
+    }
+
+    /// Executes the kernels of a compute capability, and says whether all is as it should be.
+    fn execute(&self, standins: &Standins, capability: u8) -> anyhow::Result<bool> {
+        let folder = standins.run_folder(capability);
         let mut command = Command::new(env::current_exe()?);
-        command.args(["gpu", "--emulated"]);
-        standins.provide(&mut command, self.capability, &folder)?;
+        command
+            .args(["gpu", "--emulated", "--backbones"])
+            .arg(self.backbones.join(","))
+            .args(["--capability", &capability.to_string()]);
+        standins.provide(&mut command, capability, &folder)?;
         // What is chosen by time here is kept away from real choices.
         fs::write(folder.join("cubecl.toml"), CUBECL)?;
         command
@@ -114,12 +139,11 @@ impl Options {
             .context("this program does not start again")?;
         let report = Report::read(&folder)?;
         println!(
-            "\nCompute capability {}.{}: {} kernels executed in {} launches, {} s",
-            self.capability / 10,
-            self.capability % 10,
+            "\nCompute capability {}.{}: {} kernels executed in {} launches",
+            capability / 10,
+            capability % 10,
             report.kernels,
             report.launches,
-            start.elapsed().as_secs(),
         );
         for found in &report.found {
             match known(found) {
@@ -127,30 +151,52 @@ impl Options {
                 None => println!("FOUND: {found}"),
             }
         }
-        anyhow::ensure!(
-            status.success() || status.code().is_some(),
-            "the emulated run ended by a signal: {status}"
-        );
-        let mut right = status.success() && report.found.iter().all(|found| known(found).is_some());
-        match nvrtc {
-            Ok(nvrtc) => right &= compile(&nvrtc, &standins, &folder)?,
-            Err(error) => println!("Not compiled by NVRTC: {error}"),
+        if status.code().is_none() {
+            println!("FOUND: the run ended by a signal: {status}");
         }
-        Ok(right)
+        Ok(status.success() && report.found.iter().all(|found| known(found).is_some()))
+    }
+
+    /// Whether steps are as exact as those of the CPU: tensor cores multiply in TF32.
+    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    pub fn is_exact(&self) -> bool {
+        self.capability.iter().all(|&capability| capability < 70)
     }
 
     fn compile(&self) -> anyhow::Result<bool> {
         let nvrtc = Nvrtc::find(self.nvrtc.as_deref(), self.cuda_include.as_deref())?;
         let standins = Standins::build()?;
-        let folder = standins.run_folder(self.capability);
-        if !folder.join("report.txt").exists() {
-            return Err(Unavailable(format!(
-                "there are no kernels to compile: cargo xtask gpu --emulate --capability {} executes them first",
-                self.capability
-            ))
-            .into());
+        self.compile_by(&nvrtc, &standins)
+    }
+
+    /// Compiles what was executed, prints what came of it, and says whether all of it was accepted.
+    fn compile_by(&self, nvrtc: &Nvrtc, standins: &Standins) -> anyhow::Result<bool> {
+        let mut folders = Vec::new();
+        for &capability in &self.capability {
+            let folder = standins.run_folder(capability).join("kernels");
+            if !folder.exists() {
+                return Err(Unavailable(format!(
+                    "there are no kernels to compile: cargo xtask gpu --emulate --capability {capability} executes \
+                     them first"
+                ))
+                .into());
+            }
+            folders.push(folder);
         }
-        compile(&nvrtc, &standins, &folder)
+        let mut right = true;
+        for compiled in nvrtc.compile(standins, &folders)? {
+            println!(
+                "NVRTC for {}: {} kernels accepted, {} refused",
+                compiled.architecture,
+                compiled.accepted,
+                compiled.refused.len()
+            );
+            for log in &compiled.refused {
+                println!("REFUSED: {log}");
+            }
+            right &= compiled.refused.is_empty();
+        }
+        Ok(right)
     }
 }
 
@@ -183,25 +229,4 @@ fn known(found: &str) -> Option<&'static str> {
         .iter()
         .find(|known| found.starts_with(known.kernel) && found.ends_with(known.ends))
         .map(|known| known.reason)
-}
-
-/// Compiles what was executed, prints what came of it, and says whether all of it was accepted.
-fn compile(nvrtc: &Nvrtc, standins: &Standins, folder: &Path) -> anyhow::Result<bool> {
-    let mut right = true;
-    for Compiled {
-        architecture,
-        accepted,
-        refused,
-    } in nvrtc.compile(standins, &folder.join("kernels"))?
-    {
-        println!(
-            "NVRTC for {architecture}: {accepted} kernels accepted, {} refused",
-            refused.len()
-        );
-        for log in &refused {
-            println!("REFUSED: {log}");
-        }
-        right &= refused.is_empty();
-    }
-    Ok(right)
 }

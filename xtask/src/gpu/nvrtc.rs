@@ -1,5 +1,6 @@
 //! The real NVRTC, which needs no GPU: it compiles the kernels that were executed.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -102,13 +103,21 @@ impl Nvrtc {
         }
     }
 
-    /// Compiles all kernels of a folder for each architecture.
-    pub fn compile(&self, standins: &Standins, folder: &Path) -> anyhow::Result<Vec<Compiled>> {
-        let mut kernels = Vec::new();
-        for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
-            kernels.push(entry?.path());
+    /// Compiles all kernels of these folders for each architecture.
+    pub fn compile(
+        &self,
+        standins: &Standins,
+        folders: &[PathBuf],
+    ) -> anyhow::Result<Vec<Compiled>> {
+        // Kernels of two capabilities may be the same one, and then have the same name.
+        let mut kernels = BTreeMap::new();
+        for folder in folders {
+            for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+                let entry = entry?;
+                kernels.insert(entry.file_name(), entry.path());
+            }
         }
-        kernels.sort();
+        let kernels: Vec<_> = kernels.into_values().collect();
         let program = standins.program(
             "compile_kernels",
             &standins.source("compile_kernels.cpp"),

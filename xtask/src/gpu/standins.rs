@@ -93,6 +93,7 @@ impl Standins {
         }
         fs::create_dir_all(standins.cache())?;
         fs::create_dir_all(standins.libraries())?;
+        standins.header()?;
         standins.library("libcuda.so", &standins.driver())?;
         standins.library("libnvrtc.so", &[standins.source("nvrtc.cpp")])?;
         Ok(standins)
@@ -104,6 +105,23 @@ impl Standins {
             .filter(|(name, _)| name.starts_with("driver/") && name.ends_with(".cpp"))
             .map(|(name, _)| self.source(name))
             .collect()
+    }
+
+    /// Compiles what each kernel includes first, once.
+    fn header(&self) -> anyhow::Result<()> {
+        let header = self.include().join("cuda_runtime.h");
+        let compiled = self.include().join("cuda_runtime.h.gch");
+        if compiled.exists() {
+            return Ok(());
+        }
+        let mut command = Command::new(&self.compiler);
+        command
+            .args(COMPILE_KERNEL.split_whitespace())
+            .args(["-x", "c++-header"])
+            .arg(&header)
+            .arg("-o")
+            .arg(&compiled);
+        self.run(command, "cuda_runtime.h")
     }
 
     fn library(&self, name: &str, sources: &[PathBuf]) -> anyhow::Result<()> {

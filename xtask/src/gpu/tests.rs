@@ -107,8 +107,16 @@ fn a_right_kernel_gives_what_it_should() {
 #[test]
 fn a_missing_barrier_is_found() {
     run!("missing_barrier", REVERSED).is_found(&[
-        "kernel subject: thread (32, 0, 0) of block (0, 0, 0) writes 4 bytes at ",
-        "thread number 31 of the block reads, with no __syncthreads between",
+        "kernel subject: thread (0, 0, 0) of block (0, 0, 0) reads 4 bytes at ",
+        "thread number 63 of the block writes, with no __syncthreads between",
+    ]);
+}
+
+#[test]
+fn blocks_that_write_to_the_same_place_are_found() {
+    run!("two_blocks", (2, 32, 0, 32)).is_found(&[
+        "thread (0, 0, 0) of block (1, 0, 0) writes 4 bytes",
+        "(byte 0 of buffer 1), which another block of the same launch writes",
     ]);
 }
 

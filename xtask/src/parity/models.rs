@@ -6,6 +6,8 @@ use std::io::Write;
 use anyhow::{Context, ensure};
 use recall_train::{Engine, ModelFiles, NamedBackend, Pixels, RunConfig, StepRequest, StepResult};
 
+use crate::gpu::Extent;
+
 /// A backbone, and what is computed with it.
 #[derive(Clone, Copy)]
 pub struct Case {
@@ -33,10 +35,13 @@ const ON_A_GPU: Case = Case {
 const BACKBONES: [&str; 3] = ["convnet", "vit-b32", "resnet50"];
 
 /// Prints a row for each backbone, and gives the number of failures.
-pub fn check(backend: NamedBackend, quick: bool) -> anyhow::Result<usize> {
+pub fn check(backend: NamedBackend, extent: Extent) -> anyhow::Result<usize> {
     // As little as the backbones take: a software renderer takes minutes for more. Images of one patch are
     // also what a transformer's gradient was once wrong for on CubeCL's backends.
-    let (images, side) = if quick { (4, 32) } else { (16, 128) };
+    let (images, side) = match extent {
+        Extent::Emulated | Extent::Quick => (4, 32),
+        Extent::Whole => (16, 128),
+    };
     let cases = BACKBONES.map(|backbone| Case {
         backbone,
         images,
