@@ -5,9 +5,9 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Child, Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -108,9 +108,19 @@ impl Options {
             Err(error) if self.nvrtc.is_some() => return Err(error.into()),
             found => found,
         };
+        // One beside the other: what is executed takes one core, and what is compiled another. All but the first are
+        // shown when it is their turn.
+        let runs = self
+            .capability
+            .iter()
+            .enumerate()
+            .map(|(number, &capability)| self.start(&standins, capability, number == 0))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        // All are waited for before one that failed ends this.
+        let ended: Vec<_> = runs.into_iter().map(Run::end).collect();
         let mut right = true;
-        for &capability in &self.capability {
-            right &= self.execute(&standins, capability)?;
+        for was_right in ended {
+            right &= was_right?;
         }
         match nvrtc {
             Ok(nvrtc) => right &= self.compile_by(&nvrtc, &standins)?,
@@ -120,8 +130,8 @@ impl Options {
         Ok(right)
     }
 
-    /// Executes the kernels of a compute capability, and says whether all is as it should be.
-    fn execute(&self, standins: &Standins, capability: u8) -> anyhow::Result<bool> {
+    /// Starts to execute the kernels of a compute capability.
+    fn start(&self, standins: &Standins, capability: u8, shown: bool) -> anyhow::Result<Run> {
         let folder = standins.run_folder(capability);
         let mut command = Command::new(env::current_exe()?);
         command
@@ -134,27 +144,20 @@ impl Options {
         command
             .env("CUBECL_AUTOTUNE_LEVEL", "minimal")
             .current_dir(&folder);
-        let status = command
-            .status()
+        let output = (!shown).then(|| folder.join("output.txt"));
+        if let Some(output) = &output {
+            let file = File::create(output).with_context(|| output.display().to_string())?;
+            command.stderr(file.try_clone()?).stdout(file);
+        }
+        let process = command
+            .spawn()
             .context("this program does not start again")?;
-        let report = Report::read(&folder)?;
-        println!(
-            "\nCompute capability {}.{}: {} kernels executed in {} launches",
-            capability / 10,
-            capability % 10,
-            report.kernels,
-            report.launches,
-        );
-        for found in &report.found {
-            match known(found) {
-                Some(reason) => println!("KNOWN, {reason}: {found}"),
-                None => println!("FOUND: {found}"),
-            }
-        }
-        if status.code().is_none() {
-            println!("FOUND: the run ended by a signal: {status}");
-        }
-        Ok(status.success() && report.found.iter().all(|found| known(found).is_some()))
+        Ok(Run {
+            capability,
+            folder,
+            process,
+            output,
+        })
     }
 
     /// Whether steps are as exact as those of the CPU: tensor cores multiply in TF32.
@@ -197,6 +200,43 @@ impl Options {
             right &= compiled.refused.is_empty();
         }
         Ok(right)
+    }
+}
+
+/// A run of this program with the stand-ins.
+struct Run {
+    capability: u8,
+    folder: PathBuf,
+    process: Child,
+    /// What it prints, if that is not seen.
+    output: Option<PathBuf>,
+}
+
+impl Run {
+    /// Waits for its end, shows what it printed and found, and says whether all is as it should be.
+    fn end(mut self) -> anyhow::Result<bool> {
+        let status = self.process.wait()?;
+        if let Some(output) = &self.output {
+            print!("{}", String::from_utf8_lossy(&fs::read(output)?));
+        }
+        let report = Report::read(&self.folder)?;
+        println!(
+            "\nCompute capability {}.{}: {} kernels executed in {} launches",
+            self.capability / 10,
+            self.capability % 10,
+            report.kernels,
+            report.launches,
+        );
+        for found in &report.found {
+            match known(found) {
+                Some(reason) => println!("KNOWN, {reason}: {found}"),
+                None => println!("FOUND: {found}"),
+            }
+        }
+        if status.code().is_none() {
+            println!("FOUND: the run ended by a signal: {status}");
+        }
+        Ok(status.success() && report.found.iter().all(|found| known(found).is_some()))
     }
 }
 

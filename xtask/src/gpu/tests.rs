@@ -101,7 +101,8 @@ const REVERSED: Shape = (2, 64, 256, 128);
 #[test]
 fn a_right_kernel_gives_what_it_should() {
     let turned = (0..128).map(|at| (at / 64 * 64 + 63 - at % 64) as f32);
-    run!("reversed", REVERSED).gives(turned);
+    run!("reversed", REVERSED).gives(turned.clone());
+    run!("counted_down", (2, 64, 272, 128)).gives(turned);
 }
 
 #[test]
