@@ -2,7 +2,7 @@
 //! take.
 
 use anyhow::{Context, ensure};
-use recall_train::{NamedBackend, plan};
+use recall_train::{BatchSize, ChunkSize, NamedBackend, plan};
 
 use super::models::{self, Case};
 
@@ -61,10 +61,12 @@ pub fn check(backend: NamedBackend, backbones: &[String], exact: bool) -> anyhow
 /// `recall-train plan` measures on the device what its allocator takes.
 fn memory(backend: NamedBackend) -> anyhow::Result<()> {
     let mut config = models::config(&CASES[0])?;
-    config.batch.size = recall_train::BatchSize::Images(16);
+    // Few sizes: Burn tries its kernels again for each.
+    config.batch.size = BatchSize::Images(4);
+    config.batch.chunk = ChunkSize::Images(2);
     let device = backend.open()?;
     let costs = plan::measure(&config, None, &*device, &mut |_| ())?;
-    let peak = costs.peak(4).context("the plan tells no memory")?;
+    let peak = costs.peak(2).context("the plan tells no memory")?;
     let room = device
         .memory()
         .room()
