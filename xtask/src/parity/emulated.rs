@@ -62,7 +62,7 @@ pub fn check(backend: NamedBackend, backbones: &[String], exact: bool) -> anyhow
 fn memory(backend: NamedBackend) -> anyhow::Result<()> {
     let mut config = models::config(&CASES[0])?;
     // Few sizes: Burn tries its kernels again for each.
-    config.batch.size = BatchSize::Images(4);
+    config.batch.size = BatchSize::Images(8);
     config.batch.chunk = ChunkSize::Images(2);
     let device = backend.open()?;
     let costs = plan::measure(&config, None, &*device, &mut |_| ())?;
