@@ -1,5 +1,11 @@
 //! `cargo xtask gpu`: everything that only a machine with a GPU can tell, in one command.
 
+mod emulate;
+mod nvrtc;
+mod standins;
+#[cfg(test)]
+mod tests;
+
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -19,6 +25,18 @@ pub struct Args {
     /// Leave out the batches of thousands, which a software renderer takes long for, and the table
     #[arg(long)]
     quick: bool,
+    #[command(flatten)]
+    emulation: emulate::Options,
+}
+
+/// How much is checked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// What is executed on the processor in minutes.
+    Emulated,
+    /// Without what a software renderer takes long for.
+    Quick,
+    Whole,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -32,23 +50,40 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if cfg!(not(any(feature = "cuda", feature = "wgpu"))) {
         return built_with_backends();
     }
-    let backend = match resolve(args.backend) {
+    if let Some(code) = args.emulation.run()? {
+        return Ok(code);
+    }
+    let emulated = args.emulation.emulated;
+    let backend = match resolve(args.backend.or(emulated.then_some(Gpu::Cuda))) {
         Ok(backend) => backend,
         Err(error) => {
             eprintln!("Error: {error}");
             return Ok(ExitCode::from(2));
         }
     };
-    let failures = check(backend, args.quick)?;
+    let extent = match (emulated, args.quick) {
+        (true, _) => Extent::Emulated,
+        (false, true) => Extent::Quick,
+        (false, false) => Extent::Whole,
+    };
+    let failures = check(backend, extent)?;
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
-    let failures = failures + parity::models::check(backend, args.quick)?;
+    let failures = failures
+        + match extent {
+            Extent::Emulated => parity::emulated::check(
+                backend,
+                &args.emulation.backbones,
+                args.emulation.is_exact(),
+            )?,
+            Extent::Quick | Extent::Whole => parity::models::check(backend, extent)?,
+        };
     if failures > 0 {
         eprintln!("Error: {failures} of the results above are not what they should be");
         return Ok(ExitCode::FAILURE);
     }
     println!("\nAll results are what they should be.");
     // What is fast must be right first.
-    if !args.quick {
+    if extent == Extent::Whole {
         measure(backend)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -82,19 +117,19 @@ fn resolve(backend: Option<Gpu>) -> Result<NamedBackend, BackendError> {
     not(any(feature = "cuda", feature = "wgpu")),
     expect(unused_variables, reason = "nothing to check")
 )]
-fn check(backend: NamedBackend, quick: bool) -> anyhow::Result<usize> {
+fn check(backend: NamedBackend, extent: Extent) -> anyhow::Result<usize> {
     match backend {
         #[cfg(feature = "cuda")]
         NamedBackend::CUDA => parity::with_and_without_fusion(
             "cuda",
             std::marker::PhantomData::<burn_cuda::Cuda>,
-            quick,
+            extent,
         ),
         #[cfg(feature = "wgpu")]
         NamedBackend::WGPU => parity::with_and_without_fusion(
             "wgpu",
             std::marker::PhantomData::<burn_wgpu::Wgpu>,
-            quick,
+            extent,
         ),
         other => anyhow::bail!("{other} is no GPU"),
     }

@@ -6,41 +6,67 @@ use std::io::Write;
 use anyhow::{Context, ensure};
 use recall_train::{Engine, ModelFiles, NamedBackend, Pixels, RunConfig, StepRequest, StepResult};
 
-/// Images of a batch and their pixels a side.
+use crate::gpu::Extent;
+
+/// A backbone, and what is computed with it.
 #[derive(Clone, Copy)]
-struct Size {
-    images: usize,
-    side: usize,
+pub struct Case {
+    pub backbone: &'static str,
+    /// Settings besides.
+    pub set: &'static [&'static str],
+    pub images: usize,
+    /// Pixels of a side.
+    pub side: usize,
+    /// Steps, one after the other.
+    pub steps: usize,
+    /// How far embeddings may be apart, of at most 1, and other results as a share of the CPU's.
+    pub tolerance: f64,
 }
 
-/// As little as the backbones take: a software renderer takes minutes for more. Images of one patch are
-/// also what a transformer's gradient was once wrong for on CubeCL's backends.
-const QUICK: Size = Size {
-    images: 4,
-    side: 32,
-};
-const WHOLE: Size = Size {
+/// Of a step as it is on a GPU, which may multiply in less than f32.
+const ON_A_GPU: Case = Case {
+    backbone: "",
+    set: &[],
     images: 16,
     side: 128,
+    steps: 1,
+    tolerance: 2e-3,
 };
-/// How far embeddings may be apart, of at most 1, and other results as a share of the CPU's.
-const TOLERANCE: f64 = 2e-3;
+const BACKBONES: [&str; 3] = ["convnet", "vit-b32", "resnet50"];
 
 /// Prints a row for each backbone, and gives the number of failures.
-pub fn check(backend: NamedBackend, quick: bool) -> anyhow::Result<usize> {
-    let size = if quick { QUICK } else { WHOLE };
+pub fn check(backend: NamedBackend, extent: Extent) -> anyhow::Result<usize> {
+    // As little as the backbones take: a software renderer takes minutes for more. Images of one patch are
+    // also what a transformer's gradient was once wrong for on CubeCL's backends.
+    let (images, side) = match extent {
+        Extent::Emulated | Extent::Quick => (4, 32),
+        Extent::Whole => (16, 128),
+    };
+    let cases = BACKBONES.map(|backbone| Case {
+        backbone,
+        images,
+        side,
+        ..ON_A_GPU
+    });
+    compare(backend, &cases)
+}
+
+/// Prints a row for each case, and gives the number of failures.
+pub fn compare(backend: NamedBackend, cases: &[Case]) -> anyhow::Result<usize> {
     println!(
-        "\nA step of the backbones, against the CPU\n{:<12} {:>12} {:>10} {:>10} {:>14}",
-        "", "embeddings", "loss", "gradient", "after the step"
+        "\nSteps of the backbones, against the CPU\n{:<12} {:>5} {:>12} {:>10} {:>10} {:>15}",
+        "", "steps", "embeddings", "loss", "gradient", "after the steps"
     );
     let mut failures = 0;
-    for backbone in ["convnet", "vit-b32", "resnet50"] {
-        let errors = errors(backend, backbone, size).with_context(|| backbone.to_owned())?;
-        let ok = errors.iter().all(|error| *error <= TOLERANCE);
+    for case in cases {
+        let backbone = case.backbone;
+        let errors = errors(backend, case).with_context(|| backbone.to_owned())?;
+        let ok = errors.iter().all(|error| *error <= case.tolerance);
         failures += usize::from(!ok);
         let [before, loss, gradient, after] = errors;
         println!(
-            "{backbone:<12} {before:>12.0e} {loss:>10.0e} {gradient:>10.0e} {after:>14.0e}  {}",
+            "{backbone:<12} {:>5} {before:>12.0e} {loss:>10.0e} {gradient:>10.0e} {after:>15.0e}  {}",
+            case.steps,
             if ok { "ok" } else { "WRONG" }
         );
         std::io::stdout().flush()?;
@@ -48,16 +74,23 @@ pub fn check(backend: NamedBackend, quick: bool) -> anyhow::Result<usize> {
     Ok(failures)
 }
 
-/// Of the embeddings, the loss, the length of the gradient, and the embeddings after the step.
-fn errors(backend: NamedBackend, backbone: &str, size: Size) -> anyhow::Result<[f64; 4]> {
-    let side = size.side;
-    let set = [
-        format!("model.backbone={backbone}"),
+/// The settings of a run with a backbone on small images.
+pub fn config(case: &Case) -> anyhow::Result<RunConfig> {
+    let side = case.side;
+    let mut set = vec![
+        format!("model.backbone={}", case.backbone),
         format!("image.train.size=[{side}, {side}]"),
         format!("image.eval.crop={side}"),
         format!("image.eval.resize={side}"),
     ];
-    let config = RunConfig::read(None, &set)?.engine();
+    set.extend(case.set.iter().map(ToString::to_string));
+    Ok(RunConfig::read(None, &set)?)
+}
+
+/// The largest of the embeddings, of the losses, of the lengths of the gradients, and of the embeddings after the
+/// last step.
+fn errors(backend: NamedBackend, case: &Case) -> anyhow::Result<[f64; 4]> {
+    let config = config(case)?.engine();
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name);
     let files = ModelFiles {
@@ -72,12 +105,17 @@ fn errors(backend: NamedBackend, backbone: &str, size: Size) -> anyhow::Result<[
     let mut theirs = backend.open()?.engine(&config)?;
     theirs.load(&files)?;
 
-    let expected = results(&mut *ours, size)?;
-    let found = results(&mut *theirs, size)?;
+    let expected = results(&mut *ours, case)?;
+    let found = results(&mut *theirs, case)?;
     let share = |value: fn(&StepResult) -> Option<f64>| -> anyhow::Result<f64> {
-        let [a, b] = [&expected.1, &found.1].map(value);
-        let (a, b) = a.zip(b).context("a number of the step is not finite")?;
-        Ok((a - b).abs() / a.abs())
+        let mut largest = 0.0;
+        for (ours, theirs) in expected.1.iter().zip(&found.1) {
+            let (a, b) = value(ours)
+                .zip(value(theirs))
+                .context("a number of a step is not finite")?;
+            largest = f64::max(largest, (a - b).abs() / a.abs());
+        }
+        Ok(largest)
     };
     Ok([
         apart(&expected.0, &found.0),
@@ -87,11 +125,12 @@ fn errors(backend: NamedBackend, backbone: &str, size: Size) -> anyhow::Result<[
     ])
 }
 
-/// Embeddings, a step, and embeddings after it.
+/// Embeddings, steps, and embeddings after them.
 fn results(
     engine: &mut dyn Engine,
-    Size { images, side }: Size,
-) -> anyhow::Result<(Vec<f32>, StepResult, Vec<f32>)> {
+    case: &Case,
+) -> anyhow::Result<(Vec<f32>, Vec<StepResult>, Vec<f32>)> {
+    let &Case { images, side, .. } = case;
     let bytes: Vec<u8> = (0..images * 3 * side * side)
         .map(|at| (at * at / 7 % 251) as u8)
         .collect();
@@ -101,21 +140,25 @@ fn results(
     };
     let labels: Vec<i64> = (0..images as i64).map(|row| row / 2).collect();
     let before = engine.embed(pixels.into())?;
-    let step = engine.step(
-        &StepRequest {
-            inputs: pixels.into(),
-            labels: &labels,
-            chunk: images / 2,
-            first_chunk: 0,
-            learning_rate: 1e-4,
-            model_seed: 0,
-            loss_seed: 0,
-        },
-        &mut |_, _| (),
-    )?;
-    ensure!(step.broken.is_none(), "the step is not finite: {step:?}");
+    let mut steps = Vec::new();
+    for seed in 0..case.steps as u64 {
+        let step = engine.step(
+            &StepRequest {
+                inputs: pixels.into(),
+                labels: &labels,
+                chunk: images / 2,
+                first_chunk: 0,
+                learning_rate: 1e-4,
+                model_seed: seed,
+                loss_seed: seed,
+            },
+            &mut |_, _| (),
+        )?;
+        ensure!(step.broken.is_none(), "a step is not finite: {step:?}");
+        steps.push(step);
+    }
     let after = engine.embed(pixels.into())?;
-    Ok((before.as_slice().to_vec(), step, after.as_slice().to_vec()))
+    Ok((before.as_slice().to_vec(), steps, after.as_slice().to_vec()))
 }
 
 fn apart(a: &[f32], b: &[f32]) -> f64 {

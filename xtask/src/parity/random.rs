@@ -5,13 +5,14 @@ use rand_chacha::ChaCha8Rng;
 use recall_loss::{Mixup, RecallAtKLossConfig};
 
 use super::case::{Case, Outcome};
+use crate::gpu::Extent;
 
 /// Class sizes with few positives and singletons, in no order.
 const FEW: &[usize] = &[1, 4, 2, 1, 3, 7, 4, 4, 1, 5];
 /// With few and with many positives, both sides of the border, and singletons.
 const MANY: &[usize] = &[1, 70, 33, 2, 34, 1, 4, 45];
 
-pub fn cases(quick: bool) -> anyhow::Result<Vec<Case>> {
+pub fn cases(extent: Extent) -> anyhow::Result<Vec<Case>> {
     let mut cases = Vec::new();
     let paper = RecallAtKLossConfig::new;
     for (shape, sizes) in [("few", FEW), ("many", MANY)] {
@@ -57,7 +58,7 @@ pub fn cases(quick: bool) -> anyhow::Result<Vec<Case>> {
     let batch = Batch::random(&[2], 3, 0.5);
     cases.push(batch.case("two items", paper(), None)?);
 
-    if !quick {
+    if extent == Extent::Whole {
         let batch = Batch::random(&[4; 1275], 32, 0.5);
         cases.push(batch.case("1,275 classes of 4, several blocks", paper(), None)?);
         let batch = Batch::random(&[300, 301, 4, 7, 302, 1], 64, 0.5);

@@ -8,6 +8,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use recall_eval::{Embeddings, IgnoreGroup, PositiveRanks, Retrieval};
 
+use crate::gpu::Extent;
+
 /// The share of ranks that may differ where products are rounded: by items that are equal but for
 /// rounding.
 const ROUNDING: f64 = 0.01;
@@ -22,14 +24,22 @@ const SMALL: [Size; 4] = [
     (257, 33, 5, false),
 ];
 
+/// A product here is tried by all of Burn's kernels, many times.
+const TINY: [Size; 3] = [(300, 4, 40, true), (300, 4, 2, true), (130, 33, 5, false)];
+
 /// As large as Stanford Online Products' test split.
 const LARGE: Size = (60_502, 512, 11_316, false);
 
 /// Prints a row for each case, and the number of failures.
-pub fn check<B: Backend>(name: &str, quick: bool) -> anyhow::Result<usize> {
+pub fn check<B: Backend>(name: &str, extent: Extent) -> anyhow::Result<usize> {
     println!("\n{name}: exact ranks");
     let mut failures = 0;
-    for size in SMALL.into_iter().chain((!quick).then_some(LARGE)) {
+    let sizes = match extent {
+        Extent::Emulated => TINY.to_vec(),
+        Extent::Quick => SMALL.to_vec(),
+        Extent::Whole => SMALL.into_iter().chain([LARGE]).collect(),
+    };
+    for size in sizes {
         let (items, dim, classes, exact) = size;
         let embeddings = embeddings(items, dim, exact)?;
         let labels: Vec<i64> = (0..items as i64).map(|item| item % classes).collect();

@@ -1,0 +1,9 @@
+// As reversed.cu, but each thread writes the number before its own.
+SUBJECT {
+    extern __shared__ __align__(16) uint8 dynamic_shared_mem[];
+    float *tile = reinterpret_cast<float *>(&dynamic_shared_mem[0]);
+    const uint32 at = blockIdx.x * blockDim.x + threadIdx.x;
+    tile[threadIdx.x] = input[at];
+    __syncthreads();
+    output[int32(at) - 1] = tile[blockDim.x - 1 - threadIdx.x];
+}
