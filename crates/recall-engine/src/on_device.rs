@@ -107,7 +107,7 @@ where
         config: &EngineConfig,
         device: DeviceOf<B>,
     ) -> Result<Self, EngineError> {
-        config.precision.check::<B>(&model, &device.device)?;
+        (config.precision).check::<B>(&model, &device.device, device.name())?;
         // Burn draws random weights when they are first looked at: now, in the order of the model.
         model.visit(&mut Draw);
         let objective = Objective::new(&config.loss, config.seed)?;

@@ -36,11 +36,12 @@ impl Precision {
         }
     }
 
-    /// Refuses a precision that the backend or the model does not have.
+    /// Refuses a precision that the backend, which is called `backend`, or the model does not have.
     pub(crate) fn check<B: Backend>(
         self,
         model: &impl Embedder<B>,
         device: &B::Device,
+        backend: String,
     ) -> Result<(), EngineError> {
         let dtype = match self.half() {
             Some(dtype) => dtype,
@@ -49,7 +50,7 @@ impl Precision {
         if !B::supports_dtype(device, dtype) {
             return Err(EngineError::Precision {
                 precision: self.name(),
-                backend: B::name(device),
+                backend,
             });
         }
         match model.takes_half() {
