@@ -279,7 +279,6 @@ mod tests {
             ("image.eval.crop=33", "image.eval: "),
             ("image.standardise.std=[1,0,1]", "image.standardise.std: 0 "),
             ("batch.chunk=0", "batch.chunk: "),
-            ("precision=f64", "precision: "),
         ] {
             let refused = RunConfig::read(None, &[setting.to_owned()]).unwrap_err();
             assert!(refused.to_string().starts_with(message), "{refused}");
