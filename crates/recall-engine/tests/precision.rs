@@ -123,17 +123,17 @@ fn check_ten_steps(backbone: Backbone, side: usize, rate: f64) {
 
 #[test]
 fn ten_steps_of_the_convnet_are_those_of_f32() {
-    check_ten_steps(Backbone::Convnet, 32, 1e-3);
+    check_ten_steps(Backbone::Convnet, 32, 3e-4);
 }
 
 #[test]
 fn ten_steps_of_resnet50_are_those_of_f32() {
-    check_ten_steps(Backbone::Resnet50, 64, 1e-5);
+    check_ten_steps(Backbone::Resnet50, 64, 5e-6);
 }
 
 #[test]
 fn ten_steps_of_a_transformer_are_those_of_f32() {
-    check_ten_steps(Backbone::VitS16, 64, 1e-5);
+    check_ten_steps(Backbone::VitS16, 64, 3e-6);
 }
 
 /// The small network, with a loss that is `times` as large as one that has something to learn.
@@ -157,7 +157,7 @@ fn a_step_that_overflows_is_left_out_and_the_scale_falls() {
     let (mut scale, mut overflows) = (65_536.0, 0);
     let embedded = engine.embed(images.pixels().into()).unwrap();
     let good = loop {
-        let result = step(&mut engine, &images, 1e-3, 0);
+        let result = step(&mut engine, &images, 1e-6, 0);
         let scaling = result.scaling.unwrap();
         assert_eq!(result.broken, None);
         assert!(result.loss.unwrap().is_finite());
@@ -177,11 +177,11 @@ fn a_step_that_overflows_is_left_out_and_the_scale_falls() {
     assert!((2..14).contains(&overflows), "{overflows} overflows");
     assert_ne!(engine.weights_hash(), start);
     // The scale is in no number that is told.
-    let unscaled = step(&mut with_large_loss(1.0), &images, 1e-3, 0);
+    let unscaled = step(&mut with_large_loss(1.0), &images, 1e-6, 0);
     let ratio = good.gradient_norm.unwrap() / unscaled.gradient_norm.unwrap();
     assert!((ratio / 1e4 - 1.0).abs() < 0.01, "{ratio}");
     // It recovers: but for one that may be just too large, the steps after it are taken.
-    let after = (1..9).map(|seed| step(&mut engine, &images, 1e-3, seed).scaling.unwrap());
+    let after = (1..9).map(|seed| step(&mut engine, &images, 1e-6, seed).scaling.unwrap());
     let after: Vec<_> = after.collect();
     assert!(after.iter().filter(|scaling| scaling.overflowed).count() <= 1);
     for scaling in &after[5..] {
