@@ -13,6 +13,7 @@ mod losses;
 mod mpi;
 mod own;
 mod plan;
+mod precision;
 mod presets;
 mod ranks;
 mod reproducible;

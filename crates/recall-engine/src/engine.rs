@@ -8,7 +8,7 @@ use recall_step::Collective;
 
 use crate::{
     Device, EngineError, FeatureStatistics, Inputs, LoadedWeights, LossConfig, ModelConfig,
-    OptimiserConfig, Pixels, Standardisation,
+    OptimiserConfig, Pixels, Precision, Standardisation,
 };
 
 /// A model on a device, with what trains it.
@@ -157,6 +157,8 @@ pub struct EngineConfig {
     pub loss: LossConfig,
     /// The optimiser.
     pub optimiser: OptimiserConfig,
+    /// In which precision the backbone computes, in training and where it embeds.
+    pub precision: Precision,
     /// What random weights are drawn from.
     pub seed: u64,
 }
@@ -173,6 +175,7 @@ impl Default for EngineConfig {
             },
             loss: LossConfig::default(),
             optimiser: OptimiserConfig::default(),
+            precision: Precision::default(),
             seed: 0,
         }
     }
@@ -213,8 +216,22 @@ pub struct StepResult {
     pub gradient_norm: Option<f64>,
     /// The mean similarity of any two embeddings of the batch.
     pub similarity: Option<f64>,
+    /// The scale of the loss; of `f16` alone. A step whose gradients overflowed with it was not taken, and the
+    /// next one has a smaller scale.
+    pub scaling: Option<LossScaling>,
     /// Why the step was not taken.
     pub broken: Option<Broken>,
+}
+
+/// What gradients were multiplied by on their way back through a backbone in `f16`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LossScaling {
+    /// The scale of this step, a power of two; at first 65,536.
+    pub scale: f64,
+    /// Whether a gradient came out too large for `f16`: then the step was not taken.
+    pub overflowed: bool,
+    /// How many steps were not taken because of that so far, with this one.
+    pub overflows: u64,
 }
 
 /// What of a step is not finite.

@@ -56,6 +56,19 @@ pub enum EngineError {
         "model.backbone is `{0}`, a head on rows of features: model.features has to say how many numbers a row has"
     )]
     NoFeatures(&'static str),
+    /// The backend has no numbers of this precision, or does not compute with them.
+    #[error(
+        "precision is `{precision}`, and {backend} computes in f32 alone: give precision f32, or another backend"
+    )]
+    Precision {
+        /// As it is written in a configuration.
+        precision: &'static str,
+        /// The name of backend and device.
+        backend: String,
+    },
+    /// The model takes images in `f32` alone.
+    #[error("precision is `{0}`, and the model computes in f32 alone: give precision f32")]
+    PrecisionOfModel(&'static str),
     /// The model is one of a program's own, and no configuration creates it.
     #[error(
         "model.backbone is `own`, a model that only the program which trains it can create: choose another one"

@@ -34,12 +34,14 @@ mod health;
 mod held;
 mod inputs;
 mod loss;
+mod loss_scale;
 mod memory;
 mod mixed;
 mod model;
 mod on_device;
 mod optimiser;
 mod pixels;
+mod precision;
 mod ranks;
 mod trial;
 mod walk;
@@ -47,7 +49,9 @@ mod weights;
 
 pub use backend::{Backend, EngineBackend};
 pub use device::{Device, of_backend};
-pub use engine::{Broken, Engine, EngineConfig, ModelFiles, StepRequest, StepResult, TrialSeconds};
+pub use engine::{
+    Broken, Engine, EngineConfig, LossScaling, ModelFiles, StepRequest, StepResult, TrialSeconds,
+};
 pub use error::EngineError;
 pub use inputs::{Features, Inputs};
 pub use loss::{
@@ -61,4 +65,5 @@ pub use model::*;
 pub use on_device::OnDevice;
 pub use optimiser::{Extent, NonFinite, Optimiser, OptimiserConfig, OptimiserKind};
 pub use pixels::{Pixels, Standardisation};
+pub use precision::Precision;
 pub use weights::{LoadedWeights, load_weights, save_weights};

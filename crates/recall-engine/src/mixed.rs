@@ -4,21 +4,23 @@ use std::ops::Range;
 
 use burn::tensor::{Tensor, backend::Backend};
 use recall_baselines::Mixture;
+use recall_nn::NnBackend;
 
 use crate::on_device::embedded;
-use crate::{Embedder, Features, Inputs, Pixels, Standardisation};
+use crate::precision::Preparation;
+use crate::{Embedder, Features, Inputs, Pixels};
 
 /// Some rows of a batch, embedded by `model`: each mixed with its partner, if there is a mixture.
-pub(crate) fn embedded_mixed<B: Backend, M: Embedder<B>>(
+pub(crate) fn embedded_mixed<B: NnBackend, M: Embedder<B>>(
     model: &M,
     inputs: Inputs<'_>,
     rows: Range<usize>,
     mixture: Option<&Mixture>,
-    standardise: Standardisation,
+    preparation: Preparation,
     device: &B::Device,
 ) -> Tensor<B, 2> {
     let Some(mixture) = mixture else {
-        return embedded(model, inputs, rows, standardise, device);
+        return embedded(model, inputs, rows, preparation, device);
     };
     let partners = &mixture.partners()[rows.clone()];
     let count = rows.len();
@@ -30,9 +32,10 @@ pub(crate) fn embedded_mixed<B: Backend, M: Embedder<B>>(
                 bytes: &bytes,
                 shape: [count, channels, height, width],
             };
+            let standardise = preparation.standardise;
             let own = standardise.images(pixels, rows, device);
             let others = standardise.images(others, 0..count, device);
-            model.embed(mix(own, others, mixture.lambda()))
+            model.embed(preparation.taken(mix(own, others, mixture.lambda())))
         }
         Inputs::Features(features) => {
             let values = gathered(features.values, features.dim, partners);

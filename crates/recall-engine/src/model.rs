@@ -282,6 +282,10 @@ impl<B: NnBackend> Embedder<B> for Network<B> {
         of_each!(self, model => Embedder::<B>::refusal(model, inputs))
     }
 
+    fn takes_half(&self) -> bool {
+        of_each!(self, model => Embedder::<B>::takes_half(model))
+    }
+
     fn started(self, start: Start, statistics: &FeatureStatistics) -> Result<Self, EngineError> {
         Ok(match self {
             Self::ConvNet(model) => Self::ConvNet(model.started(start, statistics)?),

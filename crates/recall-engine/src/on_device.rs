@@ -9,6 +9,7 @@ use burn::module::{AutodiffModule, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use recall_eval::Embeddings;
+use recall_nn::NnBackend;
 use recall_step::{Collective, Share, Solo, StepError, TwoPass};
 
 use crate::device::DeviceOf;
@@ -16,15 +17,17 @@ use crate::hash::{backbone_hash, weights_hash};
 use crate::health::{broken_rows, mean_similarity};
 use crate::held::Held;
 use crate::loss::{AutodiffLoss, Objective};
+use crate::loss_scale::LossScale;
 use crate::mixed::embedded_mixed;
 use crate::optimiser::move_towards;
+use crate::precision::Preparation;
 use crate::ranks::{agreed, all_labels};
 use crate::trial::Trial;
 use crate::{
     Backbone, Broken, Device, Embedder, EmbeddingLoss, Engine, EngineBackend, EngineConfig,
     EngineError, FeatureStatistics, Inputs, LoadedWeights, LossFault, ModelConfig, ModelFiles,
-    Network, Optimiser, OptimiserConfig, Pixels, Standardisation, StepRequest, StepResult,
-    TrialSeconds, load_weights, save_weights,
+    Network, Optimiser, OptimiserConfig, Pixels, StepRequest, StepResult, TrialSeconds,
+    load_weights, save_weights,
 };
 
 /// A model of any kind on a device of any backend, with what trains it.
@@ -38,8 +41,10 @@ where
     optimiser: Optimiser<B>,
     /// The moving average of the weights, if one is wanted.
     average: Option<M::InnerModule>,
+    /// What gradients are multiplied by on their way back, in `f16`.
+    scale: Option<LossScale>,
     objective: Objective<B>,
-    standardise: Standardisation,
+    preparation: Preparation,
     settings: OptimiserConfig,
     config: ModelConfig,
     grid: Option<[usize; 2]>,
@@ -102,6 +107,7 @@ where
         config: &EngineConfig,
         device: DeviceOf<B>,
     ) -> Result<Self, EngineError> {
+        (config.precision).check::<B>(&model, &device.device, device.name())?;
         // Burn draws random weights when they are first looked at: now, in the order of the model.
         model.visit(&mut Draw);
         let objective = Objective::new(&config.loss, config.seed)?;
@@ -113,8 +119,12 @@ where
             model: Held::new(model),
             optimiser,
             average,
+            scale: LossScale::of(config.precision),
             objective,
-            standardise: config.standardise,
+            preparation: Preparation {
+                standardise: config.standardise,
+                precision: config.precision,
+            },
             settings,
             config: config.model.clone(),
             grid: config.model.patch_grid(config.image),
@@ -142,6 +152,7 @@ where
         let (model, optimiser) = self.settings.init(model);
         self.model = Held::new(model);
         self.optimiser = optimiser;
+        self.scale = LossScale::of(self.preparation.precision);
         self.average = self.settings.average.map(|_| self.model.valid());
     }
 }
@@ -210,7 +221,7 @@ where
             &model,
             inputs,
             0..inputs.count(),
-            self.standardise,
+            self.preparation,
             device,
         ))
     }
@@ -221,7 +232,7 @@ where
             return Ok(None);
         }
         let (rows, device) = (0..pixels.count(), &self.device.device);
-        let images = (self.standardise).images::<B::InnerBackend>(pixels, rows, device);
+        let images = (self.preparation).images::<B::InnerBackend>(pixels, rows, device);
         let features = self.model.valid().features(images);
         features.map(on_host).transpose()
     }
@@ -259,6 +270,7 @@ where
         let mixture = mixture.as_ref();
         let (chunk_done, done) = (RefCell::new(chunk_done), Cell::new(0));
         let mut broken = None;
+        let scale = self.scale.as_ref().map(|scale| f64::from(scale.factor));
         let output = two_pass.run_over(
             &*ranks,
             Share {
@@ -270,8 +282,8 @@ where
                 done.set(done.get() + 1);
                 (chunk_done.borrow_mut())(done.get(), 2 * chunks - 1);
                 let device = &self.device.device;
-                let (inputs, standardise) = (request.inputs, self.standardise);
-                embedded_mixed(model, inputs, rows, mixture, standardise, device)
+                let (inputs, preparation) = (request.inputs, self.preparation);
+                embedded_mixed(model, inputs, rows, mixture, preparation, device)
             },
             |embeddings, _| {
                 let found = self.objective.value_and_grad(
@@ -284,7 +296,14 @@ where
                 if let Err(LossFault::NonFinite) = found {
                     broken = Some(broken_rows(embeddings));
                 }
-                found.map(|found| (found.value.grad.clone(), found))
+                found.map(|found| {
+                    let grad = found.value.grad.clone();
+                    let scaled = match scale {
+                        Some(scale) => grad.mul_scalar(scale),
+                        None => grad,
+                    };
+                    (scaled, found)
+                })
             },
         );
         if let Some(rows) = broken {
@@ -293,7 +312,11 @@ where
                 ..StepResult::default()
             });
         }
-        let output = output?;
+        let mut output = output?;
+        if let Some(scale) = scale {
+            let gradients = &mut output.gradients;
+            (self.optimiser).scale_gradients(&*self.model, gradients, 1.0 / scale);
+        }
 
         let found = output.objective;
         let loss = found.value.loss.clone().into_data();
@@ -303,13 +326,14 @@ where
             true => of_model.hypot(of_loss),
             false => of_model,
         };
-        let [loss, recall, similarity, gradient_norm] = agreed(
+        let [loss, recall, similarity, gradient_norm, of_loss] = agreed(
             &*ranks,
             [
                 loss.iter::<f64>().sum(),
                 found.value.recall.clone().map_or(f64::NAN, mean),
                 mean_similarity(output.embeddings),
                 gradient_norm,
+                of_loss,
             ],
         )?;
         let finite = |value: f64| value.is_finite().then_some(value);
@@ -318,11 +342,22 @@ where
             recall: finite(recall),
             similarity: finite(similarity),
             gradient_norm: finite(gradient_norm),
+            scaling: None,
             broken: None,
         };
         if result.loss.is_none() {
             result.broken = Some(Broken::Loss);
-        } else if result.gradient_norm.is_none() {
+            return Ok(result);
+        }
+        // What the loss trains has a gradient that went through no backbone.
+        let overflowed = result.gradient_norm.is_none() && of_loss.is_finite();
+        if let Some(scale) = &mut self.scale {
+            result.scaling = scale.after_step(overflowed);
+            if result.scaling.is_some_and(|scaling| scaling.overflowed) {
+                return Ok(result);
+            }
+        }
+        if result.gradient_norm.is_none() {
             let mut names = self.optimiser.not_finite(&*self.model, &output.gradients);
             if !of_loss.is_finite() {
                 names.push("loss.parameters".to_owned());
@@ -346,7 +381,7 @@ where
         Trial {
             model: &mut self.model,
             optimiser: &mut self.optimiser,
-            standardise: self.standardise,
+            preparation: self.preparation,
             device: &self.device.device,
         }
         .step(inputs, chunk)
@@ -396,13 +431,18 @@ where
             None => save_weights(&*self.model, &files.judged)?,
         }
         self.objective.save(&files.loss)?;
-        self.optimiser.save(&*self.model, &files.optimiser)
+        let scale = self.scale.as_ref();
+        (self.optimiser).save(&*self.model, scale, &files.optimiser)
     }
 
     fn load(&mut self, files: &ModelFiles) -> Result<(), EngineError> {
         let (model, _) = load_weights(self.model.clone(), &files.trained, self.grid)?;
         self.begin_with(model);
-        self.optimiser.load(&*self.model, &files.optimiser)?;
+        let scale = (self.optimiser).load(&*self.model, &files.optimiser)?;
+        // Of a run in another precision there is none.
+        if let (Some(scale), Some(place)) = (scale, &mut self.scale) {
+            *place = scale;
+        }
         self.objective.load(&files.loss, &self.device.device)?;
         // Into a copy of the model: an average finds the weights it follows by their identity.
         if let Some(average) = self.average.take() {
@@ -419,15 +459,15 @@ where
 }
 
 /// Some of the inputs, embedded by `model`.
-pub(crate) fn embedded<B: Backend, M: Embedder<B>>(
+pub(crate) fn embedded<B: NnBackend, M: Embedder<B>>(
     model: &M,
     inputs: Inputs<'_>,
     rows: Range<usize>,
-    standardise: Standardisation,
+    preparation: Preparation,
     device: &B::Device,
 ) -> Tensor<B, 2> {
     match inputs {
-        Inputs::Pixels(pixels) => model.embed(standardise.images(pixels, rows, device)),
+        Inputs::Pixels(pixels) => model.embed(preparation.images(pixels, rows, device)),
         Inputs::Features(features) => model.embed_features(features.rows(rows, device)),
     }
 }

@@ -80,6 +80,14 @@ impl<B: EngineBackend> Optimiser<B> {
         groups::not_finite::<B, _>(model, gradients)
     }
 
+    /// Multiplies all gradients by the same number.
+    pub(crate) fn scale_gradients<M>(&self, model: &M, gradients: &mut GradientsParams, factor: f64)
+    where
+        M: AutodiffModule<B>,
+    {
+        groups::scale::<B, _>(model, gradients, factor);
+    }
+
     /// What a gradient of this length is multiplied by so that it is not too long: 1, or less.
     pub(crate) fn shrunk(&self, gradient_norm: f64) -> f64 {
         let limit = self.config.clip_norm;

@@ -10,10 +10,8 @@ use recall_step::{StepError, StepOutput, TwoPass};
 use crate::held::Held;
 use crate::loss::Objective;
 use crate::on_device::embedded;
-use crate::{
-    Embedder, EngineBackend, EngineError, Inputs, LossFault, Optimiser, Standardisation,
-    TrialSeconds,
-};
+use crate::precision::Preparation;
+use crate::{Embedder, EngineBackend, EngineError, Inputs, LossFault, Optimiser, TrialSeconds};
 
 /// A learning rate that leaves the weights as they are, bit for bit.
 const NO_RATE: f64 = 0.0;
@@ -21,7 +19,7 @@ const NO_RATE: f64 = 0.0;
 pub(crate) struct Trial<'a, B: AutodiffBackend, M> {
     pub model: &'a mut Held<M>,
     pub optimiser: &'a mut Optimiser<B>,
-    pub standardise: Standardisation,
+    pub preparation: Preparation,
     pub device: &'a B::Device,
 }
 
@@ -33,7 +31,7 @@ impl<B: EngineBackend, M: AutodiffModule<B> + Embedder<B>> Trial<'_, B, M> {
         let output: Result<StepOutput<B, ()>, StepError<LossFault>> = two_pass.run(
             &**self.model,
             inputs.count(),
-            |model, rows| embedded(model, inputs, rows, self.standardise, self.device),
+            |model, rows| embedded(model, inputs, rows, self.preparation, self.device),
             // The loss is measured by itself: any gradient will do.
             |embeddings| Ok((embeddings, ())),
         );
@@ -42,8 +40,11 @@ impl<B: EngineBackend, M: AutodiffModule<B> + Embedder<B>> Trial<'_, B, M> {
         let norm = self.optimiser.gradient_norm(&**self.model, &gradients);
         let passes = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        self.model
-            .change(|model| (self.optimiser).step(NO_RATE, model, gradients, norm));
+        // No rate at all times what is not finite is not zero.
+        if norm.is_finite() {
+            self.model
+                .change(|model| (self.optimiser).step(NO_RATE, model, gradients, norm));
+        }
         // Waits for the device. One that fails does so again where it counts.
         let _ = B::sync(self.device);
         Ok(TrialSeconds {

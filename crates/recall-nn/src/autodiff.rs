@@ -11,7 +11,7 @@ use crate::{Kept, Kernels, Layer, NnBackend, plain};
 impl<B: NnBackend, C: CheckpointStrategy> NnBackend for Autodiff<B, C> {
     fn layer(layer: Layer, inputs: Vec<FloatTensor<Self>>) -> FloatTensor<Self> {
         let inner: Vec<_> = inputs.iter().map(|input| input.primitive.clone()).collect();
-        let Some(kernels) = kernels_for::<B>(&inner) else {
+        let Some(kernels) = kernels_for::<B>(layer, &inner) else {
             return plain::forward::<Self>(layer, inputs);
         };
         // Burn's nodes know their number of parents when they are compiled.

@@ -13,14 +13,14 @@ use crate::{AdamStep, Layer, plain};
 /// [`Autodiff`](burn::backend::Autodiff) around a backend with kernels records their own backward pass, and
 /// around any other it differentiates the tensor operations.
 pub trait NnBackend: Backend {
-    /// The kernels of this backend, for f32.
+    /// The kernels of this backend.
     fn kernels() -> Option<&'static dyn Kernels<Self>> {
         None
     }
 
     /// The output of `layer`, whose documentation says what its inputs are.
     fn layer(layer: Layer, inputs: Vec<FloatTensor<Self>>) -> FloatTensor<Self> {
-        match kernels_for::<Self>(&inputs) {
+        match kernels_for::<Self>(layer, &inputs) {
             Some(kernels) => kernels.forward(layer, inputs),
             None => plain::forward::<Self>(layer, inputs),
         }
@@ -53,6 +53,13 @@ pub trait NnBackend: Backend {
 
 /// Kernels for the layers, forward and backward.
 pub trait Kernels<B: Backend>: Sync {
+    /// Whether there is a kernel of `layer` for inputs of these types. By default all have to be `f32`, and
+    /// Burn's own products serve linear layers.
+    fn takes(&self, layer: Layer, types: &[DType]) -> bool {
+        let single = types.iter().all(|dtype| *dtype == DType::F32);
+        single && !matches!(layer, Layer::Linear { .. } | Layer::Cast { .. })
+    }
+
     /// The output of `layer`.
     fn forward(&self, layer: Layer, inputs: Vec<FloatTensor<B>>) -> FloatTensor<B> {
         self.forward_keeping(layer, inputs).0
@@ -84,6 +91,8 @@ pub struct Kept<B: Backend> {
     pub bytes: Arc<Vec<u8>>,
     /// Shape of the first input.
     pub shape: Vec<usize>,
+    /// Type of the first input.
+    pub dtype: DType,
 }
 
 impl<B: Backend> Clone for Kept<B> {
@@ -92,6 +101,7 @@ impl<B: Backend> Clone for Kept<B> {
             tensors: self.tensors.clone(),
             bytes: Arc::clone(&self.bytes),
             shape: self.shape.clone(),
+            dtype: self.dtype,
         }
     }
 }
@@ -104,12 +114,13 @@ impl<B: Backend> Debug for Kept<B> {
     }
 }
 
-/// The kernels, if there are any for inputs of this precision.
+/// The kernels, if there are any of this layer for inputs of these types.
 pub(crate) fn kernels_for<B: NnBackend>(
+    layer: Layer,
     inputs: &[FloatTensor<B>],
 ) -> Option<&'static dyn Kernels<B>> {
-    let single = inputs.iter().all(|input| input.dtype() == DType::F32);
-    single.then(B::kernels).flatten()
+    let types: Vec<DType> = inputs.iter().map(TensorMetadata::dtype).collect();
+    B::kernels().filter(|kernels| kernels.takes(layer, &types))
 }
 
 pub(crate) fn tensor<B: Backend, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {

@@ -3,7 +3,7 @@ use burn::nn::conv::Conv2d;
 use burn::tensor::{Tensor, activation::relu};
 
 use crate::backend::{primitive, tensor};
-use crate::{Conv2dSettings, Layer, NnBackend};
+use crate::{Conv2dSettings, Layer, NnBackend, cast};
 
 /// What [`conv2d`] does to each output before it is stored: `relu(scale · sum + shift + residual)`, each
 /// part if it is there. The default is nothing. A frozen batch normalisation is a scale and a shift.
@@ -13,7 +13,7 @@ pub struct Epilogue<B: NnBackend> {
     pub scale: Option<Tensor<B, 1>>,
     /// `[out]`: what is added to each channel.
     pub shift: Option<Tensor<B, 1>>,
-    /// What is added to the output, of its shape.
+    /// What is added to the output, of its shape and type.
     pub residual: Option<Tensor<B, 4>>,
     /// Whether negative outputs become zero.
     pub relu: bool,
@@ -35,6 +35,8 @@ impl<B: NnBackend> Default for Epilogue<B> {
 /// Kernels take square windows with the same stride and padding on both axes, without dilation and
 /// groups; Burn convolves the others.
 ///
+/// Images in half precision give an output in half precision; the weights, scale and shift stay `f32`.
+///
 /// # Shapes
 ///
 /// - images: `[n, in, height, width]`
@@ -45,7 +47,15 @@ pub fn conv2d<B: NnBackend>(
     epilogue: Epilogue<B>,
 ) -> Tensor<B, 4> {
     let Some((stride, padding)) = square(convolution) else {
-        return after(convolution.forward(images), epilogue);
+        // Burn's convolution wants one type: that of the weights.
+        let (dtype, wide) = (images.dtype(), convolution.weight.val().dtype());
+        let residual = epilogue.residual.map(|residual| cast(residual, wide));
+        let epilogue = Epilogue {
+            residual,
+            ..epilogue
+        };
+        let output = after(convolution.forward(cast(images, wide)), epilogue);
+        return cast(output, dtype);
     };
     let bias = convolution.bias.as_ref().map(|bias| bias.val());
     let bias = match &epilogue.scale {

@@ -1,4 +1,10 @@
+use burn::tensor::FloatDType;
+
 /// A layer and its settings. Its weights are inputs, so that a gradient reaches them.
+///
+/// Where the first input is in half precision, `f16` or `bf16`, so are the output and what is of the output's
+/// shape; the weights may stay `f32`. Products then take the weights rounded to the type of the first input.
+/// Means, variances, exponentials and logarithms are computed in `f32`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Layer {
     /// `relu(scale · (x ∗ w) + shift + residual)`, each part if it is wanted.
@@ -40,6 +46,20 @@ pub enum Layer {
     Attention {
         /// Number of heads; they divide the width.
         heads: usize,
+    },
+    /// `x w + b`, with `b` if it is wanted.
+    ///
+    /// Inputs: `[rows, in]`, a weight `[in, out]` and `b` `[out]`; output `[rows, out]`.
+    Linear {
+        /// Whether a number is added to each column of the output.
+        bias: bool,
+    },
+    /// The same numbers, rounded to another type; the gradient goes back in the type that they came in.
+    ///
+    /// Input: of any shape and precision.
+    Cast {
+        /// The type of the output.
+        to: FloatDType,
     },
 }
 

@@ -2,7 +2,7 @@ use burn::nn::LayerNorm;
 use burn::tensor::Tensor;
 
 use crate::backend::{primitive, tensor};
-use crate::{Layer, NnBackend};
+use crate::{Layer, NnBackend, cast};
 
 /// What `norm` computes over the last axis. `epsilon` is the one that it was configured with, which Burn
 /// keeps to itself.
@@ -16,7 +16,9 @@ pub fn layer_norm<B: NnBackend, const D: usize>(
     epsilon: f64,
 ) -> Tensor<B, D> {
     let Some(beta) = &norm.beta else {
-        return norm.forward(input);
+        // Burn's wants one type: that of the weights.
+        let (dtype, wide) = (input.dtype(), norm.gamma.val().dtype());
+        return cast(norm.forward(cast(input, wide)), dtype);
     };
     let inputs = vec![
         primitive(input),

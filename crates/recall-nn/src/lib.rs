@@ -3,11 +3,15 @@
 //! On Flex, Burn's backend for a CPU, they run on kernels of this crate, forward and backward; on every
 //! other backend they are Burn's tensor operations, arranged so that they ask for little. Each is a
 //! function that takes Burn's own module of that name, so a model keeps its parameters where they are.
+//!
+//! The type of the images is the precision: a model whose images are [`cast`] to `f16` or `bf16` computes in half
+//! precision, and its parameters stay `f32`. See [`Layer`] for what is rounded and what is not.
 
 mod adam;
 mod attention;
 mod autodiff;
 mod backend;
+mod cast;
 mod conv2d;
 mod gelu;
 mod gem;
@@ -21,6 +25,7 @@ pub mod plain;
 pub use adam::{AdamStep, WeightDecay};
 pub use attention::attention;
 pub use backend::{Kept, Kernels, NnBackend};
+pub use cast::cast;
 pub use conv2d::{Epilogue, conv2d};
 pub use gelu::gelu;
 pub use gem::gem;

@@ -5,7 +5,7 @@ mod adam;
 
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{ConvOptions, FloatTensor};
-use burn::tensor::{Tensor, TensorMetadata, activation, module};
+use burn::tensor::{DType, Tensor, TensorMetadata, activation, module};
 
 use crate::backend::{primitive, tensor};
 use crate::{Conv2dSettings, Layer};
@@ -19,11 +19,20 @@ pub fn sum_of_squares<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
 
 /// The output of `layer` by tensor operations alone.
 ///
+/// In half precision products are in the type of the first input, to which weights are rounded, and statistics,
+/// exponentials and logarithms are in `f32`.
+///
 /// # Panics
 ///
 /// If there are fewer inputs than the layer has, or of other ranks.
 pub fn forward<B: Backend>(layer: Layer, inputs: Vec<FloatTensor<B>>) -> FloatTensor<B> {
     let input = |index: usize| inputs[index].clone();
+    let dtype = inputs[0].dtype();
+    let wide = match is_half(dtype) {
+        true => DType::F32,
+        false => dtype,
+    };
+    let widened = |index: usize| cast::<B>(input(index), wide);
     match layer {
         Layer::Conv2d(settings) => primitive(conv2d::<B>(settings, inputs)),
         Layer::MaxPool2d {
@@ -42,15 +51,37 @@ pub fn forward<B: Backend>(layer: Layer, inputs: Vec<FloatTensor<B>>) -> FloatTe
             let shape = input(0).shape();
             let width = shape[shape.num_dims() - 1];
             let rows = [shape.num_elements() / width.max(1), width];
-            let rows: Tensor<B, 2> = tensor(B::float_reshape(input(0), rows.into()));
+            let rows: Tensor<B, 2> = tensor(B::float_reshape(widened(0), rows.into()));
             let (variance, mean) = rows.clone().var_mean_bias(1);
             let normal = (rows - mean) / variance.add_scalar(epsilon).sqrt();
-            let [gamma, beta] = [1, 2].map(|index| tensor::<B, 1>(input(index)).unsqueeze::<2>());
-            B::float_reshape(primitive(normal * gamma + beta), shape)
+            let [gamma, beta] = [1, 2].map(|index| tensor::<B, 1>(widened(index)).unsqueeze::<2>());
+            let rows = cast::<B>(primitive(normal * gamma + beta), dtype);
+            B::float_reshape(rows, shape)
         }
-        Layer::Gelu => gelu::<B>(input(0)),
-        Layer::GeM => primitive(gem::<B>(tensor(input(0)), tensor(input(1)))),
+        Layer::Gelu => cast::<B>(gelu::<B>(widened(0)), dtype),
+        Layer::GeM => {
+            let pooled = gem::<B>(tensor(widened(0)), tensor(widened(1)));
+            cast::<B>(primitive(pooled), dtype)
+        }
         Layer::Attention { heads } => primitive(attention::<B>(tensor(input(0)), heads)),
+        Layer::Linear { bias } => {
+            let weight = tensor::<B, 2>(cast::<B>(input(1), dtype));
+            let bias = bias.then(|| tensor::<B, 1>(cast::<B>(input(2), dtype)));
+            primitive(module::linear(tensor::<B, 2>(input(0)), weight, bias))
+        }
+        Layer::Cast { to } => cast::<B>(input(0), to.into()),
+    }
+}
+
+fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16)
+}
+
+/// The same numbers in another type.
+fn cast<B: Backend>(values: FloatTensor<B>, dtype: DType) -> FloatTensor<B> {
+    match values.dtype() == dtype {
+        true => values,
+        false => B::float_cast(values, dtype.into()),
     }
 }
 
@@ -60,16 +91,18 @@ fn conv2d<B: Backend>(settings: Conv2dSettings, inputs: Vec<FloatTensor<B>>) -> 
         true => rest.next().map(|index| inputs[index].clone()),
         false => None,
     };
+    let dtype = inputs[0].dtype();
     let mut weight: Tensor<B, 4> = tensor(inputs[1].clone());
     // The scale goes into the weights, which are fewer than the outputs.
     if let Some(scale) = input(settings.scale) {
         weight = weight * tensor::<B, 1>(scale).reshape([-1, 1, 1, 1]);
     }
-    let shift = input(settings.shift).map(tensor::<B, 1>);
+    let weight: Tensor<B, 4> = tensor(cast::<B>(primitive(weight), dtype));
+    let shift = input(settings.shift).map(|shift| tensor::<B, 1>(cast::<B>(shift, dtype)));
     let options = ConvOptions::new([settings.stride; 2], [settings.padding; 2], [1; 2], 1);
     let output = module::conv2d(tensor(inputs[0].clone()), weight, shift, options);
     let output = match input(settings.residual) {
-        Some(residual) => output + tensor(residual),
+        Some(residual) => output + tensor(cast::<B>(residual, dtype)),
         None => output,
     };
     match settings.relu {
@@ -104,7 +137,14 @@ fn attention<B: Backend>(packed: Tensor<B, 3>, heads: usize) -> Tensor<B, 3> {
     let packed = packed.permute([2, 0, 3, 1, 4]);
     let part = |index: usize| -> Tensor<B, 4> { packed.clone().narrow(0, index, 1).squeeze_dim(0) };
     let queries = part(0).mul_scalar((each as f64).powf(-0.5));
-    let weights = activation::softmax(queries.matmul(part(1).swap_dims(2, 3)), 3);
+    let dtype = packed.dtype();
+    let scores = primitive(queries.matmul(part(1).swap_dims(2, 3)));
+    let scores: Tensor<B, 4> = match is_half(dtype) {
+        true => tensor(cast::<B>(scores, DType::F32)),
+        false => tensor(scores),
+    };
+    let weights = primitive(activation::softmax(scores, 3));
+    let weights: Tensor<B, 4> = tensor(cast::<B>(weights, dtype));
     let mixed = weights.matmul(part(2)).swap_dims(1, 2);
     mixed.reshape([n, tokens, width])
 }

@@ -37,7 +37,7 @@ use recall_data::random::Key;
 use recall_data::{
     BatchSampler, BatchSamplerConfig, DataSpec, Dataset, ItemId, Sampling, SmallClasses,
 };
-use recall_engine::{EngineConfig, LossConfig, ModelConfig, OptimiserConfig};
+use recall_engine::{EngineConfig, LossConfig, ModelConfig, OptimiserConfig, Precision};
 use recall_eval::Metric;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -83,6 +83,11 @@ pub struct RunConfig {
     #[schemars(title = "a path")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<PathBuf>,
+    /// In which precision the backbone computes, in training and when it embeds: `f32`; `bf16` or `f16`, which
+    /// halve the memory of activations. Weights, optimiser, embeddings, loss and files are f32 always.
+    ///
+    /// Default f32.
+    pub precision: Precision,
     /// How batches are formed and taken.
     pub batch: BatchConfig,
     /// The network, and the weights that it starts from.
@@ -192,6 +197,7 @@ impl Default for RunConfig {
             seed: 0,
             epochs: 40,
             from: None,
+            precision: Precision::default(),
             batch: BatchConfig::default(),
             model: ModelConfig::default(),
             loss: LossConfig::default(),
@@ -250,6 +256,7 @@ impl RunConfig {
             standardise: self.image.standardise,
             loss: self.loss.clone(),
             optimiser: self.optimiser.clone(),
+            precision: self.precision,
             seed: Key {
                 seed: self.seed,
                 ..Key::default()

@@ -32,9 +32,16 @@ pub struct StepRecord {
     /// The mean similarity of any two images of the batch, each with itself included: 1 if the model
     /// tells none from another.
     pub similarity: Option<f64>,
-    /// The learning rate of the step; 0 if it was left out because it was not finite.
+    /// The learning rate of the step; 0 if it was left out because something was not finite.
     #[serde(default)]
     pub learning_rate: f64,
+    /// What gradients were multiplied by on their way back through a backbone in f16. Where one of them came out
+    /// too large with it, the step was left out, and the learning rate is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f64>,
+    /// How many steps of the run were left out because of that so far, with this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overflows: Option<u64>,
     /// Images in the batch; 0 if the step was left out because too few of them could be read.
     #[serde(default)]
     pub images: usize,

@@ -3,7 +3,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Tensor, backend::Backend};
-use recall_nn::{Epilogue, NnBackend, conv2d, layer_norm, max_pool2d};
+use recall_nn::{Epilogue, NnBackend, cast, conv2d, layer_norm, max_pool2d};
 use recall_step::l2_normalise;
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +118,10 @@ impl<B: NnBackend> Embedder<B> for ConvNet<B> {
         not_of_width(inputs, self.norm.gamma.dims()[0])
     }
 
+    fn takes_half(&self) -> bool {
+        true
+    }
+
     fn stage(&self, path: &[&str]) -> Option<usize> {
         match path {
             ["stem", ..] => Some(0),
@@ -138,6 +142,8 @@ impl<B: NnBackend> ConvNet<B> {
         for convolution in &self.convolutions {
             x = conv2d(max_pool2d(x, &self.halve), convolution, relu());
         }
+        // What the head takes is in its own precision, and so is the mean.
+        let mut x = cast(x, self.norm.gamma.val().dtype());
         // The mean of single cells is the map itself.
         if x.dims()[2..] != self.pool.output_size {
             x = self.pool.forward(x);

@@ -14,8 +14,8 @@ pub trait Embedder<B: Backend>: Module<B> {
     ///
     /// # Shapes
     ///
-    /// - images: `[n, 3, height, width]`, standardised as the model expects
-    /// - output: `[n, d]`, rows of unit length
+    /// - images: `[n, 3, height, width]`, standardised as the model expects; their type is the precision
+    /// - output: `[n, d]`, rows of unit length, in the type of the parameters
     fn embed(&self, images: Tensor<B, 4>) -> Tensor<B, 2>;
 
     /// From the features that the head takes to embeddings. By default features are images of one pixel
@@ -47,6 +47,13 @@ pub trait Embedder<B: Backend>: Module<B> {
     fn refusal(&self, inputs: &Inputs<'_>) -> Option<String> {
         let _ = inputs;
         None
+    }
+
+    /// Whether the images may be in half precision, `f16` or `bf16`, while the parameters are `f32`. Such a model
+    /// computes in the precision of its images, as the functions of `recall-nn` do, and casts what it computes with
+    /// a parameter otherwise; its embeddings are `f32`. By default it takes `f32` alone, as Burn's own layers do.
+    fn takes_half(&self) -> bool {
+        false
     }
 
     /// The model as it begins on features with these statistics. By default there is no such beginning.

@@ -2,8 +2,8 @@
 
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::{Tensor, backend::Backend};
-use recall_nn::{NnBackend, gem, layer_norm};
+use burn::tensor::{DType, Tensor, backend::Backend};
+use recall_nn::{NnBackend, cast, gem, layer_norm};
 use recall_step::l2_normalise;
 
 use crate::Inputs;
@@ -62,11 +62,17 @@ impl<B: NnBackend> EmbeddingHead<B> {
     ///
     /// # Shapes
     ///
-    /// - features: `[n, features]`
+    /// - features: `[n, features]`, of any precision: the head computes in that of its weights
     /// - output: `[n, dim]`, rows of unit length
     pub fn forward(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+        let features = cast(features, self.dtype());
         let normal = layer_norm(features, &self.norm, EPSILON);
         l2_normalise(self.linear.forward(normal))
+    }
+
+    /// The precision that it computes in.
+    pub(super) fn dtype(&self) -> DType {
+        self.norm.gamma.val().dtype()
     }
 
     /// Why it cannot take these features.

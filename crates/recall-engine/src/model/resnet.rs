@@ -5,7 +5,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Initializer, PaddingConfig2d};
 use burn::tensor::{Tensor, backend::Backend};
-use recall_nn::{Epilogue, NnBackend, conv2d, max_pool2d};
+use recall_nn::{Epilogue, NnBackend, cast, conv2d, max_pool2d};
 use recall_step::{FrozenBatchNorm, FrozenBatchNormConfig};
 
 use super::Embedder;
@@ -77,7 +77,10 @@ impl<B: NnBackend> ResNet50<B> {
         let map = self.map(images);
         match &self.gem {
             Some(_) => map.flatten(1, 3),
-            None => map.flatten::<3>(2, 3).mean_dim(2).squeeze_dim(2),
+            None => {
+                let map = cast(map, self.embedding.dtype());
+                map.flatten::<3>(2, 3).mean_dim(2).squeeze_dim(2)
+            }
         }
     }
 }
@@ -88,6 +91,7 @@ impl<B: NnBackend> Embedder<B> for ResNet50<B> {
     }
 
     fn embed_features(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
+        let features = cast(features, self.embedding.dtype());
         let pooled = match &self.gem {
             Some(gem) => {
                 let [n, count] = features.dims();
@@ -115,6 +119,10 @@ impl<B: NnBackend> Embedder<B> for ResNet50<B> {
             )),
             None => self.embedding.refusal(inputs),
         }
+    }
+
+    fn takes_half(&self) -> bool {
+        true
     }
 
     fn stage(&self, path: &[&str]) -> Option<usize> {

@@ -6,7 +6,7 @@ use burn::nn::{
     Dropout, DropoutConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig,
 };
 use burn::tensor::{Distribution, Tensor, backend::Backend};
-use recall_nn::{Epilogue, NnBackend, attention, conv2d, gelu, layer_norm, linear};
+use recall_nn::{Epilogue, NnBackend, attention, cast, conv2d, gelu, layer_norm, linear};
 
 use super::Embedder;
 use super::head::EmbeddingHead;
@@ -102,8 +102,9 @@ impl<B: NnBackend> VisionTransformer<B> {
         // `width`, and read beyond the tensor.
         let patches = patches.permute([0, 2, 3, 1]).flatten::<3>(1, 2);
         let [n, _, width] = patches.dims();
-        let class = self.cls_token.val().expand([n, 1, width]);
-        let tokens = Tensor::cat(vec![class, patches], 1) + self.pos_embed.val();
+        let dtype = patches.dtype();
+        let class = cast(self.cls_token.val(), dtype).expand([n, 1, width]);
+        let tokens = Tensor::cat(vec![class, patches], 1) + cast(self.pos_embed.val(), dtype);
         let tokens = self
             .blocks
             .iter()
@@ -116,7 +117,9 @@ impl<B: NnBackend> VisionTransformer<B> {
         let tokens = self.tokens(images);
         let [_, count, _] = tokens.dims();
         let pooled = match self.mean {
-            true => tokens.narrow(1, 1, count - 1).mean_dim(1),
+            true => cast(tokens, self.embedding.dtype())
+                .narrow(1, 1, count - 1)
+                .mean_dim(1),
             false => tokens.narrow(1, 0, 1),
         };
         pooled.squeeze_dim(1)
@@ -138,6 +141,10 @@ impl<B: NnBackend> Embedder<B> for VisionTransformer<B> {
 
     fn refusal(&self, inputs: &Inputs<'_>) -> Option<String> {
         self.embedding.refusal(inputs)
+    }
+
+    fn takes_half(&self) -> bool {
+        true
     }
 
     fn stage(&self, path: &[&str]) -> Option<usize> {
@@ -188,7 +195,10 @@ impl<B: NnBackend> Block<B> {
     fn forward(&self, tokens: Tensor<B, 3>) -> Tensor<B, 3> {
         let add = |tokens: Tensor<B, 3>, branch: Tensor<B, 3>, scale: &Option<LayerScale<B>>| {
             let branch = match scale {
-                Some(scale) => branch * scale.gamma.val().reshape([1, 1, -1]),
+                Some(scale) => {
+                    let gamma = cast(scale.gamma.val(), branch.dtype());
+                    branch * gamma.reshape([1, 1, -1])
+                }
                 None => branch,
             };
             tokens + self.drop_path.forward(branch)
@@ -225,7 +235,7 @@ struct DropPath {
 }
 
 impl DropPath {
-    fn forward<B: Backend>(&self, branch: Tensor<B, 3>) -> Tensor<B, 3> {
+    fn forward<B: NnBackend>(&self, branch: Tensor<B, 3>) -> Tensor<B, 3> {
         let device = branch.device();
         if self.share == 0.0 || !B::ad_enabled(&device) {
             return branch;
@@ -233,7 +243,8 @@ impl DropPath {
         let keep = 1.0 - self.share;
         let [n, _, _] = branch.dims();
         let kept = Tensor::<B, 3>::random([n, 1, 1], Distribution::Bernoulli(keep), &device);
-        branch * kept.mul_scalar(1.0 / keep)
+        let kept = cast(kept.mul_scalar(1.0 / keep), branch.dtype());
+        branch * kept
     }
 }
 

@@ -133,8 +133,17 @@ pub(super) fn clip<B: AutodiffBackend, M: AutodiffModule<B>>(
 ) {
     let factor = shrunk(norm, limit);
     if factor < 1.0 {
-        model.visit(&mut Scale { gradients, factor });
+        scale::<B, _>(model, gradients, factor);
     }
+}
+
+/// Multiplies all gradients by `factor`.
+pub(super) fn scale<B: AutodiffBackend, M: AutodiffModule<B>>(
+    model: &M,
+    gradients: &mut GradientsParams,
+    factor: f64,
+) {
+    model.visit(&mut Scale { gradients, factor });
 }
 
 /// What a gradient of length `norm` is multiplied by so that it is at most `limit` long.

@@ -2,7 +2,8 @@
 //!
 //! A safetensors file with three tensors for each parameter that was updated: `NAME.time`, the
 //! number of updates, and `NAME.moment_1` and `NAME.moment_2`, in Burn's layout. `NAME` is where the
-//! parameter is in the model.
+//! parameter is in the model. Of a run in `f16` there are three numbers more: the scale of the loss, how many steps
+//! it has been as it is, and how many steps overflowed.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -18,6 +19,7 @@ use safetensors::tensor::{Dtype, TensorView, View};
 
 use super::{Moments, Optimiser};
 use crate::EngineError;
+use crate::loss_scale::LossScale;
 use crate::weights::unwritten;
 
 impl<B: AutodiffBackend> Optimiser<B> {
@@ -26,7 +28,12 @@ impl<B: AutodiffBackend> Optimiser<B> {
     /// # Errors
     ///
     /// [`EngineError::File`] if the file cannot be written.
-    pub(crate) fn save<M>(&self, model: &M, path: &Path) -> Result<(), EngineError>
+    pub(crate) fn save<M>(
+        &self,
+        model: &M,
+        scale: Option<&LossScale>,
+        path: &Path,
+    ) -> Result<(), EngineError>
     where
         M: AutodiffModule<B>,
     {
@@ -36,16 +43,35 @@ impl<B: AutodiffBackend> Optimiser<B> {
             tensors: Tensors::new(),
         };
         model.visit(&mut collect);
+        if let Some(scale) = scale {
+            let [factor, good, overflows] = SCALE.map(str::to_owned);
+            let values = [
+                (factor, Dtype::F32, scale.factor.to_le_bytes().to_vec()),
+                (good, Dtype::U64, scale.good.to_le_bytes().to_vec()),
+                (
+                    overflows,
+                    Dtype::U64,
+                    scale.overflows.to_le_bytes().to_vec(),
+                ),
+            ];
+            let values = values.map(|(name, dtype, bytes)| (name, one(dtype, bytes)));
+            collect.tensors.extend(values);
+        }
         safetensors::serialize_to_file(&collect.tensors, None, path)
             .map_err(|error| unwritten(path, error))
     }
 
-    /// Takes over the state that [`save`](Self::save) wrote for the same model.
+    /// Takes over the state that [`save`](Self::save) wrote for the same model, and returns the scale of the loss
+    /// that was written with it.
     ///
     /// # Errors
     ///
     /// [`EngineError::Weights`] if the file cannot be read or belongs to another model.
-    pub(crate) fn load<M>(&mut self, model: &M, path: &Path) -> Result<(), EngineError>
+    pub(crate) fn load<M>(
+        &mut self,
+        model: &M,
+        path: &Path,
+    ) -> Result<Option<LossScale>, EngineError>
     where
         M: AutodiffModule<B>,
     {
@@ -62,12 +88,52 @@ impl<B: AutodiffBackend> Optimiser<B> {
         if let Some(problem) = restore.problem {
             return Err(refuse(path, problem));
         }
-        if PARTS.len() * restore.found.len() != stored.len() {
+        let scale = scale_of(&stored).map_err(|problem| refuse(path, problem))?;
+        let others = scale.as_ref().map_or(0, |_| SCALE.len());
+        if PARTS.len() * restore.found.len() + others != stored.len() {
             let problem = "it holds the state of parameters that the model does not have";
             return Err(refuse(path, problem.to_owned()));
         }
         self.moments.extend(restore.found);
-        Ok(())
+        Ok(scale)
+    }
+}
+
+/// The scale of the loss, if there is one.
+fn scale_of(stored: &SafeTensors<'_>) -> Result<Option<LossScale>, String> {
+    let [factor, good, overflows] = SCALE;
+    if stored.tensor(factor).is_err() {
+        return Ok(None);
+    }
+    let factor = f32::from_le_bytes(number(stored, factor)?);
+    if !factor.is_finite() || factor < 1.0 {
+        return Err(format!(
+            "the scale of the loss is {factor}: it is 1 or more"
+        ));
+    }
+    Ok(Some(LossScale {
+        factor,
+        good: u64::from_le_bytes(number(stored, good)?),
+        overflows: u64::from_le_bytes(number(stored, overflows)?),
+    }))
+}
+
+/// The bytes of a single number.
+fn number<const N: usize>(stored: &SafeTensors<'_>, name: &str) -> Result<[u8; N], String> {
+    let view = stored
+        .tensor(name)
+        .map_err(|_| format!("{name} is missing"))?;
+    view.data()
+        .try_into()
+        .map_err(|_| format!("{name} is no single number"))
+}
+
+/// A single number.
+fn one(dtype: Dtype, bytes: Vec<u8>) -> Written {
+    Written {
+        dtype,
+        shape: vec![1],
+        read: Box::new(move || bytes.clone()),
     }
 }
 
@@ -109,6 +175,13 @@ impl View for &Written {
 
 const PARTS: [&str; 3] = ["time", "moment_1", "moment_2"];
 
+/// The scale of the loss: itself, steps since it was changed, and steps that overflowed.
+const SCALE: [&str; 3] = [
+    "loss_scale.factor",
+    "loss_scale.good",
+    "loss_scale.overflows",
+];
+
 struct Collect<'a, B: Backend> {
     path: Vec<String>,
     moments: &'a HashMap<ParamId, Moments<B>>,
@@ -131,11 +204,7 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Collect<'_, B::InnerBackend> {
         let name = self.path.join(".");
         let [time, first, second] = PARTS.map(|part| format!("{name}.{part}"));
         let count = (moments.time as u64).to_le_bytes();
-        let count = Written {
-            dtype: Dtype::U64,
-            shape: vec![1],
-            read: Box::new(move || count.to_vec()),
-        };
+        let count = one(Dtype::U64, count.to_vec());
         self.tensors.insert(time, count);
         for (name, moment) in [(first, &moments.first), (second, &moments.second)] {
             let moment = TensorPrimitive::Float(moment.clone());
@@ -176,8 +245,7 @@ impl<B: Backend> Restore<'_, B> {
                 Err(_) => return Err(format!("{name}.{part} is missing")),
             }
         }
-        let time = <[u8; 8]>::try_from(views[0].data())
-            .map_err(|_| format!("{name}.time is no single number"))?;
+        let time = number(self.stored, &format!("{name}.time"))?;
         let moment = |view: &TensorView<'_>| -> Result<FloatTensor<B>, String> {
             if view.dtype() != Dtype::F32 || view.shape() != shape {
                 return Err(format!(

@@ -207,7 +207,7 @@ fn a_saved_state_goes_on_as_if_nothing_had_happened() {
         };
         let (model, mut optimiser, gradients) = prepared(&config);
         let model = stepped(&mut optimiser, model, gradients);
-        optimiser.save(&model, &path).unwrap();
+        optimiser.save(&model, None, &path).unwrap();
         let (model, mut resumed) = config.init(model);
         resumed.load(&model, &path).unwrap();
         let fresh = stepped(
@@ -229,7 +229,7 @@ fn a_state_that_is_not_finite_is_refused_by_name() {
     let config = OptimiserConfig::default();
     let (model, mut optimiser, gradients) = prepared(&config);
     let model = stepped(&mut optimiser, model, gradients);
-    optimiser.save(&model, &path).unwrap();
+    optimiser.save(&model, None, &path).unwrap();
     let mut bytes = std::fs::read(&path).unwrap();
     let end = bytes.len();
     // The last number of the file is one of a moment.
@@ -247,7 +247,7 @@ fn the_state_of_another_model_is_refused() {
     let config = OptimiserConfig::default();
     let (model, mut optimiser, gradients) = prepared(&config);
     let model = stepped(&mut optimiser, model, gradients);
-    optimiser.save(&model, &path).unwrap();
+    optimiser.save(&model, None, &path).unwrap();
     let refusal = |shape: ModelConfig| {
         let (model, mut optimiser) =
             config.init(shape.init::<B>([8, 8], &Default::default()).unwrap());

@@ -10,7 +10,9 @@ pub(crate) mod conv2d;
 mod exp;
 pub(crate) mod gelu;
 pub(crate) mod gem;
+pub(crate) mod half;
 pub(crate) mod layer_norm;
+pub(crate) mod linear;
 pub(crate) mod max_pool2d;
 #[cfg(test)]
 mod oracle;

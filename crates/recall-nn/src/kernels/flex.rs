@@ -1,6 +1,7 @@
 //! The kernels of Flex, whose tensors are in main memory.
 
 mod adam;
+mod half;
 mod layers;
 mod squares;
 

@@ -1,8 +1,8 @@
 //! Layers with inputs, their outputs and gradients.
 
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::ops::FloatTensorOps;
-use burn::tensor::{DType, Tensor, TensorData, TensorPrimitive};
+use burn::tensor::ops::{FloatTensor, FloatTensorOps};
+use burn::tensor::{DType, Tensor, TensorData, TensorMetadata, TensorPrimitive};
 use burn_flex::Flex;
 use recall_nn::{Conv2dSettings, Layer, NnBackend, plain};
 
@@ -108,6 +108,22 @@ impl Case {
         self.run::<B>(plain::forward::<B>, &self.inputs())
     }
 
+    /// Through `forward`, with images, or what they have become, in the type `dtype` and weights in f32; from
+    /// `inputs` to the gradients everything is rounded to it.
+    pub fn in_half<B: AutodiffBackend>(
+        &self,
+        forward: fn(Layer, Vec<FloatTensor<B>>) -> FloatTensor<B>,
+        dtype: DType,
+        inputs: &[Vec<f64>],
+    ) -> Found {
+        self.run_in::<B>(forward, inputs, Some(dtype))
+    }
+
+    /// Whether an input has as many numbers as there are images: whether it is no weight.
+    pub fn is_of_images(&self, index: usize) -> bool {
+        index == 0 || self.shapes[index].len() == 4 && index > 1
+    }
+
     /// Both, on inputs of your own.
     pub fn both_ways<B: AutodiffBackend + NnBackend, P: AutodiffBackend>(
         &self,
@@ -140,21 +156,39 @@ impl Case {
             .sum()
     }
 
-    fn run<B: AutodiffBackend>(
+    pub fn run<B: AutodiffBackend>(
         &self,
-        forward: fn(
-            Layer,
-            Vec<burn::tensor::ops::FloatTensor<B>>,
-        ) -> burn::tensor::ops::FloatTensor<B>,
+        forward: fn(Layer, Vec<FloatTensor<B>>) -> FloatTensor<B>,
         inputs: &[Vec<f64>],
+    ) -> Found {
+        self.run_in::<B>(forward, inputs, None)
+    }
+
+    fn run_in<B: AutodiffBackend>(
+        &self,
+        forward: fn(Layer, Vec<FloatTensor<B>>) -> FloatTensor<B>,
+        inputs: &[Vec<f64>],
+        dtype: Option<DType>,
     ) -> Found {
         let inputs = self.primitives::<B>(inputs);
         let leaves: Vec<_> = inputs.into_iter().map(Tensor::require_grad).collect();
-        let shaped = leaves.iter().zip(&self.shapes).map(|(leaf, shape)| {
+        let shaped = leaves.iter().zip(&self.shapes).enumerate();
+        let shaped = shaped.map(|(index, (leaf, shape))| {
             let leaf = leaf.clone().into_primitive().tensor();
-            B::float_reshape(leaf, shape.clone().into())
+            let leaf = B::float_reshape(leaf, shape.clone().into());
+            match dtype {
+                Some(dtype) if self.is_of_images(index) => B::float_cast(leaf, dtype.into()),
+                _ => leaf,
+            }
         });
         let output = flat::<B>(forward(self.layer, shaped.collect()));
+        if let Some(dtype) = dtype {
+            assert_eq!(output.dtype(), dtype);
+        }
+        let output = match output.dtype() {
+            DType::F16 | DType::BF16 => B::float_cast(output, DType::F32.into()),
+            _ => output,
+        };
         let output = Tensor::<B, 1>::from_primitive(TensorPrimitive::Float(output));
         let [count] = output.dims();
         let slopes = Tensor::from_data(
@@ -178,10 +212,7 @@ impl Case {
     }
 }
 
-fn flat<B: Backend>(
-    tensor: burn::tensor::ops::FloatTensor<B>,
-) -> burn::tensor::ops::FloatTensor<B> {
-    use burn::tensor::TensorMetadata;
+fn flat<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
     let count = tensor.shape().num_elements();
     B::float_reshape(tensor, [count].into())
 }

@@ -3,6 +3,7 @@
 
 mod cases;
 mod differences;
+mod half;
 mod kernels;
 mod modules;
 mod pytorch;

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use recall_data::{Benchmark, CorruptPolicy, DataSpec};
 
 use super::print::say;
-use crate::{Checkpoint, Loading, NamedBackend, RunError};
+use crate::{Checkpoint, Loading, NamedBackend, Precision, RunError};
 
 /// What every command takes.
 #[derive(Debug, Args)]
@@ -114,6 +114,35 @@ pub(super) struct CheckpointArg {
 impl CheckpointArg {
     pub fn open(&self) -> Result<Checkpoint, RunError> {
         open_checkpoint(&self.checkpoint)
+    }
+}
+
+/// How the model of a checkpoint computes.
+#[derive(Debug, Args)]
+pub(super) struct BackboneArgs {
+    /// In which precision the backbone computes, instead of that of the run: f32, bf16 or f16.
+    #[arg(long, value_name = "TYPE", value_enum, requires = "checkpoint", hide_possible_values = true)]
+    backbone_precision: Option<BackbonePrecision>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum BackbonePrecision {
+    F32,
+    Bf16,
+    F16,
+}
+
+impl BackboneArgs {
+    /// The checkpoint whose model computes so.
+    pub fn of(&self, mut checkpoint: Checkpoint) -> Checkpoint {
+        if let Some(precision) = self.backbone_precision {
+            checkpoint.config.precision = match precision {
+                BackbonePrecision::F32 => Precision::F32,
+                BackbonePrecision::Bf16 => Precision::Bf16,
+                BackbonePrecision::F16 => Precision::F16,
+            };
+        }
+        checkpoint
     }
 }
 

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use recall_eval::{EmbeddingsWriter, Precision, save_labels};
 
 use super::classes::Classes;
-use super::common::{CheckpointArg, CommonArgs, holds_labels};
+use super::common::{BackboneArgs, CheckpointArg, CommonArgs, holds_labels};
 use super::origin::Origin;
 use super::output::{ForceArg, Inputs, Staged};
 use super::print::print;
@@ -21,6 +21,8 @@ use crate::run::{Progress, missing, sentence};
 pub(super) struct EmbedArgs {
     #[command(flatten)]
     checkpoint: CheckpointArg,
+    #[command(flatten)]
+    backbone: BackboneArgs,
     #[command(flatten)]
     common: CommonArgs,
     /// Which images to embed.
@@ -59,7 +61,7 @@ impl From<PrecisionName> for Precision {
 
 impl EmbedArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let checkpoint = self.checkpoint.open()?;
+        let checkpoint = self.backbone.of(self.checkpoint.open()?);
         if let Some(file) = &self.features {
             return self.embed_features(&checkpoint, file);
         }

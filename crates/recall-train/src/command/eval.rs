@@ -11,7 +11,7 @@ use recall_data::{DataSpec, Dataset, Protocol};
 use recall_eval::{Bootstrap, EmptyQueries, EvalError, Metric, Policy, RandomGallery, Ties};
 use serde::Serialize;
 
-use super::common::{CommonArgs, open_checkpoint};
+use super::common::{BackboneArgs, CommonArgs, open_checkpoint};
 use super::print::print;
 use super::split::SplitName;
 use super::terminal::Terminal;
@@ -28,6 +28,8 @@ pub(super) struct EvalArgs {
     /// The folder of a run, or of one of its checkpoints: its model embeds the images of --data.
     #[arg(long, value_name = "DIR", conflicts_with = "embeddings")]
     checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    backbone: BackboneArgs,
     #[command(flatten)]
     common: CommonArgs,
     /// Which images to judge by.
@@ -119,7 +121,7 @@ impl EvalArgs {
         match &self.checkpoint {
             Some(dir) => {
                 let mut terminal = Terminal::new(self.common.quiet || self.judging.json);
-                let checkpoint = open_checkpoint(dir)?;
+                let checkpoint = self.backbone.of(open_checkpoint(dir)?);
                 let images = Images::open(&self.common, &checkpoint)?;
                 let dataset = &images.dataset;
                 terminal.notes(dataset);

@@ -13,7 +13,7 @@ use recall_eval::{Neighbour as Ranked, Retrieval, nearest};
 use recall_report::{NEIGHBOURS, Neighbour, Picture, QueryRow, Report};
 use serde::Deserialize;
 
-use super::common::open_checkpoint;
+use super::common::{BackboneArgs, open_checkpoint};
 use super::origin::Origin;
 use super::output::{self, ForceArg, Inputs};
 use super::print::print;
@@ -43,6 +43,8 @@ pub(super) struct GalleryArgs {
     /// The folder of a run, or of one of its checkpoints: the model that made the index, for --images.
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    backbone: BackboneArgs,
     /// Neighbours of each query, at most 100.
     #[arg(long, value_name = "K", default_value_t = NEIGHBOURS)]
     neighbours: usize,
@@ -92,7 +94,8 @@ impl GalleryArgs {
         let mut terminal = Terminal::new(self.quiet);
         let checkpoint = (self.checkpoint.as_deref())
             .map(open_checkpoint)
-            .transpose()?;
+            .transpose()?
+            .map(|checkpoint| self.backbone.of(checkpoint));
         let images = match &self.images[..] {
             [] => Vec::new(),
             given => images::find(given)?,

@@ -4,7 +4,7 @@ use recall_data::{DataError, DataSpec, Sampling, SmallClasses};
 use toml::Table;
 
 use super::{BatchConfig, BatchSize, ConfigError, RunConfig, ranges};
-use crate::Backbone;
+use crate::{Backbone, Precision};
 
 impl RunConfig {
     /// Checks what a type cannot say.
@@ -45,6 +45,11 @@ impl RunConfig {
         self.check_inputs()?;
         if !self.model.backbone.takes_features() {
             self.check_sizes()?;
+        }
+        if self.precision != Precision::F32 && self.model.backbone.takes_features() {
+            let name = self.model.backbone;
+            let problem = format!("{name} is a head, which computes in f32; leave it f32");
+            return value("precision", problem);
         }
         if let Some((key, problem)) = self.model.problem() {
             return value(key, problem);

@@ -82,7 +82,7 @@ pub(super) fn called(given: &str) -> Vec<String> {
 }
 
 /// What other programs call a setting.
-const OTHER_NAMES: [(&[&str], &str); 12] = [
+const OTHER_NAMES: [(&[&str], &str); 13] = [
     (&["lr", "base_lr"], "optimiser.learning_rate"),
     (&["bs", "batch", "batchsize"], "batch.size"),
     (&["wd", "decay"], "optimiser.weight_decay"),
@@ -95,6 +95,10 @@ const OTHER_NAMES: [(&[&str], &str); 12] = [
     (&["embedding_dim", "embedding_size"], "model.dim"),
     (&["image_size", "img_size", "imgsz"], "image.train.size"),
     (&["freeze"], "optimiser.freeze_backbone"),
+    (
+        &["amp", "autocast", "dtype", "mixed_precision"],
+        "precision",
+    ),
 ];
 
 /// Of some words the one that may be meant by `given`.

@@ -98,6 +98,8 @@ mod tests {
             gradient_norm: None,
             similarity: Some(0.3),
             learning_rate: 1e-3,
+            loss_scale: None,
+            overflows: None,
             images: 7,
             skipped: 1,
             unread: vec!["a \"b\".png".to_owned()],

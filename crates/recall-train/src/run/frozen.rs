@@ -2,7 +2,7 @@
 //!
 //! A backbone that is not trained gives the same features of an image in every step, as long as the image is not
 //! augmented. They are written to a file whose name is a hash of all they depend on: the weights and settings of
-//! the backbone, the backend, how images are prepared, and the files of the images with their sizes and times. So
+//! the backbone, the backend and its precision, how images are prepared, and the files of the images with their sizes and times. So
 //! no run finds features that are not its own. A file gets its name once it is whole, and one that was being
 //! written when a process died leaves nothing behind.
 
@@ -138,6 +138,7 @@ impl Store {
         add(env!("CARGO_PKG_VERSION").as_bytes());
         add(self.backbone.as_bytes());
         add(format!("{:?} {:?}", config.model.backbone, config.model.pooling()).as_bytes());
+        add(config.precision.name().as_bytes());
         add(format!("{transform:?} {:?}", config.image.standardise).as_bytes());
         let shorter_side = config.image.cache.as_ref().map(|cache| cache.shorter_side);
         let dataset: &Arc<Dataset> = loader.dataset();

@@ -201,6 +201,8 @@ mod tests {
             gradient_norm: None,
             similarity: Some(0.3),
             learning_rate: 1e-3,
+            loss_scale: None,
+            overflows: None,
             images: 8,
             skipped: 0,
             unread: Vec::new(),

@@ -82,6 +82,15 @@ impl<'a> Columns<'a> {
 
     /// Becomes `left · right`, on this thread alone.
     pub(super) fn multiply(&mut self, left: Matrix<'_>, right: Matrix<'_>) {
+        self.product(left, right, Parallelism::None);
+    }
+
+    /// Becomes `left · right`, by all threads of the pool: they share the places, not the terms.
+    pub(super) fn multiply_together(&mut self, left: Matrix<'_>, right: Matrix<'_>) {
+        self.product(left, right, Parallelism::Rayon(0));
+    }
+
+    fn product(&mut self, left: Matrix<'_>, right: Matrix<'_>, threads: Parallelism) {
         let depth = left.columns;
         assert_eq!(depth, right.rows);
         assert_eq!((self.rows, self.columns), (left.rows, right.columns));
@@ -113,7 +122,7 @@ impl<'a> Columns<'a> {
                 false,
                 false,
                 false,
-                Parallelism::None,
+                threads,
             );
         }
     }

@@ -3,20 +3,38 @@
 use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{Flex, FlexTensor, Layout};
 
+use super::half;
 use crate::kernels::cpu::conv2d::{self, Conv2dShape, Finish};
-use crate::kernels::cpu::{attention, gelu, gem, layer_norm, max_pool2d};
+use crate::kernels::cpu::{attention, gelu, gem, layer_norm, linear, max_pool2d};
 use crate::{Conv2dSettings, Kept, Kernels, Layer};
 
 /// The kernels take and give slices of contiguous tensors.
 pub(super) struct OnSlices;
 
 impl Kernels<Flex> for OnSlices {
+    fn takes(&self, layer: Layer, types: &[DType]) -> bool {
+        let [first, others @ ..] = types else {
+            return false;
+        };
+        let known = |dtype: DType| dtype == DType::F32 || half::of(dtype).is_some();
+        match layer {
+            Layer::Cast { to } => known(*first) && known(to.into()),
+            // Burn's own product is as fast.
+            Layer::Linear { .. } if *first == DType::F32 => false,
+            Layer::Conv2d(Conv2dSettings { residual: true, .. }) => {
+                let (residual, weights) = others.split_last().unwrap_or((first, others));
+                known(*first) && residual == first && weights.iter().all(|w| *w == DType::F32)
+            }
+            _ => known(*first) && others.iter().all(|weight| *weight == DType::F32),
+        }
+    }
+
     fn forward(&self, layer: Layer, inputs: Vec<FlexTensor>) -> FlexTensor {
-        forward(layer, inputs, false).0
+        run(layer, inputs, false).0
     }
 
     fn forward_keeping(&self, layer: Layer, inputs: Vec<FlexTensor>) -> (FlexTensor, Kept<Flex>) {
-        forward(layer, inputs, true)
+        run(layer, inputs, true)
     }
 
     fn backward(
@@ -26,69 +44,107 @@ impl Kernels<Flex> for OnSlices {
         grad: FlexTensor,
         wanted: &[bool],
     ) -> Vec<Option<FlexTensor>> {
-        let grad = grad.to_contiguous();
-        match layer {
-            Layer::Conv2d(settings) => conv2d_backward(settings, &kept, &grad, wanted),
-            Layer::MaxPool2d {
-                kernel,
-                stride,
-                padding,
-            } => {
-                let [_, _, height, width] = four(&kept.shape);
-                let pixels = max_pool2d::backward(
-                    floats(&grad),
-                    &kept.bytes,
-                    height,
-                    width,
-                    kernel,
-                    stride,
-                    padding,
-                );
-                vec![Some(tensor(pixels, &kept.shape))]
-            }
-            Layer::LayerNorm { epsilon } => {
-                let [input, gamma] = [0, 1].map(|index| floats(&kept.tensors[index]));
-                let found = layer_norm::backward(input, gamma, floats(&grad), epsilon as f32);
-                let width = [gamma.len()];
-                vec![
-                    Some(tensor(found.input, &kept.shape)),
-                    Some(tensor(found.gamma, &width)),
-                    Some(tensor(found.beta, &width)),
-                ]
-            }
-            Layer::Gelu => {
-                let input = gelu::backward(floats(&kept.tensors[0]), floats(&grad));
-                vec![Some(tensor(input, &kept.shape))]
-            }
-            Layer::GeM => {
-                let [map, p] = [0, 1].map(|index| floats(&kept.tensors[index]));
-                let positions = kept.shape[2] * kept.shape[3];
-                let found = gem::backward(map, positions, p[0], floats(&grad));
-                vec![
-                    Some(tensor(found.input, &kept.shape)),
-                    Some(tensor(vec![found.exponent], &[1])),
-                ]
-            }
-            Layer::Attention { heads } => {
-                let (n, tokens, each) = attended(&kept.shape, heads);
-                let [packed, weights] = [0, 1].map(|index| floats(&kept.tensors[index]));
-                let grad = floats(&grad);
-                let packed = attention::backward(packed, weights, grad, n, tokens, heads, each);
-                vec![Some(tensor(packed, &kept.shape))]
-            }
+        match (layer, half::of(kept.dtype)) {
+            (Layer::Cast { .. }, _) => vec![Some(half::cast(&grad, kept.dtype))],
+            (_, Some(half)) => half::backward(half, layer, &kept, &grad, wanted),
+            _ => backward(layer, &kept, &grad, wanted),
         }
     }
 }
 
-fn forward(layer: Layer, inputs: Vec<FlexTensor>, keep: bool) -> (FlexTensor, Kept<Flex>) {
+fn run(layer: Layer, inputs: Vec<FlexTensor>, keep: bool) -> (FlexTensor, Kept<Flex>) {
+    match (layer, half::of(inputs[0].dtype())) {
+        (Layer::Cast { to }, _) => {
+            let kept = nothing_of(&inputs[0]);
+            (half::cast(&inputs[0], to.into()), kept)
+        }
+        (_, Some(half)) => half::forward(half, layer, &inputs, keep),
+        _ => forward(layer, inputs, keep),
+    }
+}
+
+/// The gradients of a layer in f32.
+pub(super) fn backward(
+    layer: Layer,
+    kept: &Kept<Flex>,
+    grad: &FlexTensor,
+    wanted: &[bool],
+) -> Vec<Option<FlexTensor>> {
+    let grad = grad.to_contiguous();
+    match layer {
+        Layer::Conv2d(settings) => conv2d_backward(settings, kept, &grad, wanted),
+        Layer::MaxPool2d {
+            kernel,
+            stride,
+            padding,
+        } => {
+            let [_, _, height, width] = four(&kept.shape);
+            let pixels = max_pool2d::backward(
+                floats(&grad),
+                &kept.bytes,
+                height,
+                width,
+                kernel,
+                stride,
+                padding,
+            );
+            vec![Some(tensor(pixels, &kept.shape))]
+        }
+        Layer::LayerNorm { epsilon } => {
+            let [input, gamma] = [0, 1].map(|index| floats(&kept.tensors[index]));
+            let found = layer_norm::backward(input, gamma, floats(&grad), epsilon as f32);
+            let width = [gamma.len()];
+            vec![
+                Some(tensor(found.input, &kept.shape)),
+                Some(tensor(found.gamma, &width)),
+                Some(tensor(found.beta, &width)),
+            ]
+        }
+        Layer::Gelu => {
+            let input = gelu::backward(floats(&kept.tensors[0]), floats(&grad));
+            vec![Some(tensor(input, &kept.shape))]
+        }
+        Layer::GeM => {
+            let [map, p] = [0, 1].map(|index| floats(&kept.tensors[index]));
+            let positions = kept.shape[2] * kept.shape[3];
+            let found = gem::backward(map, positions, p[0], floats(&grad));
+            vec![
+                Some(tensor(found.input, &kept.shape)),
+                Some(tensor(vec![found.exponent], &[1])),
+            ]
+        }
+        Layer::Attention { heads } => {
+            let (n, tokens, each) = attended(&kept.shape, heads);
+            let [packed, weights] = [0, 1].map(|index| floats(&kept.tensors[index]));
+            let grad = floats(&grad);
+            let packed = attention::backward(packed, weights, grad, n, tokens, heads, each);
+            vec![Some(tensor(packed, &kept.shape))]
+        }
+        Layer::Linear { bias } => {
+            let [x, weight] = [0, 1].map(|index| floats(&kept.tensors[index]));
+            let shape = dims(&kept.tensors[1]);
+            let found = linear::backward(x, weight, shape[1], floats(&grad), wanted[0]);
+            let mut grads = vec![
+                found.input.map(|input| tensor(input, &kept.shape)),
+                Some(tensor(found.weight, &shape)),
+            ];
+            grads.extend(bias.then(|| Some(tensor(found.bias, &shape[1..]))));
+            grads
+        }
+        Layer::Cast { .. } => vec![Some(grad)],
+    }
+}
+
+/// The output of a layer in f32, and what [`backward`] needs if `keep`.
+pub(super) fn forward(
+    layer: Layer,
+    inputs: Vec<FlexTensor>,
+    keep: bool,
+) -> (FlexTensor, Kept<Flex>) {
     let inputs: Vec<_> = inputs.iter().map(FlexTensor::to_contiguous).collect();
     let shape = dims(&inputs[0]);
     let input = floats(&inputs[0]);
-    let mut kept = Kept {
-        tensors: vec![],
-        bytes: Default::default(),
-        shape: shape.clone(),
-    };
+    let mut kept = nothing_of(&inputs[0]);
     let output = match layer {
         Layer::Conv2d(settings) => {
             let output = conv2d_forward(settings, &inputs);
@@ -136,8 +192,26 @@ fn forward(layer: Layer, inputs: Vec<FlexTensor>, keep: bool) -> (FlexTensor, Ke
             }
             tensor(rows, &[n, tokens, heads * each])
         }
+        Layer::Linear { bias } => {
+            let out = dims(&inputs[1])[1];
+            let bias = bias.then(|| floats(&inputs[2]));
+            let rows = linear::forward(input, floats(&inputs[1]), out, bias);
+            kept.tensors = inputs[..2].to_vec();
+            tensor(rows, &[shape[0], out])
+        }
+        Layer::Cast { .. } => inputs[0].clone(),
     };
     (output, kept)
+}
+
+/// What is known of the first input of a layer that has kept nothing yet.
+pub(super) fn nothing_of(input: &FlexTensor) -> Kept<Flex> {
+    Kept {
+        tensors: vec![],
+        bytes: Default::default(),
+        shape: dims(input),
+        dtype: input.dtype(),
+    }
 }
 
 fn conv2d_forward(settings: Conv2dSettings, inputs: &[FlexTensor]) -> FlexTensor {
@@ -231,15 +305,15 @@ fn four(shape: &[usize]) -> [usize; 4] {
     std::array::from_fn(|axis| shape[axis])
 }
 
-fn dims(tensor: &FlexTensor) -> Vec<usize> {
+pub(super) fn dims(tensor: &FlexTensor) -> Vec<usize> {
     tensor.layout().shape().to_vec()
 }
 
-fn floats(tensor: &FlexTensor) -> &[f32] {
+pub(super) fn floats(tensor: &FlexTensor) -> &[f32] {
     tensor.storage()
 }
 
-fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
+pub(super) fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
     let layout = Layout::contiguous(Shape::from(shape.to_vec()));
     FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
 }

@@ -23,6 +23,20 @@ const LONG_RUN: f64 = 60.0;
 /// The page that a run ends with.
 const REPORT: &str = "report.html";
 
+/// How many steps overflowed f16, and what the scale of the loss has come to; none of a run in another precision.
+fn overflows(steps: &[StepRecord]) -> Option<String> {
+    let last = steps.iter().rfind(|step| step.loss_scale.is_some())?;
+    let (count, scale) = (last.overflows.unwrap_or(0), last.loss_scale?);
+    let steps = match count {
+        0 => "no step was".to_owned(),
+        1 => "1 step was".to_owned(),
+        many => format!("{many} steps were"),
+    };
+    Some(format!(
+        "{steps} left out because gradients overflowed f16; the last one had a loss scale of {scale}"
+    ))
+}
+
 impl Session<'_> {
     /// Judges the result, on the test images if there are some, and writes the report.
     pub(super) fn finish(mut self) -> Result<Finished, RunError> {
@@ -139,6 +153,9 @@ impl Session<'_> {
             many => self.parts.progress.warn(&format!(
                 "{many} steps were left out: too few of their images could be read"
             )),
+        }
+        if let Some(told) = overflows(&self.parts.records.steps) {
+            self.parts.progress.note(&told);
         }
         let sum = |seconds: fn(&StepRecord) -> f64| -> f64 {
             self.parts.records.steps.iter().map(seconds).sum()

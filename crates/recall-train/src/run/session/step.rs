@@ -34,6 +34,8 @@ impl Session<'_> {
             gradient_norm: None,
             similarity: None,
             learning_rate: 0.0,
+            loss_scale: None,
+            overflows: None,
             images: whole.ids.len(),
             skipped: whole.skipped.len(),
             unread: self.locations(&whole.skipped),
@@ -54,6 +56,8 @@ impl Session<'_> {
         record.recall = result.recall;
         record.gradient_norm = result.gradient_norm;
         record.similarity = result.similarity;
+        record.loss_scale = result.scaling.map(|scaling| scaling.scale);
+        record.overflows = result.scaling.map(|scaling| scaling.overflows);
         if let Some(broken) = &result.broken {
             self.left_out += 1;
             let refused = RunError::NonFinite {
@@ -70,6 +74,9 @@ impl Session<'_> {
             };
         }
         self.left_out = 0;
+        if result.scaling.is_some_and(|scaling| scaling.overflowed) {
+            return Ok(record);
+        }
         if let Some(warning) = record.similarity.and_then(|mean| self.collapse.step(mean)) {
             self.parts.progress.warn(&warning);
         }
