@@ -2,7 +2,7 @@
 
     python xtask/peers/backbones.py crates/recall-engine/tests/fixtures
 
-writes what crates/recall-train/tests/backbones.rs compares with. Needs torch, torchvision, timm and
+writes what crates/recall-engine/tests/engine/backbones.rs compares with. Needs torch, torchvision, timm and
 safetensors. Weights and pixels come from `formula`, which the test has too, so that no large file
 is needed: a hash of the tensor's name and the number's index.
 """

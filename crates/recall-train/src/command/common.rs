@@ -121,7 +121,13 @@ impl CheckpointArg {
 #[derive(Debug, Args)]
 pub(super) struct BackboneArgs {
     /// In which precision the backbone computes, instead of that of the run: f32, bf16 or f16.
-    #[arg(long, value_name = "TYPE", value_enum, requires = "checkpoint", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "TYPE",
+        value_enum,
+        requires = "checkpoint",
+        hide_possible_values = true
+    )]
     backbone_precision: Option<BackbonePrecision>,
 }
 

@@ -1,7 +1,6 @@
 //! Losses by kind: each takes steps, and what it keeps is written and read.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::backend::Autodiff;
 use burn_flex::Flex;
@@ -10,15 +9,11 @@ use recall_engine::{
     ModelFiles, Start, StepRequest, SynthesisConfig, of_backend,
 };
 
+use crate::support::alone;
+
 const DIM: usize = 12;
 const CLASSES: usize = 6;
 const EACH: usize = 4;
-
-/// Tests that seed and draw take turns: the generator of a backend is one for all threads.
-fn alone() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn engine(loss: LossConfig) -> Box<dyn Engine> {
     let mut config = EngineConfig::default();

@@ -16,6 +16,8 @@ use recall_engine::{
 use recall_nn::NnBackend;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
+use crate::support::alone;
+
 const DIM: usize = 32;
 
 fn fixture(name: &str) -> PathBuf {
@@ -233,30 +235,36 @@ fn equals_the_original(backbone: Backbone, pooling: Pooling, size: usize) {
 
 #[test]
 fn resnet50() {
+    let _alone = alone();
     equals_the_original(Backbone::Resnet50, Pooling::AsPublished, 64);
 }
 
 #[test]
 fn vit_s16_with_mean_pooling() {
+    let _alone = alone();
     equals_the_original(Backbone::VitS16, Pooling::Mean, 64);
 }
 
 #[test]
 fn vit_b32() {
+    let _alone = alone();
     equals_the_original(Backbone::VitB32, Pooling::AsPublished, 64);
 }
 
 #[test]
 fn vit_b16() {
+    let _alone = alone();
     equals_the_original(Backbone::VitB16, Pooling::Cls, 48);
 }
 
 #[test]
 fn dinov2_s14() {
+    let _alone = alone();
     equals_the_original(Backbone::Dinov2S14, Pooling::AsPublished, 56);
 }
 
 #[test]
 fn dinov2_b14() {
+    let _alone = alone();
     equals_the_original(Backbone::Dinov2B14, Pooling::AsPublished, 42);
 }

@@ -1,7 +1,7 @@
 //! Ranks that train together come to what one process comes to.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use burn::backend::Autodiff;
 use burn::tensor::{Tensor, TensorData, backend::Backend as BurnBackend};
@@ -13,17 +13,13 @@ use recall_engine::{
 };
 use recall_step::{Collective, Solo, in_turns, share};
 
+use crate::support::alone;
+
 type Train = Autodiff<Flex>;
 
 const DIM: usize = 12;
 const CLASSES: usize = 6;
 const ROWS: usize = 24;
-
-/// Tests that seed and draw take turns: the generator of a backend is one for all threads.
-fn alone() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn drawn(at: usize) -> f32 {
     ((at as f64 * 12.9898).sin() * 43758.5453).fract() as f32 * 0.5

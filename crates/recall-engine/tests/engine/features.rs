@@ -1,7 +1,5 @@
 //! A frozen backbone hands out its features once: steps on them are steps on the images, bit for bit.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use burn::backend::Autodiff;
 use burn_flex::Flex;
 use recall_engine::{
@@ -9,14 +7,10 @@ use recall_engine::{
     StepRequest, of_backend,
 };
 
+use crate::support::alone;
+
 const IMAGES: usize = 6;
 const LABELS: [i64; IMAGES] = [0, 0, 1, 1, 2, 2];
-
-/// Tests that seed and draw take turns: the generator of a backend is one for all threads.
-fn alone() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn config(backbone: Backbone, pooling: Pooling, side: usize) -> EngineConfig {
     let mut config = EngineConfig::default();
@@ -73,7 +67,6 @@ fn weights(engine: &dyn Engine) -> Vec<u8> {
 }
 
 fn steps_are_the_same(backbone: Backbone, pooling: Pooling, side: usize) {
-    let _turn = alone();
     let config = config(backbone, pooling, side);
     let bytes = bytes(side);
     for (chunk, at_once) in [(1, 6), (2, 5), (4, 1), (6, 3)] {
@@ -117,28 +110,32 @@ fn steps_are_the_same(backbone: Backbone, pooling: Pooling, side: usize) {
 
 #[test]
 fn of_convnet() {
+    let _alone = alone();
     steps_are_the_same(Backbone::Convnet, Pooling::AsPublished, 8);
 }
 
 #[test]
 fn of_resnet50_with_gem() {
+    let _alone = alone();
     steps_are_the_same(Backbone::Resnet50, Pooling::AsPublished, 40);
 }
 
 #[test]
 fn of_resnet50_with_the_mean() {
+    let _alone = alone();
     steps_are_the_same(Backbone::Resnet50, Pooling::Mean, 40);
 }
 
 #[test]
 fn of_transformers() {
+    let _alone = alone();
     steps_are_the_same(Backbone::VitS16, Pooling::AsPublished, 32);
     steps_are_the_same(Backbone::Dinov2S14, Pooling::Mean, 28);
 }
 
 #[test]
 fn their_number_is_that_of_what_the_head_takes() {
-    let _turn = alone();
+    let _alone = alone();
     for (backbone, pooling, side, expected) in [
         (Backbone::Convnet, Pooling::AsPublished, 8, 16),
         (Backbone::Resnet50, Pooling::AsPublished, 40, 2048 * 4),
@@ -161,7 +158,7 @@ fn their_number_is_that_of_what_the_head_takes() {
 
 #[test]
 fn random_layers_leave_none() {
-    let _turn = alone();
+    let _alone = alone();
     let side = 32;
     for which in 0..2 {
         let mut config = config(Backbone::VitS16, Pooling::Cls, side);

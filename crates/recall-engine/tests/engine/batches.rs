@@ -4,8 +4,11 @@ use burn::backend::Autodiff;
 use burn_flex::Flex;
 use recall_engine::{Device, EngineConfig, Pixels, StepRequest, of_backend};
 
+use crate::support::alone;
+
 #[test]
 fn what_does_not_fit_together_is_refused() {
+    let _alone = alone();
     let device = of_backend::<Autodiff<Flex>>(Default::default());
     let mut engine = device.engine(&EngineConfig::default()).unwrap();
     let bytes = vec![1; 4 * 3 * 32 * 32];

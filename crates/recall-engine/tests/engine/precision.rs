@@ -1,6 +1,6 @@
 //! Training in half precision is training in f32 with some rounding, and half the activations.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use burn::backend::Autodiff;
 use burn::module::Module;
@@ -15,13 +15,9 @@ use recall_engine::{
 use recall_nn::{NnBackend, cast};
 use recall_step::{in_turns, l2_normalise, share};
 
-type B = Autodiff<Flex>;
+use crate::support::alone;
 
-/// Tests that seed and draw take turns: the generator of a backend is one for all threads.
-fn alone() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
+type B = Autodiff<Flex>;
 
 const HALVES: [Precision; 2] = [Precision::Bf16, Precision::F16];
 
@@ -100,7 +96,6 @@ fn losses(config: &EngineConfig, images: &Images, steps: u64, rate: f64) -> Vec<
 
 /// Ten steps within 3 % of the loss in f32, each of them.
 fn check_ten_steps(backbone: Backbone, side: usize, rate: f64) {
-    let _alone = alone();
     let images = Images::new(8, side);
     let of = |precision| losses(&config(backbone, side, precision), &images, 10, rate);
     let single = of(Precision::F32);
@@ -123,16 +118,19 @@ fn check_ten_steps(backbone: Backbone, side: usize, rate: f64) {
 
 #[test]
 fn ten_steps_of_the_convnet_are_those_of_f32() {
+    let _alone = alone();
     check_ten_steps(Backbone::Convnet, 32, 3e-5);
 }
 
 #[test]
 fn ten_steps_of_resnet50_are_those_of_f32() {
+    let _alone = alone();
     check_ten_steps(Backbone::Resnet50, 64, 1e-5);
 }
 
 #[test]
 fn ten_steps_of_a_transformer_are_those_of_f32() {
+    let _alone = alone();
     check_ten_steps(Backbone::VitS16, 64, 3e-6);
 }
 
@@ -348,6 +346,7 @@ fn a_trial_leaves_the_weights_alone_in_half_precision_too() {
 
 #[test]
 fn a_backend_without_halves_is_refused_by_name() {
+    let _alone = alone();
     let device = of_backend::<Autodiff<NdArray>>(Default::default());
     for precision in HALVES {
         let refused = device.engine(&config(Backbone::Convnet, 32, precision));

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::backend::Autodiff;
 use burn_flex::Flex;
@@ -12,15 +11,11 @@ use recall_engine::{
 };
 use safetensors::SafeTensors;
 
+use crate::support::alone;
+
 const FEATURES: usize = 12;
 const CLASSES: usize = 8;
 const EACH: usize = 6;
-
-/// Tests that seed and draw take turns: the generator of a backend is one for all threads.
-fn alone() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn config(backbone: Backbone, start: Start) -> EngineConfig {
     let mut config = EngineConfig::default();
@@ -99,7 +94,7 @@ fn files(folder: &Path) -> ModelFiles {
 
 #[test]
 fn steps_find_what_tells_classes_apart() {
-    let _turn = alone();
+    let _alone = alone();
     let (values, _) = rows();
     for backbone in [Backbone::Linear, Backbone::Residual] {
         for start in [Start::Random, Start::Identity, Start::Standard, Start::Pca] {
@@ -115,7 +110,7 @@ fn steps_find_what_tells_classes_apart() {
 
 #[test]
 fn the_same_steps_give_the_same_bits_and_chunks_the_same_loss() {
-    let _turn = alone();
+    let _alone = alone();
     let (values, _) = rows();
     let losses = |chunk, dropout| {
         let mut config = config(Backbone::Residual, Start::Pca);
@@ -132,7 +127,7 @@ fn the_same_steps_give_the_same_bits_and_chunks_the_same_loss() {
 
 #[test]
 fn they_are_written_under_plain_names_and_read_again() {
-    let _turn = alone();
+    let _alone = alone();
     let (values, _) = rows();
     let (dim, hidden) = (10, 7);
     let linear: BTreeMap<&str, Vec<usize>> = BTreeMap::from([
@@ -184,7 +179,7 @@ fn they_are_written_under_plain_names_and_read_again() {
 
 #[test]
 fn a_start_begins_optimiser_and_average_anew() {
-    let _turn = alone();
+    let _alone = alone();
     let (values, _) = rows();
     let mut config = config(Backbone::Linear, Start::Standard);
     config.optimiser.average = Some(0.9);
@@ -200,7 +195,7 @@ fn a_start_begins_optimiser_and_average_anew() {
 
 #[test]
 fn what_they_do_not_take_is_refused_in_a_sentence() {
-    let _turn = alone();
+    let _alone = alone();
     let (values, labels) = rows();
     let mut head = engine(&config(Backbone::Linear, Start::Standard));
     let black = vec![0; 3 * 2 * 2];
@@ -252,6 +247,7 @@ fn what_they_do_not_take_is_refused_in_a_sentence() {
 
 #[test]
 fn settings_that_make_no_sense_are_named() {
+    let _alone = alone();
     let problem = |change: &dyn Fn(&mut recall_engine::ModelConfig)| {
         let mut model = config(Backbone::Linear, Start::Standard).model;
         change(&mut model);

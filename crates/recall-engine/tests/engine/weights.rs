@@ -12,6 +12,8 @@ use recall_engine::{
 };
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
+use crate::support::alone;
+
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures")
@@ -65,6 +67,7 @@ fn changed(folder: &Path, change: impl Fn(&mut Vec<(String, Vec<usize>, Vec<u8>)
 
 #[test]
 fn every_form_gives_the_same_model() {
+    let _alone = alone();
     let (model, loaded) = load(&fixture("small.safetensors")).unwrap();
     assert_eq!(loaded.taken, 6);
     let expected = embedding(&model);
@@ -86,6 +89,7 @@ fn every_form_gives_the_same_model() {
 
 #[test]
 fn what_was_saved_loads_again() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let model = small();
@@ -103,6 +107,7 @@ fn what_was_saved_loads_again() {
 
 #[test]
 fn tensors_that_do_not_fit_are_named() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let missing = changed(folder, |tensors| {
@@ -139,6 +144,7 @@ fn tensors_that_do_not_fit_are_named() {
 
 #[test]
 fn damaged_files_are_refused() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let whole = std::fs::read(fixture("small.safetensors")).unwrap();
     let cut = folder.path().join("cut.safetensors");
@@ -169,6 +175,7 @@ fn damaged_files_are_refused() {
 
 #[test]
 fn a_backbone_without_our_head_is_taken_and_its_classifier_is_not() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("backbone.safetensors");
     let config = ModelConfig {
@@ -219,6 +226,7 @@ fn a_backbone_without_our_head_is_taken_and_its_classifier_is_not() {
 
 #[test]
 fn what_is_in_a_file_decides_and_not_its_name() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let expected = embedding(&load(&fixture("small.safetensors")).unwrap().0);
     for (original, name) in [
@@ -236,6 +244,7 @@ fn what_is_in_a_file_decides_and_not_its_name() {
 
 #[test]
 fn numbers_that_are_not_finite_are_refused_by_the_name_of_their_tensor() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     for (value, count) in [(f32::NAN, 1), (f32::INFINITY, 3), (f32::NEG_INFINITY, 2)] {
         let path = changed(folder.path(), |tensors| {
@@ -276,6 +285,7 @@ fn numbers_that_are_not_finite_are_refused_by_the_name_of_their_tensor() {
 
 #[test]
 fn a_prefix_that_is_not_known_is_told_with_the_way_to_take_it_off() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let prefixed = changed(folder.path(), |tensors| {
         for (name, ..) in tensors.iter_mut() {
