@@ -45,6 +45,7 @@ fn alone(backbone: Backbone, dtype: DType) -> [f64; 2] {
         // glibc gives each block back as soon as it is free.
         .env("MALLOC_MMAP_THRESHOLD_", "16384")
         .env("MALLOC_TRIM_THRESHOLD_", "0")
+        .env("MALLOC_ARENA_MAX", "1")
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
