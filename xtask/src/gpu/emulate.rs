@@ -160,10 +160,9 @@ impl Options {
         })
     }
 
-    /// Whether steps are as exact as those of the CPU: tensor cores multiply in TF32.
-    #[cfg(any(feature = "cuda", feature = "wgpu"))]
+    /// Whether products are as exact as those of the CPU: tensor cores multiply in TF32.
     pub fn is_exact(&self) -> bool {
-        self.capability.iter().all(|&capability| capability < 70)
+        self.emulated && self.capability.iter().all(|&capability| capability < 70)
     }
 
     fn compile(&self) -> anyhow::Result<bool> {
