@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (false, true) => Extent::Quick,
         (false, false) => Extent::Whole,
     };
-    let failures = check(backend, extent)?;
+    let failures = check(backend, extent, args.emulation.is_exact())?;
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     let failures = failures
         + match extent {
@@ -117,19 +117,21 @@ fn resolve(backend: Option<Gpu>) -> Result<NamedBackend, BackendError> {
     not(any(feature = "cuda", feature = "wgpu")),
     expect(unused_variables, reason = "nothing to check")
 )]
-fn check(backend: NamedBackend, extent: Extent) -> anyhow::Result<usize> {
+fn check(backend: NamedBackend, extent: Extent, exact: bool) -> anyhow::Result<usize> {
     match backend {
         #[cfg(feature = "cuda")]
         NamedBackend::CUDA => parity::with_and_without_fusion(
             "cuda",
             std::marker::PhantomData::<burn_cuda::Cuda>,
             extent,
+            exact,
         ),
         #[cfg(feature = "wgpu")]
         NamedBackend::WGPU => parity::with_and_without_fusion(
             "wgpu",
             std::marker::PhantomData::<burn_wgpu::Wgpu>,
             extent,
+            exact,
         ),
         other => anyhow::bail!("{other} is no GPU"),
     }

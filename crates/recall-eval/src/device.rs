@@ -206,7 +206,10 @@ fn gather<B: Backend>(
         .filter(fits)
         .map(Vec::len)
         .max()
-        .filter(|&width| width > 0)?;
+        .filter(|&width| width > 0)?
+        // Burn's Fusion (0.21) reads a wrong index where it computes a `gather` of one column together with
+        // comparisons of whole rows.
+        .max(2);
     let mut ids = vec![0_i32; lists.len() * width];
     for (row, list) in ids.chunks_exact_mut(width).zip(lists) {
         if list.len() <= longest {
@@ -333,9 +336,9 @@ impl<'a, 'r, B: Backend> Products<'a, 'r, B> {
         let Some(found) = gather(similarities, &ids, 1, self.device) else {
             return true;
         };
-        let (found, _) = found.read();
+        let (found, width) = found.read();
         let mut squares = 0.0;
-        for ((q, ids), found) in queries.clone().zip(&ids).zip(found) {
+        for ((q, ids), found) in queries.clone().zip(&ids).zip(found.chunks(width)) {
             let [a, b] = [rows.row(q), items.row(ids[0] as usize)];
             let product: f64 = a
                 .iter()
@@ -349,7 +352,7 @@ impl<'a, 'r, B: Backend> Products<'a, 'r, B> {
                     .sqrt()
             };
             let scale = (length(a) * length(b)).max(f64::MIN_POSITIVE);
-            squares += ((f64::from(found) - product) / scale).powi(2);
+            squares += ((f64::from(found[0]) - product) / scale).powi(2);
         }
         let error = (squares / queries.len() as f64).sqrt();
         // A sum of so many terms, each rounded to 24 bits.

@@ -74,15 +74,15 @@ pub fn cases(extent: Extent) -> anyhow::Result<Vec<Case>> {
     Ok(cases)
 }
 
-struct Batch {
-    embeddings: Vec<f64>,
+pub struct Batch {
+    pub embeddings: Vec<f64>,
     dim: usize,
-    labels: Vec<i64>,
+    pub labels: Vec<i64>,
 }
 
 impl Batch {
     /// Unit rows in random order, each up to `noise` away from the centre of its class.
-    fn random(sizes: &[usize], dim: usize, noise: f64) -> Self {
+    pub fn random(sizes: &[usize], dim: usize, noise: f64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(sizes.len() as u64);
         let mut rows = Vec::new();
         for (class, &size) in sizes.iter().enumerate() {
@@ -113,7 +113,7 @@ impl Batch {
     }
 
     /// Each item with the next one of its class, some rows more than once, one with itself.
-    fn some_pairs(&self) -> (Vec<usize>, Vec<usize>) {
+    pub fn some_pairs(&self) -> (Vec<usize>, Vec<usize>) {
         let mut pairs = vec![(0, 0)];
         for (a, label) in self.labels.iter().enumerate() {
             let next = self.labels[a + 1..].iter().position(|other| other == label);

@@ -17,7 +17,11 @@ const ROUNDING: f64 = 0.01;
 /// Items, dimensions, classes, whether products are exact.
 type Size = (usize, usize, i64, bool);
 
-const SMALL: [Size; 4] = [
+/// One positive to a query.
+const PAIRS: Size = (64, 4, 32, true);
+
+const SMALL: [Size; 5] = [
+    PAIRS,
     (300, 4, 40, true),
     (300, 4, 2, true),
     (500, 64, 90, false),
@@ -25,7 +29,12 @@ const SMALL: [Size; 4] = [
 ];
 
 /// A product here is tried by all of Burn's kernels, many times.
-const TINY: [Size; 3] = [(300, 4, 40, true), (300, 4, 2, true), (130, 33, 5, false)];
+const TINY: [Size; 4] = [
+    PAIRS,
+    (300, 4, 40, true),
+    (300, 4, 2, true),
+    (130, 33, 5, false),
+];
 
 /// As large as Stanford Online Products' test split.
 const LARGE: Size = (60_502, 512, 11_316, false);

@@ -6,7 +6,7 @@ use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use recall_loss::RecallBackend;
+use recall_loss::{RecallBackend, plain::gather_in_rows};
 
 use crate::dense::{Dense, NOTHING, column_like, indices, log, log1p, ordered, unit};
 use crate::error::{positive, require};
@@ -346,7 +346,7 @@ fn synthetic_similarities<B: RecallBackend>(
         let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
         let rows = TensorData::new(rows, [count, width]);
         let rows = Tensor::<B, 2, Int>::from_data(rows, &queries.device());
-        similarities.clone().gather(1, rows)
+        gather_in_rows(similarities.clone(), rows)
     };
     let mut found = Vec::new();
     if pairs > 0 {

@@ -1,6 +1,7 @@
 //! Soft histograms: each value is shared by the two nodes that it lies between.
 
 use burn::tensor::{Bool, DType, IndexingUpdateOp, Int, Tensor, backend::Backend};
+use recall_loss::plain::gather_in_rows;
 
 /// Nodes at equal steps. What lies beyond the first or the last belongs to that one alone.
 #[derive(Debug, Clone, Copy)]
@@ -206,7 +207,7 @@ impl<B: Backend> Located<B> {
 
     /// What the rows of a table `[n, nodes]` have for each value's node, and 0 for values that move no weight.
     pub fn look_up(&self, table: Tensor<B, 2>) -> Tensor<B, 2> {
-        let found = table.gather(1, self.node.clone());
+        let found = gather_in_rows(table, self.node.clone());
         found.mask_fill(self.inside.clone().bool_not(), 0.0)
     }
 }

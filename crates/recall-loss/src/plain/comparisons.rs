@@ -6,7 +6,7 @@
 
 use burn::tensor::{DType, IndexingUpdateOp, Tensor, activation, backend::Backend};
 
-use super::blocks::DeviceQueryBlock;
+use super::{blocks::DeviceQueryBlock, gather::gather_in_rows};
 use crate::{
     SmoothAp,
     objective::{Itself, Objective},
@@ -45,9 +45,7 @@ impl<B: Backend> Comparisons<B> {
         block: &DeviceQueryBlock<B>,
         objective: &Objective,
     ) -> Self {
-        let within = similarities
-            .clone()
-            .gather(1, block.positives.clone())
+        let within = gather_in_rows(similarities.clone(), block.positives.clone())
             .mask_fill(block.valid.clone().lower_elem(0.5), EXCLUDED);
         let mut apart = similarities.zeros_like().scatter(
             1,

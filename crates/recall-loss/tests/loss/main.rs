@@ -3,6 +3,7 @@
 
 mod batches;
 mod finite_differences;
+mod gather;
 mod kernels;
 mod oracle;
 mod properties;

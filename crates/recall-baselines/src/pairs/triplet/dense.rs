@@ -2,7 +2,7 @@
 
 use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{Int, Tensor, TensorData};
-use recall_loss::RecallBackend;
+use recall_loss::{RecallBackend, plain::gather_in_rows};
 
 use super::{Triplet, TripletMining};
 use crate::Places;
@@ -36,13 +36,13 @@ impl Triplet {
                 let farthest = fixed.clone().mask_fill(others, -1.0).argmax(1);
                 let members = (0..most(places)).map(|nth| {
                     let (column, some) = member(places, nth, &device);
-                    let positive = fixed.clone().gather(1, column.clone());
+                    let positive = gather_in_rows(fixed.clone(), column.clone());
                     let farther = (fixed.clone())
                         .greater(positive.expand(fixed.dims()))
                         .bool_and(of.negative.clone());
                     let values = fixed.clone().mask_fill(farther.bool_not(), FAR);
                     let nearest = values.clone().argmin(1);
-                    let none = values.gather(1, nearest.clone()).greater_equal_elem(FAR);
+                    let none = gather_in_rows(values, nearest.clone()).greater_equal_elem(FAR);
                     (column, nearest.mask_where(none, farthest.clone()), some)
                 });
                 let members: Vec<_> = members.collect();
@@ -64,7 +64,8 @@ impl Triplet {
             .map(|row| row.negative_count(columns) > 0);
         let opposed = numbers(opposed.map(i64::from).collect(), &device);
         let some = (some * opposed).equal_elem(1);
-        let gaps = distances.clone().gather(1, positives) - distances.gather(1, negatives);
+        let gaps =
+            gather_in_rows(distances.clone(), positives) - gather_in_rows(distances, negatives);
         let terms = match self.0.soft {
             true => log_sigmoid(gaps.neg()).neg(),
             false => gaps.add_scalar(self.0.margin).clamp_min(0.0),
@@ -92,7 +93,7 @@ impl Triplet {
         for nth in 0..most(places) {
             let (column, some) = member(places, nth, &fixed.device());
             let some = some.equal_elem(1).expand(shape);
-            let positive = fixed.clone().gather(1, column.clone()).expand(shape);
+            let positive = gather_in_rows(fixed.clone(), column.clone()).expand(shape);
             let gaps = fixed.clone() - positive;
             let inside = gaps.clone().lower_elem(self.0.margin);
             let inside = match self.0.mining {
