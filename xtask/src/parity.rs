@@ -34,8 +34,8 @@ where
     let bare_name = format!("{name} without fusion");
     let fused = check::<Fusion<B>>(name, &cases, extent, exact)?;
     let bare = check::<B>(&bare_name, &cases, extent, exact)?;
-    let tensors =
-        tensors::check::<Fusion<B>>(name, exact)? + tensors::check::<B>(&bare_name, exact)?;
+    let mut tensors = tensors::check::<Fusion<B>>(name, exact, true)?;
+    tensors += tensors::check::<B>(&bare_name, exact, false)?;
     let ranked = ranks::check::<Fusion<B>>(name, extent)?;
     Ok(fused + bare + tensors + ranked)
 }
