@@ -66,7 +66,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         (false, true) => Extent::Quick,
         (false, false) => Extent::Whole,
     };
-    let failures = check(backend, extent, args.emulation.is_exact())?;
+    let with_losses = extent != Extent::Emulated || args.emulation.losses;
+    let failures = check(backend, extent, args.emulation.is_exact(), with_losses)?;
     #[cfg(any(feature = "cuda", feature = "wgpu"))]
     let failures = failures
         + match extent {
@@ -117,7 +118,12 @@ fn resolve(backend: Option<Gpu>) -> Result<NamedBackend, BackendError> {
     not(any(feature = "cuda", feature = "wgpu")),
     expect(unused_variables, reason = "nothing to check")
 )]
-fn check(backend: NamedBackend, extent: Extent, exact: bool) -> anyhow::Result<usize> {
+fn check(
+    backend: NamedBackend,
+    extent: Extent,
+    exact: bool,
+    with_losses: bool,
+) -> anyhow::Result<usize> {
     match backend {
         #[cfg(feature = "cuda")]
         NamedBackend::CUDA => parity::with_and_without_fusion(
@@ -125,6 +131,7 @@ fn check(backend: NamedBackend, extent: Extent, exact: bool) -> anyhow::Result<u
             std::marker::PhantomData::<burn_cuda::Cuda>,
             extent,
             exact,
+            with_losses,
         ),
         #[cfg(feature = "wgpu")]
         NamedBackend::WGPU => parity::with_and_without_fusion(
@@ -132,6 +139,7 @@ fn check(backend: NamedBackend, extent: Extent, exact: bool) -> anyhow::Result<u
             std::marker::PhantomData::<burn_wgpu::Wgpu>,
             extent,
             exact,
+            with_losses,
         ),
         other => anyhow::bail!("{other} is no GPU"),
     }
