@@ -35,11 +35,8 @@ where
     let bare_name = format!("{name} without fusion");
     let fused = check::<Fusion<B>>(name, &cases, extent, exact)?;
     let bare = check::<B>(&bare_name, &cases, extent, exact)?;
-    let mut tensors = 0;
-    if exact || extent != Extent::Emulated {
-        tensors += tensors::check::<Fusion<B>>(name, exact, with_losses)?;
-        tensors += tensors::check::<B>(&bare_name, exact, false)?;
-    }
+    let mut tensors = tensors::check::<Fusion<B>>(name, exact, with_losses)?;
+    tensors += tensors::check::<B>(&bare_name, exact, false)?;
     let ranked = ranks::check::<Fusion<B>>(name, extent)?;
     Ok(fused + bare + tensors + ranked)
 }

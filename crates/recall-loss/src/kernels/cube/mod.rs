@@ -47,9 +47,10 @@ where
         embeddings: FloatTensor<Self>,
         batch: &RecallBatch,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        // Shares, of which some have no query at all, have not run on a device yet.
-        let (Objective::RecallAtK(loss), DType::F32, true) =
-            (batch.objective(), embeddings.dtype, batch.is_whole())
+        // A share without queries has no block, and buffers of no bytes are nothing to launch kernels with.
+        let nothing = batch.query_count() == 0;
+        let (Objective::RecallAtK(loss), DType::F32, false) =
+            (batch.objective(), embeddings.dtype, nothing)
         else {
             let (recall, grad) = plain::recall_and_grad::<Self>(tensor(embeddings), batch);
             return (primitive(recall), primitive(grad));
