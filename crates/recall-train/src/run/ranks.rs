@@ -52,7 +52,7 @@ impl Ranks {
     /// Seconds since the last call that this process spent in exchanges with the others; none if it is by itself.
     pub(crate) fn exchange_seconds(&self) -> Option<f64> {
         let spent = self.0.take();
-        self.are_several().then(|| spent.as_secs_f64())
+        self.are_several().then_some(spent.as_secs_f64())
     }
 
     /// Which of so many images are this process's, in chunks of `chunk`.
