@@ -30,7 +30,7 @@ pub struct Options {
         long,
         value_name = "CAPABILITIES",
         value_delimiter = ',',
-        default_value = "61,80",
+        default_value = "61",
         value_parser = clap::value_parser!(u8).range(61..=90)
     )]
     capability: Vec<u8>,
