@@ -8,7 +8,7 @@ mod eval;
 mod features;
 mod images;
 pub mod loss;
-mod machine;
+pub mod machine;
 mod models;
 mod plan;
 mod process;

@@ -5,6 +5,7 @@ mod emoji;
 mod gpu;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod parity;
+mod study;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,8 @@ enum Command {
     Emoji(emoji::Args),
     /// Check the kernels of this machine's GPU
     Gpu(gpu::Args),
+    /// Measure the claims of the paper again, for docs/study.md
+    Study(study::Args),
     /// Measure, for docs/benchmarks.md
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -38,6 +41,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Emoji(args) => emoji::run(&args)?,
         Command::Gpu(args) => return gpu::run(&args),
+        Command::Study(args) => study::run(&args)?,
         Command::Bench(bench) => bench::run(&bench)?,
     }
     Ok(ExitCode::SUCCESS)

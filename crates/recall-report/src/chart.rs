@@ -91,8 +91,7 @@ pub(super) fn lay_out(curve: &Curve) -> Value {
         left => pixels(frame.left),
         right => pixels(frame.right),
         y_ticks => ticks.iter().map(|&t| tick(frame.place_y(t), y.label(t))).collect::<Vec<_>>(),
-        x_ticks =>
-            x.ticks().iter().map(|&t| tick(frame.place_x(t), x.label(t))).collect::<Vec<_>>(),
+        x_ticks => x_ticks(curve, &frame),
         lines => drawn,
         labels => labels(&beside, &frame),
         legend => below.iter().map(|line| line.key()).collect::<Vec<_>>(),
@@ -102,6 +101,19 @@ pub(super) fn lay_out(curve: &Curve) -> Value {
         noisy => lines.iter().any(|line| line.means.is_some()),
         averaged => lines.iter().any(|line| !line.parts.is_empty()),
         left_out,
+    }
+}
+
+/// What stands along x: the marks of the curve, or round numbers.
+fn x_ticks(curve: &Curve, frame: &Frame) -> Vec<Value> {
+    let place = |x| frame.place_x(x);
+    match curve.marks.is_empty() {
+        true => (frame.x.ticks().into_iter())
+            .map(|x| tick(place(x), frame.x.label(x)))
+            .collect(),
+        false => (curve.marks.iter())
+            .map(|(x, name)| tick(place(*x), name.clone()))
+            .collect(),
     }
 }
 
@@ -124,7 +136,10 @@ impl Frame {
         BOTTOM - self.y.share(y) * (BOTTOM - TOP)
     }
 
-    fn name_x(&self, x: f64) -> String {
+    fn name_x(&self, curve: &Curve, x: f64) -> String {
+        if let Some((_, name)) = curve.marks.iter().find(|(place, _)| *place == x) {
+            return name.clone();
+        }
         // A mean of epochs may lie between two.
         number::significant(if self.whole { x.round() } else { x }, 7)
     }
@@ -336,7 +351,7 @@ fn slots(curve: &Curve, lines: &[Line<'_>], frame: &Frame) -> Vec<Value> {
             x => pixels(frame.place_x(x)),
             left => pixels(edge[0]),
             width => pixels(edge[1] - edge[0]),
-            words => format!("{} {}: {}", curve.x, frame.name_x(x), words.join(", ")),
+            words => format!("{} {}: {}", curve.x, frame.name_x(curve, x), words.join(", ")),
             dots => values.iter().map(dot).collect::<Vec<_>>(),
         }
     };
@@ -392,6 +407,7 @@ mod tests {
             y: String::new(),
             series,
             shares: false,
+            marks: Vec::new(),
         }
     }
 

@@ -1,9 +1,8 @@
 //! The page that sets runs side by side: a table and charts.
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, Error, UndefinedBehavior, Value, context};
+use minijinja::{Error, context};
 
-use super::{Curve, ReportError, chart};
+use super::{Curve, ReportError, chart, templates};
 
 /// Everything the page shows.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -40,32 +39,18 @@ impl ComparisonPage {
     }
 
     fn page(&self) -> Result<String, Error> {
-        let mut environment = Environment::new();
-        environment.set_syntax(
-            SyntaxConfig::builder()
-                .trim_blocks(true)
-                .lstrip_blocks(true)
-                .build()?,
-        );
-        environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-        // Names that end in .html are escaped.
-        environment.add_template("chart.html", include_str!("chart.html"))?;
-        environment.add_template("comparison.html", include_str!("comparison.html"))?;
         let row = |(at, row): (usize, &ComparisonRow)| {
             let (colour, broken) = chart::colour(at);
             context! { name => &row.name, cells => &row.cells, colour, broken }
         };
-        environment
-            .get_template("comparison.html")?
-            .render(context! {
-                style => Value::from_safe_string(include_str!("page.css").to_owned()),
-                script => Value::from_safe_string(include_str!("page.js").to_owned()),
-                title => &self.title,
-                columns => &self.columns,
-                rows => self.rows.iter().enumerate().map(row).collect::<Vec<_>>(),
-                notes => &self.notes,
-                charts => self.curves.iter().map(chart::lay_out).collect::<Vec<_>>(),
-            })
+        let of = context! {
+            title => &self.title,
+            columns => &self.columns,
+            rows => self.rows.iter().enumerate().map(row).collect::<Vec<_>>(),
+            notes => &self.notes,
+            charts => self.curves.iter().map(chart::lay_out).collect::<Vec<_>>(),
+        };
+        templates::render("comparison.html", of)
     }
 }
 
@@ -96,6 +81,7 @@ mod tests {
                 y: evil,
                 series: vec![line.clone(), line],
                 shares: true,
+                marks: Vec::new(),
             }],
         };
         let page = page.render().unwrap();

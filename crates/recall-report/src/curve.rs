@@ -15,6 +15,9 @@ pub struct Curve {
     pub series: Vec<Series>,
     /// Whether its values are shares, as recalls are: then the axis ends at 0 and at 1. Default false.
     pub shares: bool,
+    /// What stands along the horizontal axis, and where: names, or sizes that double from place to place.
+    /// Without them, round numbers.
+    pub marks: Vec<(f64, String)>,
 }
 
 /// A line of a chart.

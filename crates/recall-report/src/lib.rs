@@ -4,8 +4,9 @@
 //! - [`Report`]: what a run reached, how it got there, and what its nearest neighbours look like. With
 //!   [`Report::queries`] alone it is a page of queries and neighbours.
 //! - [`ComparisonPage`]: runs side by side, as a table and charts.
+//! - [`Curve::to_svg`] and [`IntervalChart`]: figures for other documents, an SVG file each.
 //!
-//! Both are plain values that [`render`](Report::render) turns into text:
+//! All are plain values that [`render`](Report::render) turns into text:
 //!
 //! ```
 //! use recall_report::{Metric, Report};
@@ -26,12 +27,14 @@ mod comparison;
 mod curve;
 mod distribution;
 mod error;
+mod figure;
 mod number;
 mod page;
 mod picture;
 mod queries;
 mod report;
 mod shorten;
+mod templates;
 mod thin;
 mod thumbnail;
 
@@ -39,6 +42,7 @@ pub use comparison::{ComparisonPage, ComparisonRow};
 pub use curve::{Curve, Series};
 pub use distribution::Distribution;
 pub use error::ReportError;
+pub use figure::{IntervalChart, IntervalRow};
 pub use picture::Picture;
 pub use queries::{NEIGHBOURS, Neighbour, QueryRow};
 pub use report::{Column, Metric, MetricTable, Report};

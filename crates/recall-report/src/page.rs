@@ -1,9 +1,8 @@
 //! The page: what its template is given, in words.
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, Error, UndefinedBehavior, Value, context};
+use minijinja::{Error, Value, context};
 
-use super::{Column, Metric, MetricTable, Report, chart, distribution, number, queries};
+use super::{Column, Metric, MetricTable, Report, chart, distribution, number, queries, templates};
 
 /// Stands for what is not known.
 const DASH: &str = "–";
@@ -14,22 +13,7 @@ const LONG_FACT: usize = 44;
 pub(super) fn render(report: &Report) -> Result<String, Error> {
     let similarities = report.similarities.as_ref().and_then(distribution::lay_out);
     let charts = report.curves.len() + usize::from(similarities.is_some());
-    let mut environment = Environment::new();
-    environment.set_syntax(
-        SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build()?,
-    );
-    environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-    // Names that end in .html are escaped.
-    environment.add_template("page.html", include_str!("page.html"))?;
-    environment.add_template("chart.html", include_str!("chart.html"))?;
-    environment.add_template("distribution.html", include_str!("distribution.html"))?;
-    environment.add_template("queries.html", include_str!("queries.html"))?;
-    environment.get_template("page.html")?.render(context! {
-        style => Value::from_safe_string(include_str!("page.css").to_owned()),
-        script => Value::from_safe_string(include_str!("page.js").to_owned()),
+    let of = context! {
         title => report.title.as_str(),
         facts => facts(report),
         metrics => report.metrics.iter().map(metric).collect::<Vec<_>>(),
@@ -45,7 +29,8 @@ pub(super) fn render(report: &Report) -> Result<String, Error> {
         in_pairs => matches!(charts, 1 | 2 | 4),
         queries => (!report.queries.is_empty()).then(|| queries::lay_out(report)),
         config => config(&report.config),
-    })
+    };
+    templates::render("page.html", of)
 }
 
 /// The sections, which a blank line sets apart: none is broken over two columns.
@@ -203,6 +188,7 @@ mod tests {
                     parts: Vec::new(),
                 }],
                 shares: false,
+                marks: Vec::new(),
             }],
             similarities: Some(Distribution {
                 low: 0.0,

@@ -163,6 +163,11 @@ pub struct EvaluationConfig {
     ///
     /// Default false.
     pub test_during_training: bool,
+    /// Whether the run has test images at all. A search for settings should not: without them it is judged by
+    /// its validation classes, and the test classes can choose nothing.
+    ///
+    /// Default true.
+    pub test: bool,
     /// The k of recall@k; map@r is reported, too. `metrics` takes precedence.
     #[schemars(inner(range(min = 1)))]
     pub ks: Vec<usize>,
@@ -231,6 +236,7 @@ impl Default for EvaluationConfig {
             select: None,
             metrics: None,
             test_during_training: false,
+            test: true,
             ks: vec![1, 2, 4, 8],
             chunk: 256,
             gallery: 40,

@@ -53,6 +53,7 @@ impl RunComparison {
                     .map(|group| line(group, runs, points))
                     .collect(),
                 shares,
+            marks: Vec::new(),
             };
         vec![
             curve(

@@ -61,6 +61,10 @@ impl RunConfig {
             let problem = "give at least one metric, or false for the usual ones";
             return value("evaluation.metrics", problem.into());
         }
+        if self.evaluation.test_during_training && !self.evaluation.test {
+            let problem = "a run without test images (evaluation.test=false) cannot judge them";
+            return value("evaluation.test_during_training", problem.into());
+        }
         let reported = self.evaluation.reported();
         if let Some(select) = self.evaluation.select
             && !reported.contains(&select)

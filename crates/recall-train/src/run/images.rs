@@ -11,7 +11,7 @@ use super::data::{DataRecord, reopen};
 use super::start::Start;
 use super::{Progress, TrainingRun};
 use crate::embed::{items_of, need_labels};
-use crate::{BatchSize, RunConfig, RunError};
+use crate::{BatchSize, EvaluationConfig, RunConfig, RunError};
 
 /// The images of a run.
 pub(super) struct Items {
@@ -44,7 +44,7 @@ impl Images {
             None => config.image.open(&config.data, corrupt)?,
         });
         progress.notes(&dataset);
-        let items = Items::of(&dataset, config.evaluation.validation, progress)?;
+        let items = Items::of(&dataset, &config.evaluation, progress)?;
         answerable(&dataset, &items)?;
         let record = DataRecord::new(&config.data, &dataset, &items)?;
         start.refuse_others(&config.data, &record, &dataset, &items)?;
@@ -93,12 +93,20 @@ impl Images {
 }
 
 impl Items {
-    /// Training, validation and test images. Where there are none to validate, a `share` of the training
-    /// classes is held out for it.
-    fn of(dataset: &Dataset, share: f64, progress: &mut dyn Progress) -> Result<Self, RunError> {
+    /// Training, validation and test images. Where there are none to validate, a share of the training
+    /// classes is held out for it. What a run may not judge by, it does not get.
+    fn of(
+        dataset: &Dataset,
+        evaluation: &EvaluationConfig,
+        progress: &mut dyn Progress,
+    ) -> Result<Self, RunError> {
         need_labels(dataset, "training")?;
         items_of(dataset, Split::Train)?;
-        let test = dataset.split(Split::Test).to_vec();
+        let share = evaluation.validation;
+        let test = match evaluation.test {
+            true => dataset.split(Split::Test).to_vec(),
+            false => Vec::new(),
+        };
         let HeldOut { kept, held_out } = training_and_validation(dataset, share);
         if !dataset.split(Split::Validation).is_empty() {
             progress.note(&format!(
@@ -116,6 +124,7 @@ impl Items {
         if test.is_empty() {
             let name = dataset.name();
             match held_out.is_empty() {
+                false if !evaluation.test => {}
                 false => progress.note(&format!(
                     "{name} has no test images: the run is judged by the validation images, which choose its \
                      best epoch as well"

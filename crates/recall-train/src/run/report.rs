@@ -314,6 +314,7 @@ fn curves(records: &Records, config: &RunConfig) -> Vec<Curve> {
         y: String::new(),
         series,
         shares: false,
+        marks: Vec::new(),
     };
     let line = |name: &str, points| Series {
         name: name.to_owned(),
@@ -341,6 +342,7 @@ fn curves(records: &Records, config: &RunConfig) -> Vec<Curve> {
         if records.of(split).nth(1).is_some() {
             curves.push(Curve {
                 shares: true,
+                marks: Vec::new(),
                 ..curve(title, "epoch", judged(split))
             });
         }

@@ -1,0 +1,164 @@
+//! What runs came to, kept by what they are.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use super::job::Job;
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    #[serde(flatten)]
+    pub job: Job,
+    /// Why there are no figures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+    /// The metrics of the classes that judged, the last epoch's.
+    #[serde(default)]
+    pub metrics: BTreeMap<String, f64>,
+    /// Those of the test before the first step: of features, as they came.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub baseline: BTreeMap<String, f64>,
+    /// Of a run that the test judges, whether the first neighbour of each query is right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hits: Option<Hits>,
+    /// What checkpoints were asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub estimates: Vec<Estimated>,
+    pub steps: u64,
+    /// Images that the steps had, all together.
+    pub images: u64,
+    /// Seconds of steps.
+    pub seconds: f64,
+    /// Bytes.
+    pub peak_memory: Option<u64>,
+    pub made: Made,
+}
+
+/// Where and with what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Made {
+    pub version: String,
+    pub processor: String,
+    pub threads: usize,
+    /// Runs at once.
+    pub jobs: usize,
+    pub date: String,
+}
+
+/// What the loss says of a checkpoint, beside what is so.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Estimated {
+    pub epoch: u64,
+    pub tau_rank: f64,
+    /// The soft recall of batches of training images.
+    pub soft: f64,
+    /// Their exact recall.
+    pub exact: f64,
+    /// The exact recall of the test.
+    pub test: f64,
+}
+
+/// A bit for each query, in the order of the data set, as base64.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hits {
+    queries: usize,
+    bits: String,
+}
+
+impl Hits {
+    pub fn new(hits: &[bool]) -> Self {
+        let bytes: Vec<u8> = (hits.chunks(8))
+            .map(|bits| (bits.iter().enumerate()).fold(0, |byte, (at, &bit)| byte | u8::from(bit) << at))
+            .collect();
+        Self {
+            queries: hits.len(),
+            bits: STANDARD.encode(bytes),
+        }
+    }
+
+    /// 1 for each hit, 0 for others.
+    pub fn values(&self) -> Result<Vec<f64>> {
+        let bytes = STANDARD.decode(&self.bits).context("hits are no base64")?;
+        ensure!(
+            bytes.len() == self.queries.div_ceil(8),
+            "hits of {} queries in {} bytes",
+            self.queries,
+            bytes.len()
+        );
+        Ok((0..self.queries)
+            .map(|at| f64::from(bytes[at / 8] >> (at % 8) & 1))
+            .collect())
+    }
+}
+
+/// The file of all outcomes, a line each.
+#[derive(Debug)]
+pub struct Results {
+    path: PathBuf,
+    outcomes: BTreeMap<String, Outcome>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct File {
+    runs: Vec<Outcome>,
+}
+
+impl Results {
+    /// Those of `path`; none if it is not there.
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut outcomes = BTreeMap::new();
+        match fs::read_to_string(path) {
+            Ok(text) => {
+                let file: File = serde_json::from_str(&text)
+                    .with_context(|| format!("{} holds no results", path.display()))?;
+                outcomes.extend(file.runs.into_iter().map(|run| (run.job.id.clone(), run)));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            outcomes,
+        })
+    }
+
+    pub fn get(&self, id: &str) -> Option<&Outcome> {
+        self.outcomes.get(id)
+    }
+
+    /// All of them, by their ids.
+    pub fn all(&self) -> impl Iterator<Item = &Outcome> {
+        self.outcomes.values()
+    }
+
+    /// Adds one, and writes all: a study that is stopped loses what was running.
+    pub fn add(&mut self, outcome: Outcome) -> Result<()> {
+        self.outcomes.insert(outcome.job.id.clone(), outcome);
+        self.write()
+    }
+
+    fn write(&self) -> Result<()> {
+        let lines = (self.outcomes.values())
+            .map(serde_json::to_string)
+            .collect::<Result<Vec<_>, _>>()?;
+        let text = format!("{{\"runs\": [\n{}\n]}}\n", lines.join(",\n"));
+        let written = || {
+            let folder = self.path.parent().unwrap_or(Path::new("."));
+            fs::create_dir_all(folder)?;
+            let file = tempfile::NamedTempFile::new_in(folder)?;
+            fs::write(file.path(), text)?;
+            file.persist(&self.path)?;
+            std::io::Result::Ok(())
+        };
+        written().with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
