@@ -64,7 +64,8 @@ pub fn run(args: &Args) -> Result<()> {
         });
         match found.next() {
             Some(path) => {
-                let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+                let bytes =
+                    fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
                 fonts.push((name, bytes));
             }
             None => eprintln!("no {name}: the package {package} has it"),
@@ -85,7 +86,9 @@ pub fn run(args: &Args) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let all: Vec<char> = (CHARACTERS.filter_map(char::from_u32))
         .filter(|&character| {
-            let have = faces.iter().filter(|(_, face)| face.glyph_index(character).is_some());
+            let have = faces
+                .iter()
+                .filter(|(_, face)| face.glyph_index(character).is_some());
             have.count() >= LEAST
         })
         .collect();
@@ -172,7 +175,10 @@ fn draw(character: char, face: &Face<'_>) -> Option<GrayImage> {
     let path = outline.0.finish()?;
     let scale = EM / f32::from(face.units_per_em());
     let middle = |low: i16, high: i16| (f32::from(low) + f32::from(high)) / 2.0;
-    let (x, y) = (middle(bounds.x_min, bounds.x_max), middle(bounds.y_min, bounds.y_max));
+    let (x, y) = (
+        middle(bounds.x_min, bounds.x_max),
+        middle(bounds.y_min, bounds.y_max),
+    );
     let half = SIDE as f32 / 2.0;
     // The axis of a font points upwards.
     let place = Transform::from_row(scale, 0.0, 0.0, -scale, half - scale * x, half + scale * y);

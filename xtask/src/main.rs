@@ -2,6 +2,7 @@
 
 mod bench;
 mod emoji;
+mod glyphs;
 mod gpu;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 mod parity;
@@ -28,6 +29,8 @@ struct Cli {
 enum Command {
     /// Rebuild the embedded emoji data set from the published icon sets
     Emoji(emoji::Args),
+    /// Draw a large retrieval set of Chinese characters with the fonts of this machine
+    Glyphs(glyphs::Args),
     /// Check the kernels of this machine's GPU
     Gpu(gpu::Args),
     /// Measure the claims of the paper again, for docs/study.md
@@ -40,6 +43,7 @@ enum Command {
 fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Emoji(args) => emoji::run(&args)?,
+        Command::Glyphs(args) => glyphs::run(&args)?,
         Command::Gpu(args) => return gpu::run(&args),
         Command::Study(args) => study::run(&args)?,
         Command::Bench(bench) => bench::run(&bench)?,

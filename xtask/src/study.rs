@@ -221,7 +221,12 @@ impl Here {
                     for (at, job) in jobs.into_iter().enumerate() {
                         if results.get(&job.id).is_none() && seen.insert(job.id.clone()) {
                             minutes += claim.minutes;
-                            let what = format!("{}: {}, {kind} {} of {all}", claim.name, cell.name(), at + 1);
+                            let what = format!(
+                                "{}: {}, {kind} {} of {all}",
+                                claim.name,
+                                cell.name(),
+                                at + 1
+                            );
                             pending.push((what, job));
                         }
                     }
@@ -264,7 +269,10 @@ impl Here {
     /// Runs what is missing.
     fn run(&self, study: &Study, results: &mut Results) -> Result<()> {
         let start = Instant::now();
-        let over = || self.minutes.is_some_and(|most| start.elapsed().as_secs_f64() > 60.0 * most);
+        let over = || {
+            self.minutes
+                .is_some_and(|most| start.elapsed().as_secs_f64() > 60.0 * most)
+        };
         let mut running: Vec<Running> = Vec::new();
         loop {
             let (pending, minutes) = self.pending(study, results)?;
@@ -349,7 +357,12 @@ impl Here {
                 && after.failed.is_some() == before.failed.is_some();
             others += usize::from(!same);
             let verdict = if same { "equal" } else { "DIFFERENT" };
-            println!("{verdict}: {} {}: {}", before.job.id, run.what, told(&after));
+            println!(
+                "{verdict}: {} {}: {}",
+                before.job.id,
+                run.what,
+                told(&after)
+            );
         }
         if others > 0 {
             bail!("{others} runs came to other numbers");
@@ -374,7 +387,10 @@ impl Stage {
         if draws.is_empty() {
             return Ok(Self::Found(cell.finals(None)));
         }
-        let done: Vec<&Outcome> = draws.iter().filter_map(|job| results.get(&job.id)).collect();
+        let done: Vec<&Outcome> = draws
+            .iter()
+            .filter_map(|job| results.get(&job.id))
+            .collect();
         if done.len() < draws.len() {
             return Ok(Self::Searching(draws));
         }
@@ -391,7 +407,11 @@ fn told(outcome: &Outcome) -> String {
         Some(why) => format!("failed: {why}"),
         None => {
             let value = |name: &str| outcome.metrics.get(name).copied().unwrap_or(f64::NAN);
-            let of = if outcome.job.sees_test { "test" } else { "validation" };
+            let of = if outcome.job.sees_test {
+                "test"
+            } else {
+                "validation"
+            };
             format!(
                 "{of} recall@1 {:.4}, map@r {:.4}",
                 value("recall@1"),

@@ -38,7 +38,10 @@ pub fn look(asked: &Estimate, folder: &Path, device: &dyn Device) -> Result<Vec<
     }
     checkpoints.sort_by_key(|checkpoint| checkpoint.state.step);
     checkpoints.dedup_by_key(|checkpoint| checkpoint.state.step);
-    let config = &checkpoints.first().context("the run left no checkpoint")?.config;
+    let config = &checkpoints
+        .first()
+        .context("the run left no checkpoint")?
+        .config;
     let dataset = Arc::new(config.image.open(&config.data, CorruptPolicy::default())?);
     let mut estimates = Vec::new();
     for checkpoint in checkpoints {

@@ -12,16 +12,28 @@ pub fn of(claim: &Claim, summaries: &[Summary<'_>]) -> Result<Vec<(String, Strin
     match (&claim.estimate, claim.points.is_empty()) {
         (Some(_), _) => {
             for (at, curve) in estimates(claim, summaries).into_iter().enumerate() {
-                figures.push((format!("{}-{at}.svg", claim.name), curve.title.clone(), curve.to_svg()?));
+                figures.push((
+                    format!("{}-{at}.svg", claim.name),
+                    curve.title.clone(),
+                    curve.to_svg()?,
+                ));
             }
         }
         (None, true) => {
             let chart = ranking(claim, summaries);
-            figures.push((format!("{}.svg", claim.name), chart.title.clone(), chart.to_svg()?));
+            figures.push((
+                format!("{}.svg", claim.name),
+                chart.title.clone(),
+                chart.to_svg()?,
+            ));
         }
         (None, false) => {
             let curve = along(claim, summaries);
-            figures.push((format!("{}.svg", claim.name), curve.title.clone(), curve.to_svg()?));
+            figures.push((
+                format!("{}.svg", claim.name),
+                curve.title.clone(),
+                curve.to_svg()?,
+            ));
         }
     }
     Ok(figures)
@@ -59,7 +71,11 @@ fn ranking(claim: &Claim, summaries: &[Summary<'_>]) -> IntervalChart {
 /// Lines along an axis.
 fn along(claim: &Claim, summaries: &[Summary<'_>]) -> Curve {
     let series = claim.lines.iter().map(|line| {
-        let own = || summaries.iter().filter(|summary| summary.line().name == line.name);
+        let own = || {
+            summaries
+                .iter()
+                .filter(|summary| summary.line().name == line.name)
+        };
         let x = |summary: &Summary<'_>| summary.cell.point.map_or(0.0, |point| point.x);
         let seeds = own().map(|summary| summary.runs.len()).max().unwrap_or(0);
         let part = |seed: usize| -> Vec<(f64, f64)> {

@@ -62,8 +62,9 @@ impl Study {
                 }
                 if quick {
                     let learns_rows = self.data[&claim.data].source == Source::Features;
-                    let of_images =
-                        |setting: &&String| setting.starts_with("model.") || setting.starts_with("image.");
+                    let of_images = |setting: &&String| {
+                        setting.starts_with("model.") || setting.starts_with("image.")
+                    };
                     for setting in &self.quick.settings {
                         if !(learns_rows && of_images(&setting)) {
                             put(std::slice::from_ref(setting));
@@ -133,7 +134,9 @@ impl Cell<'_> {
     pub fn changed<'a>(&self, best: &'a [String]) -> Vec<&'a String> {
         best.iter()
             .filter(|setting| !self.settings.contains(setting))
-            .filter(|setting| key(setting) != "evaluation.validation" && key(setting) != "evaluation.test")
+            .filter(|setting| {
+                key(setting) != "evaluation.validation" && key(setting) != "evaluation.test"
+            })
             .collect()
     }
 
@@ -177,7 +180,10 @@ impl Job {
         settings.sort();
         settings.iter().for_each(|setting| add(setting));
         let digest = hash.finalize();
-        digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+        digest[..8]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// The configuration of the run, but for the place of its data.

@@ -81,7 +81,10 @@ fn protocol(study: &Study, results: &Results) -> String {
     }
     let failed = results.all().filter(|run| run.failed.is_some()).count();
     if failed > 0 {
-        let _ = writeln!(text, "\n{failed} runs failed, most of them draws of a search.");
+        let _ = writeln!(
+            text,
+            "\n{failed} runs failed, most of them draws of a search."
+        );
     }
     text + "\n"
 }
@@ -102,7 +105,11 @@ fn section(
     }
     let missing: usize = summaries.iter().map(|summary| summary.missing).sum();
     if missing > 0 {
-        let _ = writeln!(text, "*Not finished: {missing} of {} runs are missing.*\n", there + missing);
+        let _ = writeln!(
+            text,
+            "*Not finished: {missing} of {} runs are missing.*\n",
+            there + missing
+        );
     }
     for (name, title, figure) in figures::of(claim, &summaries)? {
         let _ = writeln!(text, "![{title}](study/{name})\n");
@@ -139,7 +146,16 @@ fn verdict(summaries: &[Summary<'_>]) -> Result<String> {
     let Some(own) = first.mean("recall@1") else {
         return Ok(format!("**{name} has no result yet.**\n\n"));
     };
-    let ranked = summaries.iter().filter_map(|summary| summary.mean("recall@1"));
+    if summaries.len() == 1 {
+        return Ok(format!(
+            "**recall@1 {}, map@r {}.**\n\n",
+            with_interval(first, "recall@1"),
+            with_interval(first, "map@r")
+        ));
+    }
+    let ranked = summaries
+        .iter()
+        .filter_map(|summary| summary.mean("recall@1"));
     let place = 1 + ranked.clone().filter(|other| other.mean > own.mean).count();
     let count = ranked.count();
     let (mut ahead, mut behind, mut open) = (Vec::new(), Vec::new(), Vec::new());
@@ -228,7 +244,8 @@ fn trend(summaries: &[Summary<'_>]) -> Result<String> {
         let place = |summary: &Summary<'_>| {
             (summary.cell.point).map_or_else(String::new, |point| point.name.clone())
         };
-        let mean = |summary: &Summary<'_>| summary.mean("recall@1").map_or(f64::NAN, |mean| mean.mean);
+        let mean =
+            |summary: &Summary<'_>| summary.mean("recall@1").map_or(f64::NAN, |mean| mean.mean);
         let best = (line.iter().filter(there))
             .max_by(|a, b| mean(a).total_cmp(&mean(b)))
             .unwrap_or(last);
@@ -254,12 +271,20 @@ fn trend(summaries: &[Summary<'_>]) -> Result<String> {
 fn grid(claim: &Claim, summaries: &[Summary<'_>]) -> Result<String> {
     let mut text = String::new();
     for (what, of) in [
-        ("recall@1", &(|summary: &Summary<'_>| with_interval(summary, "recall@1")) as &dyn Fn(&Summary<'_>) -> String),
+        (
+            "recall@1",
+            &(|summary: &Summary<'_>| with_interval(summary, "recall@1"))
+                as &dyn Fn(&Summary<'_>) -> String,
+        ),
         ("map@r", &|summary| with_interval(summary, "map@r")),
         ("seconds of training", &seconds),
         ("peak memory", &memory),
     ] {
-        let names: Vec<&str> = claim.points.iter().map(|point| point.name.as_str()).collect();
+        let names: Vec<&str> = claim
+            .points
+            .iter()
+            .map(|point| point.name.as_str())
+            .collect();
         let _ = writeln!(
             text,
             "| {what}, by {} | {} |\n|---|{}",
@@ -378,7 +403,9 @@ fn points(found: Difference) -> String {
 }
 
 fn seconds(summary: &Summary<'_>) -> String {
-    summary.average(|run| run.seconds).map_or("–".into(), |value| format!("{value:.1}"))
+    summary
+        .average(|run| run.seconds)
+        .map_or("–".into(), |value| format!("{value:.1}"))
 }
 
 fn memory(summary: &Summary<'_>) -> String {

@@ -75,7 +75,9 @@ pub struct Hits {
 impl Hits {
     pub fn new(hits: &[bool]) -> Self {
         let bytes: Vec<u8> = (hits.chunks(8))
-            .map(|bits| (bits.iter().enumerate()).fold(0, |byte, (at, &bit)| byte | u8::from(bit) << at))
+            .map(|bits| {
+                (bits.iter().enumerate()).fold(0, |byte, (at, &bit)| byte | u8::from(bit) << at)
+            })
             .collect();
         Self {
             queries: hits.len(),

@@ -29,7 +29,10 @@ pub fn features(path: &Path) -> Result<()> {
     let count = train.len();
     let dim = (3 * SIDE * SIDE) as usize;
     let tensors = HashMap::from([
-        ("features", TensorView::new(Dtype::F32, vec![count, dim], &rows)?),
+        (
+            "features",
+            TensorView::new(Dtype::F32, vec![count, dim], &rows)?,
+        ),
         ("labels", TensorView::new(Dtype::I64, vec![count], &labels)?),
         ("train", TensorView::new(Dtype::U8, vec![count], &train)?),
     ]);

@@ -76,9 +76,8 @@ pub fn paired(first: &[Vec<f64>], other: &[Vec<f64>]) -> Result<Difference> {
         first.iter().chain(other).all(|run| run.len() == queries),
         "runs that judge other queries cannot be compared"
     );
-    let mean = |runs: &[Vec<f64>]| {
-        runs.iter().flatten().sum::<f64>() / (runs.len() * queries) as f64
-    };
+    let mean =
+        |runs: &[Vec<f64>]| runs.iter().flatten().sum::<f64>() / (runs.len() * queries) as f64;
     let mut random = ChaCha8Rng::seed_from_u64(0);
     let mut differences: Vec<f64> = (0..RESAMPLES)
         .map(|_| {
@@ -90,7 +89,10 @@ pub fn paired(first: &[Vec<f64>], other: &[Vec<f64>]) -> Result<Difference> {
                 let sum: f64 = (0..runs.len())
                     .map(|_| {
                         let run = &runs[random.random_range(0..runs.len())];
-                        run.iter().zip(&times).map(|(value, times)| value * times).sum::<f64>()
+                        run.iter()
+                            .zip(&times)
+                            .map(|(value, times)| value * times)
+                            .sum::<f64>()
                     })
                     .sum();
                 sum / (runs.len() * queries) as f64
@@ -125,7 +127,9 @@ mod tests {
     #[test]
     fn a_difference_is_clear_where_queries_and_seeds_agree() {
         let run = |hits: usize, shift: usize| -> Vec<f64> {
-            (0..400).map(|query| f64::from(u8::from((query + shift) % 400 < hits))).collect()
+            (0..400)
+                .map(|query| f64::from(u8::from((query + shift) % 400 < hits)))
+                .collect()
         };
         let few: Vec<_> = (0..5).map(|seed| run(200, seed)).collect();
         let many: Vec<_> = (0..5).map(|seed| run(260, seed)).collect();

@@ -42,7 +42,10 @@ impl<'a> Summary<'a> {
             Stage::Found(jobs) => {
                 let best = select::best(&draws)?;
                 let changed = best.map_or_else(Vec::new, |best| {
-                    cell.changed(&best.job.settings).into_iter().cloned().collect()
+                    cell.changed(&best.job.settings)
+                        .into_iter()
+                        .cloned()
+                        .collect()
                 });
                 (jobs, changed)
             }
@@ -59,7 +62,10 @@ impl<'a> Summary<'a> {
         Ok(Self {
             missing: wanted - there.len(),
             failed: failed.filter(|_| all_failed || there.iter().any(|run| run.failed.is_some())),
-            runs: there.into_iter().filter(|run| run.failed.is_none()).collect(),
+            runs: there
+                .into_iter()
+                .filter(|run| run.failed.is_none())
+                .collect(),
             changed,
             cell,
         })
@@ -83,7 +89,10 @@ impl<'a> Summary<'a> {
     /// How much better it finds the first neighbour than `first` does; none where there are no queries to
     /// compare by.
     pub fn against(&self, first: &Self) -> Result<Option<Difference>> {
-        if self.cell.claim.judge == Judge::Validation || self.runs.is_empty() || first.runs.is_empty() {
+        if self.cell.claim.judge == Judge::Validation
+            || self.runs.is_empty()
+            || first.runs.is_empty()
+        {
             return Ok(None);
         }
         paired(&first.hits()?, &self.hits()?).map(Some)

@@ -15,7 +15,9 @@ fn outcome(job: Job, recall: f64, map: f64) -> Outcome {
         jobs: 2,
         date: "2026-01-01".into(),
     };
-    let hits: Vec<bool> = (0..100).map(|query| f64::from(query) < 100.0 * recall).collect();
+    let hits: Vec<bool> = (0..100)
+        .map(|query| f64::from(query) < 100.0 * recall)
+        .collect();
     Outcome {
         hits: job.sees_test.then(|| results::Hits::new(&hits)),
         metrics: [("recall@1".to_owned(), recall), ("map@r".to_owned(), map)].into(),
@@ -100,7 +102,9 @@ fn results_are_kept_and_a_search_ends_in_its_best() {
         let Stage::Searching(_) = Stage::of(cell, &results).unwrap() else {
             panic!("{at} draws are not all");
         };
-        results.add(outcome(job, 0.5, 0.1 * (at % 3) as f64)).unwrap();
+        results
+            .add(outcome(job, 0.5, 0.1 * (at % 3) as f64))
+            .unwrap();
     }
     let results = Results::open(&path).unwrap();
     let Stage::Found(finals) = Stage::of(cell, &results).unwrap() else {
@@ -109,17 +113,25 @@ fn results_are_kept_and_a_search_ends_in_its_best() {
     // That of draw 2, with a quarter of the classes no longer held out.
     let best = &cell.draws()[2].settings;
     let rate = |settings: &[String]| {
-        let own = settings.iter().find(|setting| setting.starts_with("optimiser.learning_rate="));
+        let own = settings
+            .iter()
+            .find(|setting| setting.starts_with("optimiser.learning_rate="));
         own.cloned()
     };
     assert_eq!(rate(&finals[0].settings), rate(best));
-    assert!(finals[0].settings.contains(&"evaluation.validation=0".to_owned()));
+    assert!(
+        finals[0]
+            .settings
+            .contains(&"evaluation.validation=0".to_owned())
+    );
     assert_eq!(finals.len(), study.claims[0].seeds.len());
 }
 
 #[test]
 fn hits_are_written_in_bits() {
-    let hits = [true, false, true, true, false, false, false, false, true, false];
+    let hits = [
+        true, false, true, true, false, false, false, false, true, false,
+    ];
     let values = results::Hits::new(&hits).values().unwrap();
     assert_eq!(values, hits.map(|hit| f64::from(u8::from(hit))));
 }

@@ -110,7 +110,7 @@ impl Work {
             place,
             ..TrainingRun::new(config)
         };
-        let device = NamedBackend::AUTO.open()?;
+        let device = NamedBackend::FLEX.open()?;
         let finished = run.train(&*device, &mut ())?;
         let read = FinishedRun::open(&self.folder)?;
         let result = (finished.result).context("nothing judged the run")?;
@@ -125,7 +125,8 @@ impl Work {
         Ok(Outcome {
             metrics: by_name(&result.evaluation),
             baseline: baseline(&self.folder)?,
-            hits: hits.map(|hits| Hits::new(&hits.iter().map(|&hit| hit > 0.0).collect::<Vec<_>>())),
+            hits: hits
+                .map(|hits| Hits::new(&hits.iter().map(|&hit| hit > 0.0).collect::<Vec<_>>())),
             estimates,
             steps: read.steps.len() as u64,
             images: read.steps.iter().map(|step| step.images as u64).sum(),

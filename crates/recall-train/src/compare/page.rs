@@ -53,7 +53,7 @@ impl RunComparison {
                     .map(|group| line(group, runs, points))
                     .collect(),
                 shares,
-            marks: Vec::new(),
+                marks: Vec::new(),
             };
         vec![
             curve(
