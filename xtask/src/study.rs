@@ -177,7 +177,7 @@ impl Here {
             here._standins = Some(folder);
         }
         for claim in &study.claims {
-            if !here.has(study, claim) {
+            if !args.page && !here.has(study, claim) {
                 let wants = match study.data[&claim.data].source {
                     Source::Features => "--features FILE",
                     _ => "--glyphs FILE.csv",
