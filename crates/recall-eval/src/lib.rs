@@ -32,8 +32,9 @@
 //!   ([`EmptyQueries`]).
 //!
 //! [`Embeddings::open`] reads `.npy` and `.safetensors` files of any framework, [`EmbeddingsFile`] some of their rows, and
-//! [`FileRetrieval`] ranks over a gallery that memory does not hold. [`nearest`] gives rankings to look at, and
-//! [`revisited`] the protocol of the revisited Oxford and Paris benchmarks.
+//! [`FileRetrieval`] ranks over a gallery that memory does not hold. [`nearest`] gives rankings to look at,
+//! [`revisited`] the protocol of the revisited Oxford and Paris benchmarks, and [`refine`] what is done to embeddings and
+//! rankings once the network has spoken: whitening, query expansion, re-ranking.
 
 pub mod confidence;
 #[cfg(feature = "burn")]
@@ -49,6 +50,7 @@ pub mod protocol;
 mod random;
 pub mod random_gallery;
 pub mod ranks;
+pub mod refine;
 pub mod report;
 pub mod revisited;
 mod scores;

@@ -39,9 +39,7 @@ use crate::{EvalError, Retrieval};
 
 use block::{Block, FEW};
 
-#[cfg(feature = "burn")]
-pub(crate) use block::Row;
-pub(crate) use block::{TiedQuery, remove_leaving};
+pub(crate) use block::{Row, TiedQuery, remove_leaving};
 pub(crate) use key::Key;
 
 /// In which order items of equal similarity are ranked.

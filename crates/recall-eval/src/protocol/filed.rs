@@ -8,16 +8,20 @@ use rayon::prelude::*;
 use super::range::{LengthsBut0, Powers, multiply};
 use super::task::Task;
 use super::{IgnoreGroup, check_dimensions};
-use crate::embeddings::{is_unit_length, length, to_unit_length};
+use crate::embeddings::{divide, is_unit_length, length, lengths, to_unit_length};
+use crate::refine::{Projecting, Whitening};
 use crate::{Embeddings, EmbeddingsFile, EvalError};
 
-/// A gallery that stays in its file: its rows are read, some at a time, when they are compared with
+/// A gallery that stays in its file, or in several: its rows are read, some at a time, when they are compared with
 /// queries.
 ///
-/// All rows were read once to see that they can be ranked. The file must stay as it is from then on.
+/// All rows were read once to see that they can be ranked. The files must stay as they are from then on.
 #[derive(Debug)]
 pub struct GalleryFile {
-    file: EmbeddingsFile,
+    /// At least one; their rows follow each other.
+    files: Vec<EmbeddingsFile>,
+    rows: usize,
+    whitening: Option<Whitening>,
     unit: bool,
     lengths: Lengths,
 }
@@ -25,7 +29,7 @@ pub struct GalleryFile {
 /// The lengths of rows.
 #[derive(Clone, Copy, Debug)]
 struct Lengths {
-    /// The shortest and the longest in the file.
+    /// The shortest and the longest in the files.
     filed: [f64; 2],
     /// As they are ranked.
     ranked: LengthsBut0,
@@ -53,7 +57,7 @@ impl GalleryFile {
     ///
     /// If the file cannot be read, or if a value is NaN or infinite (the first is named).
     pub fn new(file: EmbeddingsFile) -> Result<Self, EvalError> {
-        Self::surveyed(file, false)
+        Self::surveyed(file, false, None)
     }
 
     /// Divides every row by its Euclidean length when it is read, as
@@ -63,92 +67,218 @@ impl GalleryFile {
     ///
     /// Those of [`new`](Self::new), and if a row is zero (the first is named).
     pub fn normalised(file: EmbeddingsFile) -> Result<Self, EvalError> {
-        Self::surveyed(file, true)
+        Self::surveyed(file, true, None)
     }
 
-    fn surveyed(file: EmbeddingsFile, unit: bool) -> Result<Self, EvalError> {
-        let mut gallery = Self {
-            file,
+    /// Divides every row by its length when it is read, and whitens it, as [`Whitening::apply`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`normalised`](Self::normalised), if rows have another dimension than those that the whitening was learned from,
+    /// or if one is projected onto zero.
+    pub fn whitened(file: EmbeddingsFile, whitening: Whitening) -> Result<Self, EvalError> {
+        whitening.check_dimension(file.dim())?;
+        Self::surveyed(file, true, Some(whitening))
+    }
+
+    fn surveyed(
+        file: EmbeddingsFile,
+        unit: bool,
+        whitening: Option<Whitening>,
+    ) -> Result<Self, EvalError> {
+        let gallery = Self {
+            files: Vec::new(),
+            rows: 0,
+            whitening,
             unit,
             lengths: Lengths::NONE,
         };
-        let (rows, part) = (gallery.rows(), part(gallery.dim()));
+        gallery.with(file)
+    }
+
+    /// Puts the rows of another file behind those that are there, such as distractors: images that no query is looking for. They
+    /// are brought to unit length and whitened as the others are.
+    ///
+    /// # Errors
+    ///
+    /// If the two differ in dimension, and those of what made this gallery.
+    pub fn followed_by(self, file: EmbeddingsFile) -> Result<Self, EvalError> {
+        check_dimensions(self.files[0].dim(), file.dim())?;
+        self.with(file)
+    }
+
+    fn with(mut self, file: EmbeddingsFile) -> Result<Self, EvalError> {
+        let (rows, part) = (file.rows(), part(file.dim()));
         let round = part * PARTS * rayon::current_num_threads();
         for start in (0..rows).step_by(round) {
             let parts = (start..rows.min(start + round)).step_by(part);
             let parts: Vec<usize> = parts.collect();
             // In the order of rows, so that the first at fault is the one that is named.
             let found: Vec<Result<Lengths, EvalError>> = (parts.into_par_iter())
-                .map(|start| gallery.survey(start..rows.min(start + part)))
+                .map_init(Read::default, |read, start| {
+                    let rows = start..rows.min(start + part);
+                    self.survey(&file, rows, read)
+                })
                 .collect();
             for lengths in found {
-                gallery.lengths = gallery.lengths.and(lengths?);
+                self.lengths = self.lengths.and(lengths?);
             }
         }
-        Ok(gallery)
+        self.rows += rows;
+        self.files.push(file);
+        Ok(self)
     }
 
     /// The lengths of some rows, all of which can be ranked.
-    fn survey(&self, rows: Range<usize>) -> Result<Lengths, EvalError> {
+    fn survey(
+        &self,
+        file: &EmbeddingsFile,
+        rows: Range<usize>,
+        read: &mut Read,
+    ) -> Result<Lengths, EvalError> {
         let at_fault = |source| EvalError::Content {
-            path: self.file.path().into(),
+            path: file.path().into(),
             source: Box::new(source),
         };
-        let mut values = vec![0.0; rows.len() * self.dim()];
-        self.file.read(rows.clone(), &mut values)?;
-        let mut lengths = Lengths::NONE;
-        for (row, values) in rows.zip(values.chunks_exact_mut(self.dim())) {
-            if let Some(column) = values.iter().position(|value| !value.is_finite()) {
+        let Read {
+            values, lengths, ..
+        } = read;
+        let (first, dim) = (rows.start, file.dim());
+        values.resize(rows.len() * dim, 0.0);
+        file.read(rows, values)?;
+        self::lengths(values, dim, lengths);
+        let mut found = Lengths::NONE;
+        for (at, &length) in lengths.iter().enumerate() {
+            // A value that is not finite leaves no finite length; f64 has room for the squares of all others.
+            if !length.is_finite() {
+                let row = &values[at * dim..][..dim];
+                let column = row.iter().position(|value| !value.is_finite());
+                let column = column.unwrap_or_default();
                 return Err(at_fault(EvalError::NotFinite {
-                    row,
+                    row: first + at,
                     column,
-                    value: values[column],
+                    value: row[column],
                 }));
             }
-            let filed = match self.unit {
-                true => to_unit_length(values),
-                false => length(values),
-            };
-            if self.unit && filed == 0.0 {
-                return Err(at_fault(EvalError::ZeroRow { row }));
+            if self.unit && length == 0.0 {
+                return Err(at_fault(EvalError::ZeroRow { row: first + at }));
             }
-            let ranked = match self.unit {
-                true => length(values),
-                false => filed,
-            };
-            lengths = lengths.and(Lengths {
-                filed: [filed; 2],
-                ranked: LengthsBut0::of_one(ranked),
+            found = found.and(Lengths {
+                filed: [length; 2],
+                ranked: LengthsBut0::of_one(match self.unit {
+                    true => 1.0,
+                    false => length,
+                }),
             });
         }
-        Ok(lengths)
+        if let Some(whitening) = &self.whitening {
+            let rows = values.chunks_exact_mut(dim).zip(lengths.iter());
+            rows.for_each(|(row, &length)| divide(row, length));
+            let mut white = vec![0.0; lengths.len() * whitening.out()];
+            whitening.project(values, &mut white, &mut read.projecting);
+            let rows = white.chunks_exact(whitening.out()).map(length);
+            if let Some(at) = rows
+                .into_iter()
+                .position(|length| !(length > 0.0 && length.is_finite()))
+            {
+                return Err(at_fault(EvalError::Unprojected { row: first + at }));
+            }
+        }
+        Ok(found)
     }
 
-    /// The file.
+    /// The file, the first if there are several.
     pub fn file(&self) -> &EmbeddingsFile {
-        &self.file
+        &self.files[0]
     }
 
     /// Number of items.
     pub fn rows(&self) -> usize {
-        self.file.rows()
+        self.rows
     }
 
-    /// Number of values of one item.
+    /// Number of values of one item, as it is ranked.
     pub fn dim(&self) -> usize {
-        self.file.dim()
+        match &self.whitening {
+            Some(whitening) => whitening.out(),
+            None => self.files[0].dim(),
+        }
     }
 
-    /// The Euclidean lengths of the shortest and of the longest row in the file.
+    /// The Euclidean lengths of the shortest and of the longest row in the files.
     pub fn length_range(&self) -> [f64; 2] {
         self.lengths.filed
     }
 
-    /// Whether every row in the file has Euclidean length 1, within 1e-4, as
+    /// Whether every row in the files has Euclidean length 1, within 1e-4, as
     /// [`Embeddings::is_normalised`] says.
     pub fn is_normalised(&self) -> bool {
         self.lengths.filed.into_iter().all(is_unit_length)
     }
+
+    /// Whether items have that length when they are ranked.
+    pub(crate) fn gives_unit_rows(&self) -> bool {
+        self.unit || self.is_normalised()
+    }
+
+    /// That nothing was written to the files since they were opened, as far as length and time tell.
+    pub(crate) fn check_unchanged(&self) -> Result<(), EvalError> {
+        self.files
+            .iter()
+            .try_for_each(EmbeddingsFile::check_unchanged)
+    }
+
+    /// Reads rows as they are ranked.
+    fn read(&self, rows: Range<usize>, out: &mut [f32], read: &mut Read) -> Result<(), EvalError> {
+        let Some(whitening) = &self.whitening else {
+            self.read_filed(rows, out)?;
+            if self.unit {
+                lengths(out, self.dim(), &mut read.lengths);
+                let rows = out.chunks_exact_mut(self.dim()).zip(&read.lengths);
+                rows.for_each(|(row, &length)| divide(row, length));
+            }
+            return Ok(());
+        };
+        let Read {
+            values,
+            lengths,
+            projecting,
+        } = read;
+        let dim = self.files[0].dim();
+        values.resize(rows.len() * dim, 0.0);
+        self.read_filed(rows, values)?;
+        self::lengths(values, dim, lengths);
+        let rows = values.chunks_exact_mut(dim).zip(lengths.iter());
+        rows.for_each(|(row, &length)| divide(row, length));
+        whitening.project(values, out, projecting);
+        out.chunks_exact_mut(self.dim()).for_each(|row| {
+            to_unit_length(row);
+        });
+        Ok(())
+    }
+
+    fn read_filed(&self, rows: Range<usize>, mut out: &mut [f32]) -> Result<(), EvalError> {
+        let mut first = 0;
+        for file in &self.files {
+            let last = first + file.rows();
+            let (start, end) = (rows.start.max(first), rows.end.min(last));
+            if start < end {
+                let (these, rest) = out.split_at_mut((end - start) * file.dim());
+                file.read(start - first..end - first, these)?;
+                out = rest;
+            }
+            first = last;
+        }
+        Ok(())
+    }
+}
+
+/// What a thread keeps between one part and the next.
+#[derive(Default)]
+struct Read {
+    values: Vec<f32>,
+    lengths: Vec<f64>,
+    projecting: Projecting,
 }
 
 /// Rows that a thread reads at a time: half a mebibyte.
@@ -275,9 +405,10 @@ impl<'a> FileRetrieval<'a> {
         let (start, dim) = (rows.start, self.gallery.dim());
         let part = part(dim);
         values.resize(rows.len() * dim, 0.0);
-        (values.par_chunks_mut(part * dim).enumerate()).try_for_each(|(at, values)| {
+        let parts = values.par_chunks_mut(part * dim).enumerate();
+        parts.try_for_each_init(Read::default, |read, (at, values)| {
             let start = start + at * part;
-            self.read_part(start..start + values.len() / dim, values)
+            self.read_part(start..start + values.len() / dim, values, read)
         })
     }
 
@@ -287,26 +418,27 @@ impl<'a> FileRetrieval<'a> {
         let part = part(dim);
         values.resize(ids.len() * dim, 0.0);
         let parts = (values.par_chunks_mut(part * dim)).zip(ids.par_chunks(part));
-        parts.try_for_each(|(mut values, ids)| {
+        parts.try_for_each_init(Read::default, |read, (mut values, ids)| {
             // Those that lie together at once.
             for run in ids.chunk_by(|a, b| a + 1 == *b) {
                 let (these, rest) = values.split_at_mut(run.len() * dim);
                 let start = run[0] as usize;
-                self.read_part(start..start + run.len(), these)?;
+                self.read_part(start..start + run.len(), these, read)?;
                 values = rest;
             }
             Ok(())
         })
     }
 
-    fn read_part(&self, rows: Range<usize>, values: &mut [f32]) -> Result<(), EvalError> {
-        let GalleryFile { file, unit, .. } = self.gallery;
-        file.read(rows, values)?;
-        for row in values.chunks_exact_mut(file.dim()) {
-            if *unit {
-                to_unit_length(row);
-            }
-            if let Some(power) = self.power {
+    fn read_part(
+        &self,
+        rows: Range<usize>,
+        values: &mut [f32],
+        read: &mut Read,
+    ) -> Result<(), EvalError> {
+        self.gallery.read(rows, values, read)?;
+        if let Some(power) = self.power {
+            for row in values.chunks_exact_mut(self.gallery.dim()) {
                 multiply(row, power);
             }
         }

@@ -171,7 +171,6 @@ impl<'a, 'p> Block<'a, 'p> {
 }
 
 /// One query whose similarities to the whole gallery are there.
-#[cfg(feature = "burn")]
 pub(crate) struct Row<'a> {
     task: &'a Task,
     query: usize,
@@ -179,7 +178,6 @@ pub(crate) struct Row<'a> {
     keys: Vec<Key>,
 }
 
-#[cfg(feature = "burn")]
 impl<'a> Row<'a> {
     pub fn new(task: &'a Task, query: usize, mut keys: Vec<Key>) -> Self {
         keys.sort_unstable();
