@@ -31,7 +31,7 @@ use source::Source;
 
 pub use on_disk::EmbeddingsFile;
 pub(crate) use projection::{read_projection, write_projection};
-pub use truth::{GroundTruth, read_ground_truth};
+pub use truth::{FileTruth, GroundTruth, read_ground_truth};
 pub use writer::{EmbeddingsWriter, Precision};
 
 impl Embeddings {

@@ -61,8 +61,8 @@ pub use embeddings::Embeddings;
 pub use error::EvalError;
 pub use evaluate::evaluate;
 pub use files::{
-    EmbeddingsFile, EmbeddingsWriter, GroundTruth, Precision, read_ground_truth, read_labels,
-    save_labels,
+    EmbeddingsFile, EmbeddingsWriter, FileTruth, GroundTruth, Precision, read_ground_truth,
+    read_labels, save_labels,
 };
 pub use metrics::Metric;
 pub use neighbours::{Neighbour, nearest};

@@ -2,20 +2,22 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 use super::range::{LengthsBut0, Powers, multiply};
 use super::task::Task;
 use super::{IgnoreGroup, check_dimensions};
-use crate::embeddings::{divide, is_unit_length, length, lengths, to_unit_length};
+use crate::embeddings::{divide, is_unit_length, lengths};
 use crate::refine::{Projecting, Whitening};
 use crate::{Embeddings, EmbeddingsFile, EvalError};
 
 /// A gallery that stays in its file, or in several: its rows are read, some at a time, when they are compared with
 /// queries.
 ///
-/// All rows were read once to see that they can be ranked. The files must stay as they are from then on.
+/// All rows were read once to see that they can be ranked, or are looked at when they are
+/// ([`unread`](Self::unread)). The files must stay as they are from then on.
 #[derive(Debug)]
 pub struct GalleryFile {
     /// At least one; their rows follow each other.
@@ -23,7 +25,10 @@ pub struct GalleryFile {
     rows: usize,
     whitening: Option<Whitening>,
     unit: bool,
-    lengths: Lengths,
+    /// Whether rows are looked at when they are opened.
+    surveyed: bool,
+    /// Of the rows looked at.
+    lengths: Mutex<Lengths>,
 }
 
 /// The lengths of rows.
@@ -57,7 +62,7 @@ impl GalleryFile {
     ///
     /// If the file cannot be read, or if a value is NaN or infinite (the first is named).
     pub fn new(file: EmbeddingsFile) -> Result<Self, EvalError> {
-        Self::surveyed(file, false, None)
+        Self::opened(file, false, true, None)
     }
 
     /// Divides every row by its Euclidean length when it is read, as
@@ -67,23 +72,27 @@ impl GalleryFile {
     ///
     /// Those of [`new`](Self::new), and if a row is zero (the first is named).
     pub fn normalised(file: EmbeddingsFile) -> Result<Self, EvalError> {
-        Self::surveyed(file, true, None)
+        Self::opened(file, true, true, None)
     }
 
-    /// Divides every row by its length when it is read, and whitens it, as [`Whitening::apply`] does.
+    /// As [`normalised`](Self::normalised), and whitened if that is wanted, as [`Whitening::apply`] does, without a walk through the
+    /// file: rows that cannot be ranked are found when they are ranked, and [`length_range`](Self::length_range) is that of rows
+    /// read until then.
     ///
     /// # Errors
     ///
-    /// Those of [`normalised`](Self::normalised), if rows have another dimension than those that the whitening was learned from,
-    /// or if one is projected onto zero.
-    pub fn whitened(file: EmbeddingsFile, whitening: Whitening) -> Result<Self, EvalError> {
-        whitening.check_dimension(file.dim())?;
-        Self::surveyed(file, true, Some(whitening))
+    /// If rows have another dimension than those that the whitening was learned from.
+    pub fn unread(file: EmbeddingsFile, whitening: Option<Whitening>) -> Result<Self, EvalError> {
+        if let Some(whitening) = &whitening {
+            whitening.check_dimension(file.dim())?;
+        }
+        Self::opened(file, true, false, whitening)
     }
 
-    fn surveyed(
+    fn opened(
         file: EmbeddingsFile,
         unit: bool,
+        surveyed: bool,
         whitening: Option<Whitening>,
     ) -> Result<Self, EvalError> {
         let gallery = Self {
@@ -91,7 +100,8 @@ impl GalleryFile {
             rows: 0,
             whitening,
             unit,
-            lengths: Lengths::NONE,
+            surveyed,
+            lengths: Mutex::new(Lengths::NONE),
         };
         gallery.with(file)
     }
@@ -108,83 +118,97 @@ impl GalleryFile {
     }
 
     fn with(mut self, file: EmbeddingsFile) -> Result<Self, EvalError> {
-        let (rows, part) = (file.rows(), part(file.dim()));
-        let round = part * PARTS * rayon::current_num_threads();
-        for start in (0..rows).step_by(round) {
-            let parts = (start..rows.min(start + round)).step_by(part);
-            let parts: Vec<usize> = parts.collect();
-            // In the order of rows, so that the first at fault is the one that is named.
-            let found: Vec<Result<Lengths, EvalError>> = (parts.into_par_iter())
-                .map_init(Read::default, |read, start| {
-                    let rows = start..rows.min(start + part);
-                    self.survey(&file, rows, read)
-                })
-                .collect();
-            for lengths in found {
-                self.lengths = self.lengths.and(lengths?);
+        let (first, part) = (self.rows, part(file.dim()));
+        self.rows += file.rows();
+        self.files.push(file);
+        if self.surveyed {
+            let round = part * PARTS * rayon::current_num_threads();
+            for start in (first..self.rows).step_by(round) {
+                let parts = (start..self.rows.min(start + round)).step_by(part);
+                let parts: Vec<usize> = parts.collect();
+                // In the order of rows, so that the first at fault is the one that is named.
+                let found: Vec<Result<(), EvalError>> = (parts.into_par_iter())
+                    .map_init(Read::default, |read, start| {
+                        self.survey(start..self.rows.min(start + part), read)
+                    })
+                    .collect();
+                found.into_iter().collect::<Result<(), EvalError>>()?;
             }
         }
-        self.rows += rows;
-        self.files.push(file);
         Ok(self)
     }
 
-    /// The lengths of some rows, all of which can be ranked.
-    fn survey(
-        &self,
-        file: &EmbeddingsFile,
-        rows: Range<usize>,
-        read: &mut Read,
-    ) -> Result<Lengths, EvalError> {
-        let at_fault = |source| EvalError::Content {
-            path: file.path().into(),
-            source: Box::new(source),
-        };
+    /// Looks at the lengths of some rows, all of which can be ranked.
+    fn survey(&self, rows: Range<usize>, read: &mut Read) -> Result<(), EvalError> {
         let Read {
             values, lengths, ..
         } = read;
-        let (first, dim) = (rows.start, file.dim());
-        values.resize(rows.len() * dim, 0.0);
-        file.read(rows, values)?;
+        values.resize(rows.len() * self.files[0].dim(), 0.0);
+        self.read_filed(rows.clone(), values)?;
+        self.measure(rows.start, values, lengths)
+    }
+
+    /// The lengths of rows as they are in the files, from number `first` on, all of which can be ranked.
+    fn measure(
+        &self,
+        first: usize,
+        values: &[f32],
+        lengths: &mut Vec<f64>,
+    ) -> Result<(), EvalError> {
+        let dim = self.files[0].dim();
         self::lengths(values, dim, lengths);
         let mut found = Lengths::NONE;
         for (at, &length) in lengths.iter().enumerate() {
-            // A value that is not finite leaves no finite length; f64 has room for the squares of all others.
+            // A value that is not finite leaves no finite length: f64 has room for the squares of all others.
             if !length.is_finite() {
                 let row = &values[at * dim..][..dim];
                 let column = row.iter().position(|value| !value.is_finite());
                 let column = column.unwrap_or_default();
-                return Err(at_fault(EvalError::NotFinite {
-                    row: first + at,
+                return Err(self.at_fault(first + at, |number| EvalError::NotFinite {
+                    row: number,
                     column,
                     value: row[column],
                 }));
             }
             if self.unit && length == 0.0 {
-                return Err(at_fault(EvalError::ZeroRow { row: first + at }));
+                return Err(self.at_fault(first + at, |row| EvalError::ZeroRow { row }));
             }
             found = found.and(Lengths {
                 filed: [length; 2],
-                ranked: LengthsBut0::of_one(match self.unit {
-                    true => 1.0,
-                    false => length,
-                }),
+                ranked: LengthsBut0::of_one(length),
             });
         }
-        if let Some(whitening) = &self.whitening {
-            let rows = values.chunks_exact_mut(dim).zip(lengths.iter());
-            rows.for_each(|(row, &length)| divide(row, length));
-            let mut white = vec![0.0; lengths.len() * whitening.out()];
-            whitening.project(values, &mut white, &mut read.projecting);
-            let rows = white.chunks_exact(whitening.out()).map(length);
-            if let Some(at) = rows
-                .into_iter()
-                .position(|length| !(length > 0.0 && length.is_finite()))
-            {
-                return Err(at_fault(EvalError::Unprojected { row: first + at }));
+        let mut all = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
+        *all = all.and(found);
+        Ok(())
+    }
+
+    /// An error about a row, with the file that has it and its number there.
+    fn at_fault(&self, row: usize, error: impl FnOnce(usize) -> EvalError) -> EvalError {
+        let (mut first, mut file) = (0, &self.files[0]);
+        for next in &self.files[1..] {
+            if row < first + file.rows() {
+                break;
             }
+            first += file.rows();
+            file = next;
         }
-        Ok(found)
+        EvalError::Content {
+            path: file.path().into(),
+            source: Box::new(error(row - first)),
+        }
+    }
+
+    fn lengths(&self) -> Lengths {
+        *self.lengths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lengths of rows as they are ranked.
+    fn ranked(&self) -> LengthsBut0 {
+        match self.unit {
+            true => LengthsBut0::of_one(1.0),
+            false => self.lengths().ranked,
+        }
     }
 
     /// The file, the first if there are several.
@@ -207,13 +231,13 @@ impl GalleryFile {
 
     /// The Euclidean lengths of the shortest and of the longest row in the files.
     pub fn length_range(&self) -> [f64; 2] {
-        self.lengths.filed
+        self.lengths().filed
     }
 
     /// Whether every row in the files has Euclidean length 1, within 1e-4, as
     /// [`Embeddings::is_normalised`] says.
     pub fn is_normalised(&self) -> bool {
-        self.lengths.filed.into_iter().all(is_unit_length)
+        self.lengths().filed.into_iter().all(is_unit_length)
     }
 
     /// Whether items have that length when they are ranked.
@@ -230,12 +254,12 @@ impl GalleryFile {
 
     /// Reads rows as they are ranked.
     fn read(&self, rows: Range<usize>, out: &mut [f32], read: &mut Read) -> Result<(), EvalError> {
+        let first = rows.start;
         let Some(whitening) = &self.whitening else {
             self.read_filed(rows, out)?;
             if self.unit {
-                lengths(out, self.dim(), &mut read.lengths);
-                let rows = out.chunks_exact_mut(self.dim()).zip(&read.lengths);
-                rows.for_each(|(row, &length)| divide(row, length));
+                self.measure(first, out, &mut read.lengths)?;
+                divide_all(out, self.dim(), &read.lengths);
             }
             return Ok(());
         };
@@ -247,13 +271,15 @@ impl GalleryFile {
         let dim = self.files[0].dim();
         values.resize(rows.len() * dim, 0.0);
         self.read_filed(rows, values)?;
-        self::lengths(values, dim, lengths);
-        let rows = values.chunks_exact_mut(dim).zip(lengths.iter());
-        rows.for_each(|(row, &length)| divide(row, length));
+        self.measure(first, values, lengths)?;
+        divide_all(values, dim, lengths);
         whitening.project(values, out, projecting);
-        out.chunks_exact_mut(self.dim()).for_each(|row| {
-            to_unit_length(row);
-        });
+        self::lengths(out, self.dim(), lengths);
+        let nowhere = |length: &f64| !(*length > 0.0 && length.is_finite());
+        if let Some(at) = lengths.iter().position(nowhere) {
+            return Err(self.at_fault(first + at, |row| EvalError::Unprojected { row }));
+        }
+        divide_all(out, self.dim(), lengths);
         Ok(())
     }
 
@@ -270,6 +296,12 @@ impl GalleryFile {
             first = last;
         }
         Ok(())
+    }
+}
+
+fn divide_all(rows: &mut [f32], dim: usize, lengths: &[f64]) {
+    for (row, &length) in rows.chunks_exact_mut(dim).zip(lengths) {
+        divide(row, length);
     }
 }
 
@@ -315,6 +347,8 @@ pub struct FileRetrieval<'a> {
     /// The power of two that items are multiplied with, as an exponent, where f32 does not hold
     /// their products with queries.
     power: Option<i32>,
+    /// How many rankings are judged of each query, one after the other in `task`.
+    pub(crate) each: usize,
     pub(crate) task: Task,
 }
 
@@ -332,7 +366,7 @@ impl<'a> FileRetrieval<'a> {
     ) -> Result<Self, EvalError> {
         let sides = [queries.rows(), gallery.rows()];
         let task = Task::query_against_gallery(query_labels, gallery_labels, sides)?;
-        Self::build(queries, gallery, task)
+        Self::build(queries, gallery, 1, task)
     }
 
     /// Every query is ranked against the whole gallery; `positives` lists the gallery ids it should
@@ -348,16 +382,49 @@ impl<'a> FileRetrieval<'a> {
         positives: Vec<Vec<u32>>,
     ) -> Result<Self, EvalError> {
         let task = Task::of_lists(positives, [queries.rows(), gallery.rows()])?;
-        Self::build(queries, gallery, task)
+        Self::build(queries, gallery, 1, task)
+    }
+
+    /// `each` lists of positives and of junk for each query: those of its first ranking, those of its second, and then those of
+    /// the next query.
+    pub(crate) fn of_several(
+        queries: &'a Embeddings,
+        gallery: &'a GalleryFile,
+        each: usize,
+        positives: Vec<Vec<u32>>,
+        junk: Vec<Vec<u32>>,
+    ) -> Result<Self, EvalError> {
+        let sides = [each * queries.rows(), gallery.rows()];
+        let task = Task::of_lists(positives, sides).and_then(|mut task| {
+            task.set_junk(junk)?;
+            Ok(task)
+        });
+        // Named by the row of its query.
+        let task = task.map_err(|error| match error {
+            EvalError::UnknownItem {
+                what,
+                query,
+                id,
+                gallery,
+            } => EvalError::UnknownItem {
+                what,
+                query: query / each,
+                id,
+                gallery,
+            },
+            other => other,
+        })?;
+        Self::build(queries, gallery, each, task)
     }
 
     fn build(
         queries: &'a Embeddings,
         gallery: &'a GalleryFile,
+        each: usize,
         task: Task,
     ) -> Result<Self, EvalError> {
         check_dimensions(queries.dim(), gallery.dim())?;
-        let powers = Powers::needed(queries, gallery.lengths.ranked);
+        let powers = Powers::needed(queries, gallery.ranked());
         Ok(Self {
             queries: match &powers {
                 None => Cow::Borrowed(queries),
@@ -365,6 +432,7 @@ impl<'a> FileRetrieval<'a> {
             },
             gallery,
             power: powers.map(|powers| powers.of_gallery),
+            each,
             task,
         })
     }
@@ -406,10 +474,12 @@ impl<'a> FileRetrieval<'a> {
         let part = part(dim);
         values.resize(rows.len() * dim, 0.0);
         let parts = values.par_chunks_mut(part * dim).enumerate();
-        parts.try_for_each_init(Read::default, |read, (at, values)| {
+        let read = parts.map_init(Read::default, |read, (at, values)| {
             let start = start + at * part;
             self.read_part(start..start + values.len() / dim, values, read)
-        })
+        });
+        // In the order of rows, so that the first at fault is the one that is named.
+        read.collect::<Vec<_>>().into_iter().collect()
     }
 
     /// Reads the rows of these ids, which ascend.

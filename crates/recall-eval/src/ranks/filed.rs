@@ -48,8 +48,11 @@ impl FileRetrieval<'_> {
         let kernel = Kernel::detect();
         let mut room = Room::of(&self.task, 0..self.task.queries())?;
         let mut parts = room.parts(&self.task);
+        let queries = (&*self.queries, self.each);
+        // No row of a query goes to two blocks.
+        let block = block.next_multiple_of(self.each);
         let mut blocks: Vec<Block<'_, '_>> = (parts.par_chunks_mut(block))
-            .map(|parts| Block::new(&self.task, &self.queries, kernel, parts, block, few))
+            .map(|parts| Block::new(&self.task, queries, kernel, parts, block, few))
             .collect();
 
         for stretch in stretches(self.gallery.rows(), rows) {

@@ -350,7 +350,7 @@ mod tests {
             let mut c = DMatrix::zeros(dim, dim);
             for x in &x {
                 for (i, j) in (0..dim).flat_map(|i| (0..dim).map(move |j| (i, j))) {
-                    c[(i, j)] += (x[i] - m[i]) * (x[j] - m[j]) / x.len() as f64;
+                    c[(i, j)] += (x[i] - m[i]) * (x[j] - m[j]) / rows.rows() as f64;
                 }
             }
             let noise = DMatrix::identity(dim, dim) * (c.trace() / dim as f64);
