@@ -142,6 +142,13 @@ pub enum EvalError {
         id: u32,
     },
 
+    /// A problem that is judged without what comes after the network.
+    #[error("{what} is judged without these steps after the network")]
+    NotRefined {
+        /// What it is, and which steps.
+        what: &'static str,
+    },
+
     /// A setting outside its range.
     #[error("{setting} is {value}: it must be {range}")]
     InvalidSetting {

@@ -240,6 +240,11 @@ impl GalleryFile {
         self.lengths().filed.into_iter().all(is_unit_length)
     }
 
+    /// Whether all rows were read when the file was opened, so that their lengths are known.
+    pub fn was_read(&self) -> bool {
+        self.surveyed
+    }
+
     /// Whether items have that length when they are ranked.
     pub(crate) fn gives_unit_rows(&self) -> bool {
         self.unit || self.is_normalised()

@@ -40,11 +40,26 @@ impl FileRetrieval<'_> {
     ///
     /// Those of [`ranks`](Self::ranks).
     pub fn ranks_with(&self, rows: usize) -> Result<PositiveRanks, EvalError> {
-        self.ranks_by(rows.max(1), block_size(self.queries()), FEW)
+        self.ranks_by(rows.max(1), [self.block(), TILE], FEW)
     }
 
-    /// `block` queries at a time, of which those with up to `few` positives count for each of them.
-    fn ranks_by(&self, rows: usize, block: usize, few: usize) -> Result<PositiveRanks, EvalError> {
+    /// Queries of a block. Where they are few the threads share them out: each block brings all items into the kernel's
+    /// layout, which costs as much as the products of a few queries.
+    fn block(&self) -> usize {
+        let threads = rayon::current_num_threads();
+        match self.queries() < 64 * threads {
+            true => self.queries().div_ceil(threads).max(12) * self.each,
+            false => block_size(self.queries()) * self.each,
+        }
+    }
+
+    /// `block` queries at a time and `tile` items, of which those with up to `few` positives count for each of them.
+    fn ranks_by(
+        &self,
+        rows: usize,
+        [block, tile]: [usize; 2],
+        few: usize,
+    ) -> Result<PositiveRanks, EvalError> {
         let kernel = Kernel::detect();
         let mut room = Room::of(&self.task, 0..self.task.queries())?;
         let mut parts = room.parts(&self.task);
@@ -52,7 +67,7 @@ impl FileRetrieval<'_> {
         // No row of a query goes to two blocks.
         let block = block.next_multiple_of(self.each);
         let mut blocks: Vec<Block<'_, '_>> = (parts.par_chunks_mut(block))
-            .map(|parts| Block::new(&self.task, queries, kernel, parts, block, few))
+            .map(|parts| Block::new(&self.task, queries, kernel, parts, tile, few))
             .collect();
 
         for stretch in stretches(self.gallery.rows(), rows) {
@@ -109,13 +124,14 @@ impl FileRetrieval<'_> {
     pub(crate) fn nearest(&self, k: usize) -> Result<Vec<Vec<Key>>, EvalError> {
         let kernel = Kernel::detect();
         let queries: Vec<usize> = (0..self.queries()).collect();
-        let mut blocks: Vec<(Sweep, Vec<Best>)> = (queries.par_chunks(block_size(queries.len())))
-            .map(|block| {
-                let rows = block.iter().map(|&q| self.queries.row(q));
-                let sweep = Sweep::new(kernel, rows, self.gallery.dim(), TILE);
-                (sweep, block.iter().map(|_| Best::new(k)).collect())
-            })
-            .collect();
+        let mut blocks: Vec<(Sweep, Vec<Best>)> = (queries
+            .par_chunks((self.block() / self.each).max(1)))
+        .map(|block| {
+            let rows = block.iter().map(|&q| self.queries.row(q));
+            let sweep = Sweep::new(kernel, rows, self.gallery.dim(), TILE);
+            (sweep, block.iter().map(|_| Best::new(k)).collect())
+        })
+        .collect();
         self.each_stretch(STRETCH / self.gallery.dim(), |start, items| {
             (blocks.par_iter_mut()).for_each_init(Buffers::default, |buffers, (sweep, best)| {
                 sweep.over(items, buffers, |_, tile, products| {
@@ -257,7 +273,7 @@ mod tests {
                 disk = disk.ignore_group(&q, &g, which).unwrap();
             }
             let want = memory.ranks().unwrap();
-            prop_assert_eq!(&disk.ranks_by(rows, block, few).unwrap(), &want);
+            prop_assert_eq!(&disk.ranks_by(rows, [block, block], few).unwrap(), &want);
             prop_assert_eq!(&disk.ranks().unwrap(), &want);
             let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
             prop_assert_eq!(&one_thread.install(|| disk.ranks_with(rows)).unwrap(), &want);
