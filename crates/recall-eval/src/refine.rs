@@ -20,6 +20,8 @@ mod learn;
 #[cfg(test)]
 mod made;
 mod moments;
+#[cfg(test)]
+mod peer;
 mod reranking;
 mod whitening;
 
