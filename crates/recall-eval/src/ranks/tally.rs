@@ -260,7 +260,7 @@ const GROUP: usize = 32;
 #[inline(always)]
 fn highest(row: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; 32];
-    let (groups, rest) = row.as_chunks();
+    let (groups, rest) = row.as_chunks::<32>();
     for group in groups {
         for (lane, &item) in lanes.iter_mut().zip(group) {
             *lane = if item > *lane { item } else { *lane };
