@@ -136,6 +136,11 @@ impl FileArgs {
             .embeddings
             .as_deref()
             .context("there is nothing to judge: give --checkpoint DIR, or --embeddings FILE")?;
+        // Where there are labels, the parser takes the ground truth for excused.
+        ensure!(
+            self.distractors.is_none() || self.ground_truth.is_some(),
+            "--distractors goes with --ground-truth, which says what to find before them: give it instead of labels"
+        );
         let wanted = self.wanted(embeddings)?;
         let usual = match &wanted {
             Wanted::Lists(truth) => of_lists(matches!(truth, GroundTruth::Graded(_))),
