@@ -1,5 +1,6 @@
 //! Behaviour across the crates of recall.
 
+mod after_network;
 mod check;
 mod command_line;
 mod compare;

@@ -146,10 +146,36 @@ pub(crate) fn is_unit_length(length: f64) -> bool {
 /// Divides a row by its length, which is returned. If that is 0, its values are of no use.
 pub(crate) fn to_unit_length(row: &mut [f32]) -> f64 {
     let length = length(row);
+    divide(row, length);
+    length
+}
+
+/// Rows that are measured at a time: one sum waits for each of its additions, several do not wait for each other.
+const ABREAST: usize = 8;
+
+/// The [`length`] of each of the rows `[rows, dim]`, to the last bit.
+pub(crate) fn lengths(rows: &[f32], dim: usize, lengths: &mut Vec<f64>) {
+    lengths.clear();
+    let mut blocks = rows.chunks_exact(ABREAST * dim);
+    for block in &mut blocks {
+        let rows: [&[f32]; ABREAST] = std::array::from_fn(|at| &block[at * dim..][..dim]);
+        let mut sums = [0.0; ABREAST];
+        for k in 0..dim {
+            for (sum, row) in sums.iter_mut().zip(rows) {
+                let value = f64::from(row[k]);
+                *sum += value * value;
+            }
+        }
+        lengths.extend(sums.map(f64::sqrt));
+    }
+    lengths.extend(blocks.remainder().chunks_exact(dim).map(length));
+}
+
+/// Divides a row by its length.
+pub(crate) fn divide(row: &mut [f32], length: f64) {
     for value in row {
         *value = (f64::from(*value) / length) as f32;
     }
-    length
 }
 
 /// In f64, where the square of no f32 overflows or vanishes.

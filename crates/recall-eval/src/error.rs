@@ -142,6 +142,90 @@ pub enum EvalError {
         id: u32,
     },
 
+    /// A problem that is judged without what comes after the network.
+    #[error("{what} is judged without these steps after the network")]
+    NotRefined {
+        /// What it is, and which steps.
+        what: &'static str,
+    },
+
+    /// A setting outside its range.
+    #[error("{setting} is {value}: it must be {range}")]
+    InvalidSetting {
+        /// Which setting.
+        setting: &'static str,
+        /// What it was given.
+        value: f64,
+        /// What it takes.
+        range: String,
+    },
+
+    /// A method that compares by the cosine, and rows of other lengths.
+    #[error("{method} needs rows of length 1: bring queries and gallery to unit length before")]
+    NotUnit {
+        /// Which method.
+        method: &'static str,
+    },
+
+    /// A whitening that was learned from rows of another dimension.
+    #[error("the whitening takes rows of {whitening} dimensions, and the embeddings have {rows}")]
+    WhiteningDimension {
+        /// Columns of the embeddings.
+        rows: usize,
+        /// Columns that it was learned from.
+        whitening: usize,
+    },
+
+    /// A row that a whitening leaves without a direction.
+    #[error(
+        "row {row} of the embeddings is projected onto zero, or beyond the range of f32, by the whitening"
+    )]
+    Unprojected {
+        /// The first such row, counted from 0.
+        row: usize,
+    },
+
+    /// Rows that do not vary in as many directions as are asked for.
+    #[error(
+        "the rows vary in {found} directions and {wanted} are asked for: ask for fewer, give more rows, or shrink \
+         the covariance"
+    )]
+    TooFewDirections {
+        /// Directions of any variance.
+        found: usize,
+        /// Directions asked for.
+        wanted: usize,
+    },
+
+    /// Whitening from pairs, and no pair.
+    #[error("no two rows match, and this whitening is learned from pairs that do")]
+    NoMatchingPair,
+
+    /// Pairs whose differences leave out a direction.
+    #[error(
+        "the differences of matching rows leave out some of the {dim} directions, so they cannot be whitened: give \
+         more pairs, or shrink their covariance"
+    )]
+    DegeneratePairs {
+        /// Columns of a row.
+        dim: usize,
+    },
+
+    /// A pair of rows of which one does not exist, or of a row with itself.
+    #[error("pair {pair} is of rows {} and {}: rows are two different ones of {count}", .rows[0], .rows[1])]
+    InvalidPair {
+        /// The pair, counted from 0.
+        pair: usize,
+        /// Its rows.
+        rows: [u32; 2],
+        /// Number of rows.
+        count: usize,
+    },
+
+    /// Eigenvectors that were not found.
+    #[error("the principal directions of the rows were not found")]
+    NoDirections,
+
     /// A device whose products cannot be trusted.
     #[error(
         "the products of the device are less exact than f32, also in two parts: \

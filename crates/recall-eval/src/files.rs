@@ -11,6 +11,7 @@
 mod format;
 mod npy;
 mod on_disk;
+mod projection;
 mod refusal;
 mod replace;
 mod safetensors;
@@ -29,7 +30,8 @@ use safetensors::{Tensors, write_tensors};
 use source::Source;
 
 pub use on_disk::EmbeddingsFile;
-pub use truth::{GroundTruth, read_ground_truth};
+pub(crate) use projection::{read_projection, write_projection};
+pub use truth::{FileTruth, GroundTruth, read_ground_truth};
 pub use writer::{EmbeddingsWriter, Precision};
 
 impl Embeddings {

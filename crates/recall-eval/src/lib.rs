@@ -32,8 +32,9 @@
 //!   ([`EmptyQueries`]).
 //!
 //! [`Embeddings::open`] reads `.npy` and `.safetensors` files of any framework, [`EmbeddingsFile`] some of their rows, and
-//! [`FileRetrieval`] ranks over a gallery that memory does not hold. [`nearest`] gives rankings to look at, and
-//! [`revisited`] the protocol of the revisited Oxford and Paris benchmarks.
+//! [`FileRetrieval`] ranks over a gallery that memory does not hold. [`nearest`] gives rankings to look at,
+//! [`revisited`] the protocol of the revisited Oxford and Paris benchmarks, and [`refine`] what is done to embeddings and
+//! rankings once the network has spoken: whitening, query expansion, re-ranking.
 
 pub mod confidence;
 #[cfg(feature = "burn")]
@@ -49,6 +50,7 @@ pub mod protocol;
 mod random;
 pub mod random_gallery;
 pub mod ranks;
+pub mod refine;
 pub mod report;
 pub mod revisited;
 mod scores;
@@ -59,8 +61,8 @@ pub use embeddings::Embeddings;
 pub use error::EvalError;
 pub use evaluate::evaluate;
 pub use files::{
-    EmbeddingsFile, EmbeddingsWriter, GroundTruth, Precision, read_ground_truth, read_labels,
-    save_labels,
+    EmbeddingsFile, EmbeddingsWriter, FileTruth, GroundTruth, Precision, read_ground_truth,
+    read_labels, save_labels,
 };
 pub use metrics::Metric;
 pub use neighbours::{Neighbour, nearest};

@@ -1,11 +1,13 @@
 //! The nearest items of some queries, to look at.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::kernel::Kernel;
 use crate::ranks::{Key, remove_leaving};
 use crate::sweep::{Buffers, Rows, Sweep, TILE, block_size};
-use crate::{EvalError, Retrieval};
+use crate::{Embeddings, EvalError, Retrieval};
 
 /// An item of a ranking.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,41 +49,66 @@ pub fn nearest(
             queries: retrieval.queries(),
         });
     }
-    let kernel = Kernel::detect();
-    let blocks = queries.par_chunks(block_size(queries.len())).map(|block| {
-        let rows = block.iter().map(|&q| retrieval.queries.row(q));
-        let sweep = Sweep::new(kernel, rows, retrieval.gallery.dim(), TILE);
-        let buffers = &mut Buffers::default();
-        let mut best: Vec<Best> = block.iter().map(|_| Best::new(k)).collect();
-        sweep.over(
-            Rows::of(&retrieval.gallery),
-            buffers,
-            |_, tile, products| {
-                for (at, (&q, best)) in block.iter().zip(&mut best).enumerate() {
-                    let row = products.row_mut(at, tile.len());
-                    remove_leaving(&retrieval.task, q, &tile, row);
-                    for (&similarity, id) in row.iter().zip(tile.clone()) {
-                        best.offer(similarity, id as u32);
-                    }
-                }
-            },
-        );
-        let neighbours = block.iter().zip(best).map(|(&q, best)| {
-            let positives: Vec<u32> = retrieval.task.positives_of(q).collect();
-            let neighbour = |key: Key| Neighbour {
-                id: key.id(),
-                similarity: retrieval.similarity(q, key.similarity()),
-                relevant: positives.binary_search(&key.id()).is_ok(),
-            };
-            best.into_ranking().into_iter().map(neighbour).collect()
-        });
-        neighbours.collect::<Vec<Vec<Neighbour>>>()
+    let gallery = Rows::of(&retrieval.gallery);
+    let found = nearest_of(&retrieval.queries, queries, gallery, k, |q, tile, row| {
+        remove_leaving(&retrieval.task, q, tile, row);
     });
-    Ok(blocks.collect::<Vec<_>>().concat())
+    let rankings = (queries.iter().zip(found)).map(|(&q, found)| {
+        let positives: Vec<u32> = retrieval.task.positives_of(q).collect();
+        let neighbour = |key: Key| Neighbour {
+            id: key.id(),
+            similarity: retrieval.similarity(q, key.similarity()),
+            relevant: positives.binary_search(&key.id()).is_ok(),
+        };
+        found.ranking.into_iter().map(neighbour).collect()
+    });
+    Ok(rankings.collect())
+}
+
+/// What a query finds.
+pub(crate) struct Found {
+    /// The nearest items, in the order of rankings.
+    pub ranking: Vec<Key>,
+    /// The similarity of the farthest of all items.
+    pub farthest: f32,
+}
+
+/// The `k` nearest of the items of `gallery` for the given rows of `queries`. `leave` brings items of a tile that are
+/// no neighbours of a query to minus infinity.
+pub(crate) fn nearest_of(
+    queries: &Embeddings,
+    which: &[usize],
+    gallery: Rows<'_>,
+    k: usize,
+    leave: impl Fn(usize, &Range<usize>, &mut [f32]) + Sync,
+) -> Vec<Found> {
+    let kernel = Kernel::detect();
+    let blocks = which.par_chunks(block_size(which.len())).map(|block| {
+        let rows = block.iter().map(|&q| queries.row(q));
+        let sweep = Sweep::new(kernel, rows, gallery.dim, TILE);
+        let mut best: Vec<Best> = block.iter().map(|_| Best::new(k)).collect();
+        let mut farthest = vec![f32::INFINITY; block.len()];
+        sweep.over(gallery, &mut Buffers::default(), |_, tile, products| {
+            let places = block.iter().zip(best.iter_mut().zip(&mut farthest));
+            for (at, (&q, (best, farthest))) in places.enumerate() {
+                let row = products.row_mut(at, tile.len());
+                *farthest = row.iter().fold(*farthest, |low, &value| low.min(value));
+                leave(q, &tile, row);
+                best.offer_all(row, tile.start);
+            }
+        });
+        let found = best.into_iter().zip(farthest);
+        let found = found.map(|(best, farthest)| Found {
+            ranking: best.into_ranking(),
+            farthest,
+        });
+        found.collect::<Vec<_>>()
+    });
+    blocks.collect::<Vec<_>>().into_iter().flatten().collect()
 }
 
 /// The first `k` of the items offered so far, and some that are not cut off yet.
-struct Best {
+pub(crate) struct Best {
     k: usize,
     keys: Vec<Key>,
     /// What an item must reach to be among them.
@@ -89,11 +116,18 @@ struct Best {
 }
 
 impl Best {
-    fn new(k: usize) -> Self {
+    pub(crate) fn new(k: usize) -> Self {
         Self {
             k,
             keys: Vec::new(),
             floor: f32::NEG_INFINITY,
+        }
+    }
+
+    /// Offers the items of a row of similarities, of which the first is number `start`.
+    pub(crate) fn offer_all(&mut self, row: &[f32], start: usize) {
+        for (&similarity, id) in row.iter().zip(start..) {
+            self.offer(similarity, id as u32);
         }
     }
 
@@ -117,7 +151,7 @@ impl Best {
         }
     }
 
-    fn into_ranking(mut self) -> Vec<Key> {
+    pub(crate) fn into_ranking(mut self) -> Vec<Key> {
         self.cut();
         self.keys.sort_unstable();
         self.keys

@@ -39,9 +39,7 @@ use crate::{EvalError, Retrieval};
 
 use block::{Block, FEW};
 
-#[cfg(feature = "burn")]
-pub(crate) use block::Row;
-pub(crate) use block::{TiedQuery, remove_leaving};
+pub(crate) use block::{Row, TiedQuery, remove_leaving};
 pub(crate) use key::Key;
 
 /// In which order items of equal similarity are ranked.
@@ -132,6 +130,22 @@ impl PositiveRanks {
             }));
         }
         all
+    }
+
+    /// Deals those of queries out in turn: query 0 to the first of `parts`, query 1 to the second.
+    pub(crate) fn dealt(&self, parts: usize) -> Vec<Self> {
+        let of_part = |part: usize| {
+            let queries = || (part..self.queries()).step_by(parts);
+            let ranks: Vec<Vec<u32>> = queries().map(|q| self.of(q).to_vec()).collect();
+            let tied = self.tied.iter().filter(|tied| tied.query % parts == part);
+            let tied = tied.map(|tied| TiedQuery {
+                query: tied.query / parts,
+                ..tied.clone()
+            });
+            let candidates = queries().map(|q| self.candidates[q]);
+            Self::from_parts(&ranks, candidates.collect(), tied.collect())
+        };
+        (0..parts).map(of_part).collect()
     }
 
     /// Number of queries, those without positives included.
@@ -235,7 +249,8 @@ impl Retrieval<'_> {
         let mut room = Room::of(&self.task, queries)?;
         let tied: Vec<Vec<TiedQuery>> = (room.parts(&self.task).par_chunks_mut(block))
             .map(|parts| {
-                let mut block = Block::new(&self.task, &self.queries, kernel, parts, block, few);
+                let mut block =
+                    Block::new(&self.task, (&self.queries, 1), kernel, parts, block, few);
                 let buffers = &mut Buffers::default();
                 let positives = block.positives_below(self.task.gallery());
                 let which = &positives;

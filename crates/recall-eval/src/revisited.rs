@@ -86,16 +86,22 @@ impl Setup {
         database: &'a Embeddings,
         truth: &[QueryTruth],
     ) -> Result<Retrieval<'a>, EvalError> {
-        for (query, QueryTruth { easy, hard, junk }) in truth.iter().enumerate() {
-            let mut ids = [easy.as_slice(), hard, junk].concat();
-            ids.sort_unstable();
-            if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-                return Err(EvalError::AmbiguousTruth { query, id: pair[0] });
-            }
-        }
+        check_truth(truth)?;
         let (positives, junk) = truth.iter().map(|truth| self.split(truth)).unzip();
         Retrieval::query_against_gallery_with(queries, database, positives)?.junk(junk)
     }
+}
+
+/// That no item is listed twice.
+pub(crate) fn check_truth(truth: &[QueryTruth]) -> Result<(), EvalError> {
+    for (query, QueryTruth { easy, hard, junk }) in truth.iter().enumerate() {
+        let mut ids = [easy.as_slice(), hard, junk].concat();
+        ids.sort_unstable();
+        if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(EvalError::AmbiguousTruth { query, id: pair[0] });
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Display for Setup {

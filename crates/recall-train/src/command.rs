@@ -22,6 +22,7 @@ mod split;
 mod terminal;
 mod train;
 mod trained;
+mod whiten;
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -52,6 +53,8 @@ enum Command {
     Eval(Box<eval::EvalArgs>),
     /// Write the embeddings of a data set's images to a file.
     Embed(embed::EmbedArgs),
+    /// Learn a whitening from embeddings, for eval and embed to apply.
+    Whiten(whiten::WhitenArgs),
     /// Show what images find in an index of embeddings, as a page of pictures.
     Gallery(gallery::GalleryArgs),
     /// Tell what a run will cost, in time and memory, by measuring small chunks.
@@ -71,6 +74,7 @@ impl Command {
             Self::Train(_) => "train",
             Self::Eval(_) => "eval",
             Self::Embed(_) => "embed",
+            Self::Whiten(_) => "whiten",
             Self::Gallery(_) => "gallery",
             Self::Plan(_) => "plan",
             Self::Check(_) => "check",
@@ -106,6 +110,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode
         Some(Command::Train(args)) => args.run().map(done),
         Some(Command::Eval(args)) => args.run().map(done),
         Some(Command::Embed(args)) => args.run().map(done),
+        Some(Command::Whiten(args)) => args.run().map(done),
         Some(Command::Gallery(args)) => args.run().map(done),
         Some(Command::Plan(args)) => args.run().map(done),
         Some(Command::Check(args)) => args.run(),

@@ -10,6 +10,7 @@ mod json;
 mod labelled;
 mod problem;
 mod queries;
+mod refinement;
 mod text;
 
 use recall_eval::{
@@ -17,11 +18,12 @@ use recall_eval::{
     RandomGallery, Retrieval, Scores, Units,
 };
 
-pub use filed::FiledSet;
+pub use filed::{FiledListedProblem, FiledSet};
 pub use labelled::{Hit, LabelledSet, Similarities};
 pub use problem::{ListedProblem, Problem, ProblemKind};
 pub(crate) use queries::QUERIES;
 pub use queries::QueryScores;
+pub use refinement::Refinement;
 pub(crate) use text::side_by_side;
 
 /// Which metrics to take, and how.
@@ -39,6 +41,8 @@ pub struct JudgeConfig {
     pub by_class: bool,
     /// How galleries are drawn where they are random.
     pub random_gallery: RandomGallery,
+    /// What is done to queries, gallery and rankings before.
+    pub refinement: Refinement,
 }
 
 impl JudgeConfig {
@@ -51,6 +55,7 @@ impl JudgeConfig {
             resample_classes: false,
             by_class: false,
             random_gallery: RandomGallery::default(),
+            refinement: Refinement::default(),
         }
     }
 }
@@ -103,6 +108,12 @@ pub struct Contrast {
 
 /// Where and how ranks are computed: [`Retrieval::ranks`], or [`Retrieval::ranks_on`] a device.
 pub type Ranking<'a> = dyn Fn(&Retrieval<'_>) -> Result<PositiveRanks, EvalError> + 'a;
+
+/// What is not for a gallery in a file, and what for none that is drawn.
+const FILED: &str =
+    "a gallery that stays in its file (augmentation of the database and re-ranking)";
+const DRAWN: &str =
+    "a random gallery (query expansion, augmentation of the database and re-ranking)";
 
 /// A problem half way: the queries' values.
 enum Scored {
@@ -215,19 +226,27 @@ impl JudgeConfig {
             match kind {
                 ProblemKind::Classes(set) => {
                     let scored = Scored::Rankings {
-                        scores: scores(ranking(&set.retrieval()?)?)?,
+                        scores: scores(self.refinement.ranks(set.retrieval()?, ranking)?)?,
                         labels: Some(set.query_labels().to_vec()),
                     };
                     parts.push((name.clone(), scored));
                 }
                 ProblemKind::Filed(set) => {
+                    let unfit = self.refinement.needs_gallery();
+                    self.refinement.refuse(unfit, FILED)?;
+                    let mut retrieval = set.retrieval()?;
+                    if let Some(expansion) = &self.refinement.expansion {
+                        retrieval = retrieval.expand_queries(expansion)?;
+                    }
                     let scored = Scored::Rankings {
-                        scores: scores(set.retrieval()?.ranks()?)?,
+                        scores: scores(retrieval.ranks()?)?,
                         labels: Some(set.query_labels().to_vec()),
                     };
                     parts.push((name.clone(), scored));
                 }
                 ProblemKind::RandomGallery { embeddings, labels } => {
+                    let unfit = self.refinement.is_some();
+                    self.refinement.refuse(unfit, DRAWN)?;
                     let draws = self.random_gallery.evaluate(
                         embeddings,
                         labels,
@@ -236,10 +255,20 @@ impl JudgeConfig {
                     )?;
                     parts.push((name.clone(), Scored::Draws(draws)));
                 }
+                ProblemKind::FiledLists(listed) => {
+                    let unfit = self.refinement.needs_gallery();
+                    self.refinement.refuse(unfit, FILED)?;
+                    for (setup, ranks) in listed.ranks(self.refinement.expansion.as_ref())? {
+                        let name = setup.map_or_else(|| name.clone(), |setup| setup.to_string());
+                        let scores = scores(ranks)?;
+                        let labels = None;
+                        parts.push((name, Scored::Rankings { scores, labels }));
+                    }
+                }
                 ProblemKind::Lists(listed) => {
                     for (setup, retrieval) in listed.retrievals()? {
                         let name = setup.map_or_else(|| name.clone(), |setup| setup.to_string());
-                        let scores = scores(ranking(&retrieval)?)?;
+                        let scores = scores(self.refinement.ranks(retrieval, ranking)?)?;
                         let labels = None;
                         parts.push((name, Scored::Rankings { scores, labels }));
                     }

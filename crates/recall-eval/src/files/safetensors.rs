@@ -186,6 +186,54 @@ impl Tensors {
     }
 }
 
+/// Reads the tensor `name` of floats: its shape, and its values brought to f32.
+pub(super) fn read_floats(
+    source: &Source,
+    tensors: &Tensors,
+    name: &str,
+    axes: usize,
+) -> Result<(Vec<usize>, Vec<f32>), EvalError> {
+    let of = || format!("`{name}` is a tensor of floats (F16, BF16, F32 or F64) with {axes} axes");
+    let way_out = "give a file that the command whiten wrote";
+    let Some(tensor) = tensors.metadata.info(name) else {
+        let problem = format!("{}, and there is none", of());
+        return Err(refuse(source.path(), problem, way_out));
+    };
+    let float = Float::of_tensor(tensor.dtype).filter(|_| tensor.shape.len() == axes);
+    let Some(float) = float else {
+        let problem = format!("{}, and here it is {}", of(), type_text(tensor));
+        return Err(refuse(source.path(), problem, way_out));
+    };
+    let filed = Filed {
+        start: tensors.start_of(tensor),
+        float,
+        big_endian: false,
+    };
+    // The header agrees with the file's length, so this is no more than the file.
+    let mut values = vec![0.0; tensor.shape.iter().product()];
+    filed.read(source, 0, &mut values)?;
+    Ok((tensor.shape.clone(), values))
+}
+
+/// Writes tensors in f32: a name, a shape and the values.
+pub(super) fn write_floats(
+    path: &Path,
+    tensors: [(&str, Vec<usize>, &[f32]); 2],
+) -> Result<(), EvalError> {
+    let bytes = tensors.map(|(name, shape, values)| {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+        (name, shape, bytes.collect::<Vec<u8>>())
+    });
+    replace(path, |file| {
+        let mut views = Vec::new();
+        for (name, shape, bytes) in &bytes {
+            let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
+            views.push((name, view.map_err(io::Error::other)?));
+        }
+        file.write_all(&safetensors::serialize(views, None).map_err(io::Error::other)?)
+    })
+}
+
 /// Type and shape of a tensor, for messages.
 fn type_text(tensor: &TensorInfo) -> String {
     format!("{} {}", tensor.dtype, shape_text(&tensor.shape))

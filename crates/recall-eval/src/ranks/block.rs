@@ -23,6 +23,8 @@ pub(super) struct Block<'a, 'p> {
     sweep: Sweep,
     /// The queries, and where their ranks go.
     parts: &'a mut [(usize, &'p mut [u32])],
+    /// The row of products of each of them.
+    rows: Vec<usize>,
     /// Where the positives of each query start in `keys`: `[queries + 1]`.
     offsets: Vec<usize>,
     /// The positives, query by query: at first in the order of their ids, then ranked.
@@ -47,16 +49,24 @@ pub(crate) struct TiedQuery {
 }
 
 impl<'a, 'p> Block<'a, 'p> {
+    /// Of the task's queries `each` in turn are one row of `queries`, which is multiplied once.
     pub fn new(
         task: &'a Task,
-        queries: &Embeddings,
+        (queries, each): (&Embeddings, usize),
         kernel: Kernel,
         parts: &'a mut [(usize, &'p mut [u32])],
         tile: usize,
         few: usize,
     ) -> Self {
-        let rows = parts.iter().map(|&(q, _)| queries.row(q));
-        let sweep = Sweep::new(kernel, rows, queries.dim(), tile);
+        let (mut distinct, mut rows) = (Vec::<usize>::new(), Vec::with_capacity(parts.len()));
+        for &(q, _) in parts.iter() {
+            if distinct.last() != Some(&(q / each)) {
+                distinct.push(q / each);
+            }
+            rows.push(distinct.len() - 1);
+        }
+        let of_queries: Vec<&[f32]> = distinct.iter().map(|&row| queries.row(row)).collect();
+        let sweep = Sweep::new(kernel, of_queries.into_iter(), queries.dim(), tile);
         let mut keys = Vec::new();
         let mut offsets = vec![0];
         for &mut (q, _) in parts.iter_mut() {
@@ -67,6 +77,7 @@ impl<'a, 'p> Block<'a, 'p> {
             task,
             sweep,
             parts,
+            rows,
             next: offsets[..offsets.len() - 1].to_vec(),
             offsets,
             levels: Vec::new(),
@@ -97,7 +108,7 @@ impl<'a, 'p> Block<'a, 'p> {
         self.sweep.over(items, buffers, |_, tile, products| {
             let ids = &ids[tile];
             for (q, (next, &end)) in self.next.iter_mut().zip(ends).enumerate() {
-                let similarities = products.row_mut(q, ids.len());
+                let similarities = products.row_mut(self.rows[q], ids.len());
                 while *next < end {
                     let id = keys[*next].id();
                     let Ok(at) = ids.binary_search(&id) else {
@@ -130,6 +141,9 @@ impl<'a, 'p> Block<'a, 'p> {
         };
         let (task, few) = (self.task, self.few);
         let (offsets, parts, tally) = (&self.offsets, &self.parts, &mut self.tally);
+        let rows = &self.rows;
+        let shared = rows.last() != Some(&(rows.len() - 1));
+        let mut own = Vec::new();
         self.sweep.over(items, buffers, |kernel, tile, products| {
             kernel.run(
                 #[inline(always)]
@@ -140,7 +154,13 @@ impl<'a, 'p> Block<'a, 'p> {
                         if range.is_empty() {
                             continue;
                         }
-                        let row = products.row_mut(place, tile.len());
+                        let mut row = products.row_mut(rows[place], tile.len());
+                        if shared {
+                            // What leaves this ranking stays in the next.
+                            own.clear();
+                            own.extend_from_slice(row);
+                            row = &mut own;
+                        }
                         remove_leaving(task, parts[place].0, &tile, row);
                         tally.count(row, tile.start, positives, range, few, &mut found);
                     }
@@ -171,7 +191,6 @@ impl<'a, 'p> Block<'a, 'p> {
 }
 
 /// One query whose similarities to the whole gallery are there.
-#[cfg(feature = "burn")]
 pub(crate) struct Row<'a> {
     task: &'a Task,
     query: usize,
@@ -179,7 +198,6 @@ pub(crate) struct Row<'a> {
     keys: Vec<Key>,
 }
 
-#[cfg(feature = "burn")]
 impl<'a> Row<'a> {
     pub fn new(task: &'a Task, query: usize, mut keys: Vec<Key>) -> Self {
         keys.sort_unstable();

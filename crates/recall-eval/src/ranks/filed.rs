@@ -9,9 +9,10 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::block::{Block, FEW};
-use super::{PositiveRanks, Room, TiedQuery};
+use super::{Key, PositiveRanks, Room, TiedQuery};
 use crate::kernel::Kernel;
-use crate::sweep::{Buffers, Chosen, Rows, block_size};
+use crate::neighbours::Best;
+use crate::sweep::{Buffers, Chosen, Rows, Sweep, TILE, block_size};
 use crate::{EvalError, FileRetrieval};
 
 /// Values of a stretch: 32 MiB, and there are two.
@@ -39,16 +40,34 @@ impl FileRetrieval<'_> {
     ///
     /// Those of [`ranks`](Self::ranks).
     pub fn ranks_with(&self, rows: usize) -> Result<PositiveRanks, EvalError> {
-        self.ranks_by(rows.max(1), block_size(self.queries()), FEW)
+        self.ranks_by(rows.max(1), [self.block(), TILE], FEW)
     }
 
-    /// `block` queries at a time, of which those with up to `few` positives count for each of them.
-    fn ranks_by(&self, rows: usize, block: usize, few: usize) -> Result<PositiveRanks, EvalError> {
+    /// Queries of a block. Where they are few the threads share them out: each block brings all items into the kernel's
+    /// layout, which costs as much as the products of a few queries.
+    fn block(&self) -> usize {
+        let threads = rayon::current_num_threads();
+        match self.queries() < 64 * threads {
+            true => self.queries().div_ceil(threads).max(12) * self.each,
+            false => block_size(self.queries()) * self.each,
+        }
+    }
+
+    /// `block` queries at a time and `tile` items, of which those with up to `few` positives count for each of them.
+    fn ranks_by(
+        &self,
+        rows: usize,
+        [block, tile]: [usize; 2],
+        few: usize,
+    ) -> Result<PositiveRanks, EvalError> {
         let kernel = Kernel::detect();
         let mut room = Room::of(&self.task, 0..self.task.queries())?;
         let mut parts = room.parts(&self.task);
+        let queries = (&*self.queries, self.each);
+        // No row of a query goes to two blocks.
+        let block = block.next_multiple_of(self.each);
         let mut blocks: Vec<Block<'_, '_>> = (parts.par_chunks_mut(block))
-            .map(|parts| Block::new(&self.task, &self.queries, kernel, parts, block, few))
+            .map(|parts| Block::new(&self.task, queries, kernel, parts, tile, few))
             .collect();
 
         for stretch in stretches(self.gallery.rows(), rows) {
@@ -56,7 +75,7 @@ impl FileRetrieval<'_> {
         }
         blocks.par_iter_mut().for_each(Block::rank_positives);
         self.count(&mut blocks, rows)?;
-        self.gallery.file().check_unchanged()?;
+        self.gallery.check_unchanged()?;
 
         let tied: Vec<Vec<TiedQuery>> = blocks.into_par_iter().map(Block::finish).collect();
         Ok(room.filled(&self.task, tied.concat()))
@@ -94,8 +113,46 @@ impl FileRetrieval<'_> {
 
     /// Compares all items with the positives, a stretch at a time.
     fn count(&self, blocks: &mut [Block<'_, '_>], rows: usize) -> Result<(), EvalError> {
+        self.each_stretch(rows, |start, items| {
+            (blocks.par_iter_mut()).for_each_init(Buffers::default, |buffers, block| {
+                block.count(start, items, buffers);
+            });
+        })
+    }
+
+    /// The `k` nearest items of each query.
+    pub(crate) fn nearest(&self, k: usize) -> Result<Vec<Vec<Key>>, EvalError> {
+        let kernel = Kernel::detect();
+        let queries: Vec<usize> = (0..self.queries()).collect();
+        let mut blocks: Vec<(Sweep, Vec<Best>)> = (queries
+            .par_chunks((self.block() / self.each).max(1)))
+        .map(|block| {
+            let rows = block.iter().map(|&q| self.queries.row(q));
+            let sweep = Sweep::new(kernel, rows, self.gallery.dim(), TILE);
+            (sweep, block.iter().map(|_| Best::new(k)).collect())
+        })
+        .collect();
+        self.each_stretch(STRETCH / self.gallery.dim(), |start, items| {
+            (blocks.par_iter_mut()).for_each_init(Buffers::default, |buffers, (sweep, best)| {
+                sweep.over(items, buffers, |_, tile, products| {
+                    for (at, best) in best.iter_mut().enumerate() {
+                        best.offer_all(products.row_mut(at, tile.len()), start + tile.start);
+                    }
+                });
+            });
+        })?;
+        let best = blocks.into_iter().flat_map(|(_, best)| best);
+        Ok(best.map(Best::into_ranking).collect())
+    }
+
+    /// Calls `visit` with about `rows` rows of the gallery at a time and the number of the first, while those after are read.
+    fn each_stretch(
+        &self,
+        rows: usize,
+        mut visit: impl FnMut(usize, Rows<'_>) + Send,
+    ) -> Result<(), EvalError> {
         let (mut here, mut coming) = (Vec::new(), Vec::new());
-        let mut stretches = stretches(self.gallery.rows(), rows);
+        let mut stretches = stretches(self.gallery.rows(), rows.max(1));
         let mut stretch = stretches.next();
         if let Some(first) = stretch.clone() {
             self.read(first, &mut here)?;
@@ -106,16 +163,10 @@ impl FileRetrieval<'_> {
                 values: &here,
                 dim: self.gallery.dim(),
             };
-            let count = || {
-                blocks
-                    .par_iter_mut()
-                    .for_each_init(Buffers::default, |buffers, block| {
-                        block.count(current.start, items, buffers);
-                    });
-            };
+            let visit = || visit(current.start, items);
             let next = stretch.clone();
             let read = || next.map_or(Ok(()), |next| self.read(next, &mut coming));
-            let ((), read) = rayon::join(count, read);
+            let ((), read) = rayon::join(visit, read);
             read?;
             std::mem::swap(&mut here, &mut coming);
         }
@@ -222,7 +273,7 @@ mod tests {
                 disk = disk.ignore_group(&q, &g, which).unwrap();
             }
             let want = memory.ranks().unwrap();
-            prop_assert_eq!(&disk.ranks_by(rows, block, few).unwrap(), &want);
+            prop_assert_eq!(&disk.ranks_by(rows, [block, block], few).unwrap(), &want);
             prop_assert_eq!(&disk.ranks().unwrap(), &want);
             let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
             prop_assert_eq!(&one_thread.install(|| disk.ranks_with(rows)).unwrap(), &want);

@@ -1,6 +1,7 @@
 //! Judging a trained model, or embeddings from anywhere.
 
 mod files;
+mod refining;
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use crate::judge::{JudgeConfig, Problem, Ranking, metrics};
 use crate::run::{Checkpoint, Progress, missing, sentence};
 use crate::{NamedBackend, TrainedModel};
 use files::FileArgs;
+use refining::RefineArgs;
 
 /// Options of judging.
 #[derive(Debug, Args)]
@@ -39,6 +41,8 @@ pub(super) struct EvalArgs {
     files: FileArgs,
     #[command(flatten, next_help_heading = "Judging")]
     judging: JudgeArgs,
+    #[command(flatten, next_help_heading = "After the network")]
+    refining: RefineArgs,
 }
 
 /// How to judge.
@@ -118,6 +122,8 @@ enum RankOn {
 
 impl EvalArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
+        let drawn = self.judging.protocol == Some(ProtocolName::RandomGallery);
+        (self.refining).check(self.judging.rank_on == RankOn::Device, drawn)?;
         match &self.checkpoint {
             Some(dir) => {
                 let mut terminal = Terminal::new(self.common.quiet || self.judging.json);
@@ -152,12 +158,14 @@ impl EvalArgs {
                 if let Some(unread) = sentence(missing(dataset, &judged.ids, &kept)) {
                     terminal.warn(&unread);
                 }
+                let embeddings = self.refining.whitened(embeddings)?;
                 let problems = match self.split {
                     SplitName::Test => Problem::of_dataset(dataset, embeddings, &kept, protocol)?,
                     _ => vec![Problem::of_split(dataset, embeddings, &kept, protocol)?],
                 };
                 let usual = usual_metrics(&images.data, dataset, &checkpoint);
-                let config = self.judging.config(usual);
+                let mut config = self.judging.config(usual);
+                config.refinement = self.refining.refinement();
                 let judgement = (self.judging).ranked(self.common.backend, &|ranking| {
                     config.judge_by(&problems, ranking)
                 })?;
@@ -170,7 +178,12 @@ impl EvalArgs {
                 let mut terminal = Terminal::new(self.common.quiet);
                 let mut files = self.files;
                 files.labels = self.common.labels;
-                files.judge(&self.judging, self.common.backend, &mut terminal)
+                files.judge(
+                    &self.judging,
+                    &self.refining,
+                    self.common.backend,
+                    &mut terminal,
+                )
             }
         }
     }

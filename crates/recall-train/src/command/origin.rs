@@ -21,6 +21,9 @@ pub(super) struct Origin {
     /// The version of recall that wrote it.
     pub version: String,
     pub model: ModelOrigin,
+    /// The hash of the whitening that was applied, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whitening: Option<String>,
     /// How images are prepared: what of the settings shapes an embedding.
     pub image: Value,
     /// The data set; its path is absolute.
@@ -62,6 +65,7 @@ impl Origin {
                 sha256: checkpoint.weights_hash()?,
                 settings: without(serde_json::to_value(&config.model)?, &["weights"]),
             },
+            whitening: None,
             image: without(serde_json::to_value(&config.image)?, &["train", "cache"]),
             data: absolute(data),
             split,
@@ -129,6 +133,9 @@ impl Origin {
                 short(&other.model.sha256)
             )));
         }
+        if self.whitening.is_some() {
+            return Ok(Some("rows were whitened there and are not here".to_owned()));
+        }
         let parts = [
             ("model", &self.model.settings, &other.model.settings),
             ("image", &self.image, &other.image),
@@ -180,6 +187,7 @@ mod tests {
                 sha256: "ab".repeat(32),
                 settings: serde_json::json!({"dim": 2}),
             },
+            whitening: None,
             image: serde_json::json!({"eval": {"resize": 16}}),
             data: DataSpec::Csv("/data/photos.csv".into()),
             split: "test".to_owned(),

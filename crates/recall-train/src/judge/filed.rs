@@ -1,6 +1,39 @@
 //! Queries, and a gallery that is too large for memory.
 
-use recall_eval::{Embeddings, EvalError, FileRetrieval, GalleryFile, IgnoreGroup};
+use recall_eval::refine::QueryExpansion;
+use recall_eval::revisited::Setup;
+use recall_eval::{
+    Embeddings, EvalError, FileRetrieval, GalleryFile, GroundTruth, IgnoreGroup, PositiveRanks,
+};
+
+/// Queries, a gallery that stays in its file, and lists of what each query should find.
+#[derive(Debug)]
+pub struct FiledListedProblem {
+    /// The queries.
+    pub queries: Embeddings,
+    /// What they are compared with.
+    pub gallery: GalleryFile,
+    /// The lists, one entry for each query; ids are rows of the gallery.
+    pub truth: GroundTruth,
+}
+
+impl FiledListedProblem {
+    /// The ranks of one retrieval, or of three with the names of their set-ups.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`GroundTruth::file_retrieval`] and of ranking.
+    pub fn ranks(
+        &self,
+        expansion: Option<&QueryExpansion>,
+    ) -> Result<Vec<(Option<Setup>, PositiveRanks)>, EvalError> {
+        let mut retrieval = self.truth.file_retrieval(&self.queries, &self.gallery)?;
+        if let Some(expansion) = expansion {
+            retrieval = retrieval.expand_queries(expansion)?;
+        }
+        retrieval.ranks()
+    }
+}
 
 /// Queries with classes, and a gallery with classes that stays in its file: each query should find
 /// the items of its class.
@@ -31,6 +64,11 @@ impl FiledSet {
     ) -> Self {
         self.ignored = Some((of_queries, of_gallery, which));
         self
+    }
+
+    /// The gallery.
+    pub fn gallery(&self) -> &GalleryFile {
+        &self.gallery.0
     }
 
     /// The classes of the queries.

@@ -6,7 +6,7 @@ use recall_data::{Dataset, ItemId, Protocol, Role};
 use recall_eval::revisited::{QueryTruth, Setup};
 use recall_eval::{Embeddings, EvalError, GroundTruth, Retrieval};
 
-use super::{FiledSet, LabelledSet};
+use super::{FiledListedProblem, FiledSet, LabelledSet};
 
 /// Embeddings, and what is to be found among them.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub enum ProblemKind {
     },
     /// What lists say.
     Lists(ListedProblem),
+    /// What lists say, in a gallery that stays in its file.
+    FiledLists(FiledListedProblem),
 }
 
 /// Queries and gallery, and lists of what each query should find.

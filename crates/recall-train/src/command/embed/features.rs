@@ -11,7 +11,7 @@ use super::super::origin::Origin;
 use super::super::output::{Inputs, Staged};
 use super::super::print::print;
 use super::super::terminal::Terminal;
-use super::EmbedArgs;
+use super::{EmbedArgs, Whitener};
 use crate::{Checkpoint, TrainedModel};
 
 /// Rows that are in memory at once.
@@ -22,6 +22,7 @@ impl EmbedArgs {
         &self,
         checkpoint: &Checkpoint,
         file: &Path,
+        whitener: &Whitener,
     ) -> anyhow::Result<()> {
         let config = &checkpoint.config;
         let Some(dim) = config.model.features else {
@@ -46,6 +47,7 @@ impl EmbedArgs {
         let mut inputs = Inputs::default();
         inputs.add("--features", file);
         inputs.add("--checkpoint", checkpoint.path());
+        (self.whiten.iter()).for_each(|path| inputs.add("--whiten", path));
         self.force
             .check(&[self.output.clone(), origin.clone()], &inputs)?;
         let labels = match holds_labels(&self.output) {
@@ -69,6 +71,7 @@ impl EmbedArgs {
                 }
             }
             let embedded = model.embed_rows(block)?;
+            let embedded = whitener.apply(&embedded)?;
             unit_length &= embedded.is_normalised();
             writer.push(&embedded)?;
             terminal.counted(end);
@@ -79,7 +82,8 @@ impl EmbedArgs {
             labels: None,
         };
         let shape @ [count, numbers] = [writer.rows(), writer.dim()];
-        let about = Origin::new(checkpoint, &data, "all".to_owned(), shape, unit_length)?;
+        let mut about = Origin::new(checkpoint, &data, "all".to_owned(), shape, unit_length)?;
+        about.whitening = whitener.hash();
         let mut staged = Staged::default();
         staged.add_text(&origin, &about.to_json()?)?;
         writer.finish(labels.as_deref())?;

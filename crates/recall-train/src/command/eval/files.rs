@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
+use recall_eval::refine::Whitening;
 use recall_eval::{
     Embeddings, EmbeddingsFile, EvalError, GalleryFile, GroundTruth, IgnoreGroup, Metric,
     read_ground_truth, read_labels,
@@ -12,8 +13,10 @@ use recall_eval::{
 use super::super::classes::Classes;
 use super::super::common::holds_labels;
 use super::super::origin::Origin;
-use super::{JudgeArgs, NamedBackend, ProtocolName, RankOn, Terminal, of_lists};
-use crate::judge::{FiledSet, LabelledSet, ListedProblem, Problem, ProblemKind};
+use super::{JudgeArgs, NamedBackend, ProtocolName, RankOn, RefineArgs, Terminal, of_lists};
+use crate::judge::{
+    FiledListedProblem, FiledSet, LabelledSet, ListedProblem, Problem, ProblemKind,
+};
 
 /// Values of a gallery that are read into memory: 256 MiB. Of more, the rows stay in their file.
 const IN_MEMORY: usize = 1 << 26;
@@ -40,6 +43,15 @@ pub(super) struct FileArgs {
     #[arg(long, value_name = "FILE", requires = "query_embeddings",
           conflicts_with_all = ["labels", "query_labels", "groups"])]
     ground_truth: Option<PathBuf>,
+    /// Embeddings of images that no query is looking for, such as the million of the revisited benchmarks: they
+    /// are searched with those of --embeddings, and come after them in the numbers of the ground truth.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "ground_truth",
+        conflicts_with = "compare"
+    )]
+    distractors: Option<PathBuf>,
     /// A whole number for each row, such as its camera or sequence: items of the query's group
     /// leave its ranking, see --ignore.
     #[arg(long, value_name = "FILE", requires = "embeddings")]
@@ -91,16 +103,23 @@ enum Wanted {
 
 /// What queries search.
 enum Searched {
-    InMemory(Embeddings),
+    InMemory {
+        /// Those of --embeddings, and the distractors.
+        rows: Embeddings,
+        /// Rows and columns of --embeddings.
+        shape: [usize; 2],
+    },
     /// Of a gallery that is too large for memory.
-    Filed(Box<GalleryFile>),
+    Filed {
+        gallery: Box<GalleryFile>,
+        shape: [usize; 2],
+    },
 }
 
 impl Searched {
     fn shape(&self) -> [usize; 2] {
         match self {
-            Self::InMemory(rows) => [rows.rows(), rows.dim()],
-            Self::Filed(gallery) => [gallery.rows(), gallery.dim()],
+            Self::InMemory { shape, .. } | Self::Filed { shape, .. } => *shape,
         }
     }
 }
@@ -109,6 +128,7 @@ impl FileArgs {
     pub(super) fn judge(
         &self,
         args: &JudgeArgs,
+        refining: &RefineArgs,
         backend: NamedBackend,
         terminal: &mut Terminal,
     ) -> anyhow::Result<()> {
@@ -116,6 +136,11 @@ impl FileArgs {
             .embeddings
             .as_deref()
             .context("there is nothing to judge: give --checkpoint DIR, or --embeddings FILE")?;
+        // Where there are labels, the parser takes the ground truth for excused.
+        ensure!(
+            self.distractors.is_none() || self.ground_truth.is_some(),
+            "--distractors goes with --ground-truth, which says what to find before them: give it instead of labels"
+        );
         let wanted = self.wanted(embeddings)?;
         let usual = match &wanted {
             Wanted::Lists(truth) => of_lists(matches!(truth, GroundTruth::Graded(_))),
@@ -125,7 +150,9 @@ impl FileArgs {
                 .chain([Metric::RPrecision, Metric::MapAtR])
                 .collect(),
         };
-        let config = args.config(usual);
+        let mut config = args.config(usual);
+        config.refinement = refining.refinement();
+        let whitening = refining.whitening()?;
         let queries = self.query_embeddings.as_deref();
         if let (Some(queries), Wanted::Labels { .. }) = (queries, &wanted) {
             self.compare_names(queries, embeddings, terminal)?;
@@ -141,14 +168,26 @@ impl FileArgs {
             args.protocol.is_none() || queries.is_none(),
             "--protocol chooses among those of one set of items: leave it out where there are --query-embeddings"
         );
-        let in_memory = self.in_memory(args, &wanted);
+        let in_memory = match config.refinement.needs_gallery() {
+            true => usize::MAX,
+            false => self.in_memory(args, &wanted),
+        };
         let problem = |rows, queries, terminal: &mut Terminal| {
-            self.problem(rows, queries, &wanted, args.protocol, in_memory, terminal)
+            let whitening = whitening.as_ref();
+            self.problem(
+                (rows, queries),
+                &wanted,
+                whitening,
+                args.protocol,
+                in_memory,
+                terminal,
+            )
         };
         let first = problem(embeddings, queries, terminal)?;
         let Some(other) = &self.compare else {
             let problems = [first];
             let judgement = args.ranked(backend, &|ranking| config.judge_by(&problems, ranking))?;
+            self.say_lengths_read(&problems, terminal);
             return args.print(&judgement);
         };
         ensure!(
@@ -218,14 +257,11 @@ impl FileArgs {
     /// How many values of a gallery are read into memory: all, where one is judged in a way that is
     /// not for files.
     fn in_memory(&self, args: &JudgeArgs, wanted: &Wanted) -> usize {
-        let by_classes = matches!(
-            wanted,
-            Wanted::Labels {
-                of_queries: Some(_),
-                ..
-            }
-        );
-        match by_classes && self.compare.is_none() && args.rank_on == RankOn::Cpu {
+        let of_queries = match wanted {
+            Wanted::Labels { of_queries, .. } => of_queries.is_some(),
+            Wanted::Lists(_) => true,
+        };
+        match of_queries && self.compare.is_none() && args.rank_on == RankOn::Cpu {
             true => IN_MEMORY,
             false => usize::MAX,
         }
@@ -234,9 +270,9 @@ impl FileArgs {
     /// `in_memory`: how many values of a gallery are read into memory.
     fn problem(
         &self,
-        rows: &Path,
-        queries: Option<&Path>,
+        (rows, queries): (&Path, Option<&Path>),
         wanted: &Wanted,
+        whitening: Option<&Whitening>,
         protocol: Option<ProtocolName>,
         in_memory: usize,
         terminal: &mut Terminal,
@@ -249,21 +285,35 @@ impl FileArgs {
             } => (Some(of_rows), of_queries.as_ref()),
             Wanted::Lists(_) => (None, None),
         };
-        let gallery = self.searched(rows, of_rows, in_memory, terminal)?;
+        let gallery = self.searched(rows, of_rows, whitening, in_memory, terminal)?;
         let searching = queries.map(|path| self.open(path, of_queries, terminal));
         let searching = searching.transpose()?;
         if let (Some(path), Some(queries)) = (queries, &searching) {
             let shape = [queries.rows(), queries.dim()];
             compare_models((path, shape), (rows, gallery.shape()), terminal)?;
         }
+        let white = |rows: Embeddings| match whitening {
+            None => Ok(rows),
+            Some(whitening) => whitening.apply(&rows),
+        };
+        let searching = searching.map(white).transpose()?;
         let which = match self.ignore {
             Ignore::SameClass => IgnoreGroup::SameClass,
             Ignore::All => IgnoreGroup::All,
         };
         let (rows, queries) = match (gallery, wanted, searching) {
-            (Searched::InMemory(rows), _, queries) => (rows, queries),
+            (Searched::InMemory { rows, .. }, _, queries) => (white(rows)?, queries),
+            (Searched::Filed { gallery, .. }, Wanted::Lists(truth), Some(queries)) => {
+                let kind = ProblemKind::FiledLists(FiledListedProblem {
+                    queries,
+                    gallery: *gallery,
+                    truth: truth.clone(),
+                });
+                let name = String::new();
+                return Ok(Problem { name, kind });
+            }
             (
-                Searched::Filed(rows),
+                Searched::Filed { gallery: rows, .. },
                 Wanted::Labels {
                     of_rows,
                     of_queries: Some(of_queries),
@@ -283,8 +333,8 @@ impl FileArgs {
                     }),
                 });
             }
-            (Searched::Filed(_), ..) => {
-                bail!("a gallery that stays in its file needs queries and labels of both")
+            (Searched::Filed { .. }, ..) => {
+                bail!("a gallery that stays in its file needs queries")
             }
         };
         let kind = match (wanted, queries) {
@@ -343,27 +393,56 @@ impl FileArgs {
         &self,
         path: &Path,
         labels: Option<&Vec<i64>>,
+        whitening: Option<&Whitening>,
         in_memory: usize,
         terminal: &mut Terminal,
     ) -> anyhow::Result<Searched> {
         let file = EmbeddingsFile::open(path)?;
-        let (rows, dim) = (file.rows(), file.dim());
-        if rows.saturating_mul(dim) <= in_memory {
-            return Ok(Searched::InMemory(self.read(file, labels, terminal)?));
+        let distractors = self.distractors.as_ref().map(EmbeddingsFile::open);
+        let distractors = distractors.transpose()?;
+        let shape @ [rows, dim] = [file.rows(), file.dim()];
+        if let Some(distractors) = &distractors {
+            ensure!(
+                distractors.dim() == dim,
+                "the distractors in {} have {} dimensions, and the rows of {} have {dim}: they must agree",
+                distractors.path().display(),
+                distractors.dim(),
+                path.display()
+            );
+        }
+        let all = rows + distractors.as_ref().map_or(0, EmbeddingsFile::rows);
+        if all.saturating_mul(dim) <= in_memory {
+            let mut rows = self.read(file, labels, terminal)?;
+            if let Some(distractors) = distractors {
+                let distractors = self.read(distractors, None, terminal)?;
+                rows = Embeddings::new([rows.as_slice(), distractors.as_slice()].concat(), dim)?;
+            }
+            return Ok(Searched::InMemory { rows, shape });
         }
         check_labels(&file, labels)?;
-        terminal.say(&format!(
-            "{} has {rows} rows of {dim} values: they stay in the file and are read a part at a time",
-            path.display()
-        ));
-        let gallery = match self.no_normalise {
+        for file in std::iter::once(&file).chain(&distractors) {
+            terminal.say(&format!(
+                "{} has {} rows of {dim} values: they stay in the file and are read a part at a time",
+                file.path().display(),
+                file.rows()
+            ));
+        }
+        let mut gallery = match self.no_normalise {
             true => GalleryFile::new(file)?,
+            // Their lengths are told at the end.
+            false if labels.is_none() || whitening.is_some() => {
+                GalleryFile::unread(file, whitening.cloned())?
+            }
             false => GalleryFile::normalised(file)?,
         };
-        if !gallery.is_normalised() {
+        if gallery.was_read() && !gallery.is_normalised() {
             self.say_lengths(path, gallery.length_range(), terminal);
         }
-        Ok(Searched::Filed(Box::new(gallery)))
+        if let Some(distractors) = distractors {
+            gallery = gallery.followed_by(distractors)?;
+        }
+        let gallery = Box::new(gallery);
+        Ok(Searched::Filed { gallery, shape })
     }
 
     fn open(
@@ -396,6 +475,21 @@ impl FileArgs {
             source: Box::new(source),
         };
         Ok(embeddings.normalised().map_err(at_fault)?)
+    }
+
+    /// Of galleries whose rows were read for the first time when they were ranked.
+    fn say_lengths_read(&self, problems: &[Problem], terminal: &mut Terminal) {
+        for problem in problems {
+            let gallery = match &problem.kind {
+                ProblemKind::Filed(set) => set.gallery(),
+                ProblemKind::FiledLists(listed) => &listed.gallery,
+                _ => continue,
+            };
+            if !gallery.was_read() && !gallery.is_normalised() {
+                let path = gallery.file().path();
+                self.say_lengths(path, gallery.length_range(), terminal);
+            }
+        }
     }
 
     fn say_lengths(&self, path: &Path, range: [f64; 2], terminal: &mut Terminal) {
@@ -450,7 +544,7 @@ fn compare_models(
 ) -> anyhow::Result<()> {
     let origin = |(path, shape): (&Path, [usize; 2])| Origin::beside(path, shape);
     if let (Some(first), Some(second)) = (origin(queries)?, origin(gallery)?)
-        && first.model.sha256 != second.model.sha256
+        && (first.model.sha256 != second.model.sha256 || first.whitening != second.whitening)
     {
         terminal.warn(&format!(
             "{} and {} were embedded by different models: unless these were trained to be compared, the \
@@ -524,8 +618,14 @@ mod tests {
             let judged = |in_memory: usize| {
                 let terminal = &mut Terminal::new(true);
                 let queries = files.query_embeddings.as_deref();
-                let problem =
-                    files.problem(&embeddings, queries, &wanted, None, in_memory, terminal);
+                let problem = files.problem(
+                    (&embeddings, queries),
+                    &wanted,
+                    None,
+                    None,
+                    in_memory,
+                    terminal,
+                );
                 let problem = problem.unwrap();
                 let filed = matches!(problem.kind, ProblemKind::Filed(_));
                 let config = judging.config(vec![Metric::RecallAt(1), Metric::MapAtR]);
