@@ -282,7 +282,7 @@ fn distractors_follow_the_database() {
     let together =
         [rows(70, 3), rows(90, 4)].map(|rows| rows.normalised().unwrap().as_slice().to_vec());
     let gallery = Embeddings::new(together.concat(), DIM).unwrap();
-    let options = [&TRUTH[..], &["--distractors", "d.npy"]].concat();
+    let options = [&TRUTH[..], &["--distractor-embeddings", "d.npy"]].concat();
     let found = judged(dir.path(), &options);
     for (setup, retrieval) in truth.retrievals(&queries, &gallery).unwrap() {
         assert_same(
@@ -432,7 +432,7 @@ fn what_is_refused_is_said_in_a_sentence() {
         "`mean` is a tensor of floats",
     );
     eval(&["--whiten", "q.npy"], "use a .safetensors file");
-    eval(&["--distractors", "d.npy"], "--ground-truth");
+    eval(&["--distractor-embeddings", "d.npy"], "--ground-truth");
     let files = [
         "eval",
         "--embeddings",
@@ -446,7 +446,7 @@ fn what_is_refused_is_said_in_a_sentence() {
     ];
     let message = refuse(&mut command(dir.path(), &files));
     assert!(message.contains("no neighbours to learn from"), "{message}");
-    let line = [&["eval"], &TRUTH[..], &["--distractors", "three.npy"]].concat();
+    let line = [&["eval"], &TRUTH[..], &["--distractor-embeddings", "three.npy"]].concat();
     let message = refuse(&mut command(dir.path(), &line));
     assert!(
         message.contains("three.npy have 3 dimensions") && message.contains("have 8"),

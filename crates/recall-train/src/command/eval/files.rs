@@ -51,7 +51,7 @@ pub(super) struct FileArgs {
         requires = "ground_truth",
         conflicts_with = "compare"
     )]
-    distractors: Option<PathBuf>,
+    distractor_embeddings: Option<PathBuf>,
     /// A whole number for each row, such as its camera or sequence: items of the query's group
     /// leave its ranking, see --ignore.
     #[arg(long, value_name = "FILE", requires = "embeddings")]
@@ -138,8 +138,8 @@ impl FileArgs {
             .context("there is nothing to judge: give --checkpoint DIR, or --embeddings FILE")?;
         // Where there are labels, the parser takes the ground truth for excused.
         ensure!(
-            self.distractors.is_none() || self.ground_truth.is_some(),
-            "--distractors goes with --ground-truth, which says what to find before them: give it instead of labels"
+            self.distractor_embeddings.is_none() || self.ground_truth.is_some(),
+            "--distractor-embeddings goes with --ground-truth, which says what to find before them: give it instead of labels"
         );
         let wanted = self.wanted(embeddings)?;
         let usual = match &wanted {
@@ -398,7 +398,7 @@ impl FileArgs {
         terminal: &mut Terminal,
     ) -> anyhow::Result<Searched> {
         let file = EmbeddingsFile::open(path)?;
-        let distractors = self.distractors.as_ref().map(EmbeddingsFile::open);
+        let distractors = self.distractor_embeddings.as_ref().map(EmbeddingsFile::open);
         let distractors = distractors.transpose()?;
         let shape @ [rows, dim] = [file.rows(), file.dim()];
         if let Some(distractors) = &distractors {
