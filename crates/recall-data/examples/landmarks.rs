@@ -1,7 +1,8 @@
 //! How long it takes to open a list of landmarks at full size, and to draw the batches of an epoch.
 //!
-//! `cargo run --release -p recall-data --example landmarks -- [FOLDER]` writes lists of the published sizes with made-up
-//! names into a folder that it removes again, without images, and reads them as a run does.
+//! `cargo run --release -p recall-data --example landmarks` writes lists of the published sizes with made-up names into a
+//! folder that it removes again, without images, and reads them as a run does. With a data set behind `--`, such as
+//! `gldv2:DIR`, it measures that one.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -110,24 +111,9 @@ fn open(spec: &str) -> Result<Dataset, Box<dyn Error>> {
     Ok(dataset)
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let folder = std::env::args()
-        .nth(1)
-        .map_or_else(std::env::temp_dir, Into::into);
-    let dir = folder.join(format!("recall-landmarks-{}", std::process::id()));
-    fs::create_dir(&dir)?;
-    let measured = measure(&dir);
-    fs::remove_dir_all(&dir)?;
-    measured
-}
-
-fn measure(dir: &Path) -> Result<(), Box<dyn Error>> {
-    write_clean(&dir.join("train_clean.csv"))?;
-    write_all(&dir.join("train.csv"))?;
-    write_distractors(&dir.join("revisitop1m.txt"))?;
-    let at = dir.display();
-
-    let dataset = open(&format!("gldv2:{at}"))?;
+/// What a run does before its first batch.
+fn begin(spec: &str) -> Result<(), Box<dyn Error>> {
+    let dataset = open(spec)?;
     let started = Instant::now();
     let missing = dataset.missing_files().len();
     tell(&format!("  looked for on disk, {missing} missing"), started);
@@ -141,8 +127,27 @@ fn measure(dir: &Path) -> Result<(), Box<dyn Error>> {
         &format!("  an epoch of {} batches drawn", batches.len()),
         started,
     );
-    drop((batches, sampler, dataset));
+    Ok(())
+}
 
+fn main() -> Result<(), Box<dyn Error>> {
+    if let Some(spec) = std::env::args().nth(1) {
+        return begin(&spec);
+    }
+    let dir = std::env::temp_dir().join(format!("recall-landmarks-{}", std::process::id()));
+    fs::create_dir(&dir)?;
+    let measured = measure(&dir);
+    fs::remove_dir_all(&dir)?;
+    measured
+}
+
+fn measure(dir: &Path) -> Result<(), Box<dyn Error>> {
+    write_clean(&dir.join("train_clean.csv"))?;
+    write_all(&dir.join("train.csv"))?;
+    write_distractors(&dir.join("revisitop1m.txt"))?;
+    let at = dir.display();
+
+    begin(&format!("gldv2:{at}"))?;
     drop(open(&format!("gldv2:{at}/train.csv"))?);
     drop(open(&format!("revisitop1m:{at}"))?);
     Ok(())

@@ -2,6 +2,7 @@
 
 mod item;
 mod judging;
+mod missing;
 mod note;
 
 pub use item::{BoundingBox, ImageSource, Item, ItemId, Role, Split};
@@ -470,15 +471,17 @@ impl Dataset {
         if self.features.is_some() {
             return Vec::new();
         }
-        let missing = |(id, item): (ItemId, &Item)| match &item.source {
-            ImageSource::File(path) if !path.is_file() => Some((id, path.clone())),
+        let items = self.items.iter().enumerate();
+        let files = items.filter_map(|(id, item)| match &item.source {
+            ImageSource::File(path) => Some((id, path.as_path())),
+            _ => None,
+        });
+        let path = |id: ItemId| match &self.items[id].source {
+            ImageSource::File(path) => Some((id, path.clone())),
             _ => None,
         };
-        self.items
-            .par_iter()
-            .enumerate()
-            .filter_map(missing)
-            .collect()
+        let missing = missing::missing(files);
+        missing.into_iter().filter_map(path).collect()
     }
 
     /// Bytes of the images of `ids` as they are stored, in their order; none of one that is not there.

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use csv::{Position, Reader, ReaderBuilder, StringRecord, Trim};
+use csv::{Position, Reader, ReaderBuilder, StringRecord};
 
 use super::csv::refused;
 use super::excerpt;
@@ -28,13 +28,12 @@ impl<'a> Records<'a> {
             _ => DataError::io(path, error),
         })?;
         let mut reader = ReaderBuilder::new()
-            .trim(Trim::All)
             .buffer_capacity(1 << 16)
             .from_reader(file);
         let header = reader.headers().map_err(|error| refused(path, error))?;
         let names = header.iter();
         let header = names
-            .map(|name| name.trim_start_matches('\u{feff}').to_owned())
+            .map(|name| name.trim_start_matches('\u{feff}').trim().to_owned())
             .collect();
         Ok(Self {
             path,
@@ -74,7 +73,7 @@ impl<'a> Records<'a> {
         {
             any = true;
             // All records have the fields of the header: the reader refuses others.
-            let fields = places.map(|place| record.get(place).unwrap_or_default());
+            let fields = places.map(|place| record.get(place).unwrap_or_default().trim());
             take(fields).map_err(|problem| DataError::Line {
                 path: self.path.to_owned(),
                 line: record.position().map_or(0, Position::line),

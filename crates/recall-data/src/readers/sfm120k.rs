@@ -94,6 +94,10 @@ impl List {
         let names = cids
             .texts()
             .ok_or_else(|| format!("has {} as `cids`, not a list of names", cids.kind()))?;
+        // In a pickle a million places may have the same long name.
+        if names.iter().map(|name| name.len()).sum::<usize>() > MAX_FILE {
+            return Err("makes the names in `cids` too long".to_owned());
+        }
         let names: Vec<String> = names.into_iter().map(|name| name.into_owned()).collect();
         let queries = places(part, "qidxs", names.len())?;
         let positives = places(part, "pidxs", names.len())?;
