@@ -11,7 +11,7 @@ use recall_data::{DataSpec, Dataset, Protocol};
 use recall_eval::{Bootstrap, EmptyQueries, EvalError, Metric, Policy, RandomGallery, Ties};
 use serde::Serialize;
 
-use super::common::{BackboneArgs, CommonArgs, open_checkpoint};
+use super::common::{BackboneArgs, CommonArgs, DistractorArgs, open_checkpoint};
 use super::print::print;
 use super::split::SplitName;
 use super::terminal::Terminal;
@@ -32,6 +32,8 @@ pub(super) struct EvalArgs {
     backbone: BackboneArgs,
     #[command(flatten)]
     common: CommonArgs,
+    #[command(flatten)]
+    distractors: DistractorArgs,
     /// Which images to judge by.
     #[arg(long, value_enum, default_value_t = SplitName::Test, conflicts_with = "embeddings")]
     split: SplitName,
@@ -122,7 +124,7 @@ impl EvalArgs {
             Some(dir) => {
                 let mut terminal = Terminal::new(self.common.quiet || self.judging.json);
                 let checkpoint = self.backbone.of(open_checkpoint(dir)?);
-                let images = Images::open(&self.common, &checkpoint)?;
+                let images = Images::open_with(&self.common, &self.distractors, &checkpoint)?;
                 let dataset = &images.dataset;
                 terminal.notes(dataset);
                 need_labels(dataset, "judging")?;
@@ -179,7 +181,7 @@ impl EvalArgs {
 /// What is reported of a data set that was not asked for anything else.
 fn usual_metrics(data: &DataSpec, dataset: &Dataset, checkpoint: &Checkpoint) -> Vec<Metric> {
     match data {
-        _ if dataset.protocols() == [Protocol::Lists] => of_lists(true),
+        _ if dataset.protocols() == [Protocol::Lists] => of_lists(dataset.is_graded()),
         DataSpec::Benchmark(benchmark, _) => metrics(benchmark.ks()),
         _ => checkpoint.config.evaluation.reported(),
     }
