@@ -162,11 +162,11 @@ fn a_data_set_with_lists_is_judged_in_its_three_setups() {
 }
 
 /// Google Landmarks v2 with a clean list of as many landmarks, of three images each.
-fn landmarks(dir: &Path, classes: usize) {
+fn landmarks(dir: &Path, classes: u32) {
     let mut list = "landmark_id,images\n".to_owned();
     for class in 0..classes {
         let ids = [0, 1, 2].map(|image| format!("{class:x}{image}f{:013x}", class * 7 + image));
-        for (image, id) in ids.iter().enumerate() {
+        for (image, id) in (0..).zip(&ids) {
             let folders = format!("{}/{}/{}", &id[..1], &id[1..2], &id[2..3]);
             picture(&dir.join(format!("train/{folders}/{id}.jpg")), class, image);
         }
@@ -230,13 +230,14 @@ fn distractors_join_the_gallery() {
     let train = ["--data", "folder:images", "--out", "run"];
     succeed(&mut tiny(dir.path(), &train));
 
-    // {'imlist': ['a'], 'qimlist': ['q'], 'gnd': [{'bbx': …, 'easy': [0], 'hard': [0], 'junk': []}]}
-    let gnd = "(dVimlist\n(lVa\nasVqimlist\n(lVq\nasVgnd\n(l(dVbbx\n(lF0\naF0\naF8\naF8\nasVeasy\n(lI0\nas\
-               Vhard\n(lI0\nasVjunk\n(lsas.";
+    // {'imlist': ['a', 'b'], 'qimlist': ['q'], 'gnd': [{'bbx': …, 'easy': [0], 'hard': [1], 'junk': []}]}
+    let gnd = "(dVimlist\n(lVa\naVb\nasVqimlist\n(lVq\nasVgnd\n(l(dVbbx\n(lF0\naF0\naF99\naF99\nasVeasy\n(lI0\nas\
+               Vhard\n(lI1\nasVjunk\n(lsas.";
     let place = |path: &str| dir.path().join(path);
     fs::create_dir_all(place("oxford/jpg")).unwrap();
     fs::write(place("oxford/gnd_roxford5k.pkl"), gnd).unwrap();
     picture(&place("oxford/jpg/a.jpg"), 5, 1);
+    picture(&place("oxford/jpg/b.jpg"), 6, 1);
     picture(&place("oxford/jpg/q.jpg"), 2, 0);
     // The same picture as the query comes before what it should find.
     picture(&place("million/jpg/1/0a.jpg"), 2, 0);
@@ -258,7 +259,7 @@ fn distractors_join_the_gallery() {
     // Other numbers than the published ones would be an error: with distractors there are none.
     let (json, _) = succeed(&mut command(dir.path(), &check));
     let report: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(report["images"], 4, "{report}");
+    assert_eq!(report["images"], 5, "{report}");
 
     let eval = ["eval", "--backend", "flex", "--checkpoint", "run"];
     let data = ["--data", "folder:images"];
@@ -284,7 +285,7 @@ fn lists_of_one_grade_are_judged_once() {
     let solution = "id,images,Usage\nc000,a000,Public\nd000,None,Ignored\n";
     fs::write(place("gld/retrieval_solution_v2.1.csv"), solution).unwrap();
     let judged = eval(dir.path(), "gldv2-retrieval:gld");
-    assert_eq!(judged["map"], 1.0, "{judged}");
+    assert_eq!(judged["map@100"], 1.0, "{judged}");
     assert_eq!(judged["queries"], 1, "{judged}");
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
-use recall_data::{DataSpec, Dataset, Protocol};
+use recall_data::{Benchmark, DataSpec, Dataset, Protocol};
 use recall_eval::{Bootstrap, EmptyQueries, EvalError, Metric, Policy, RandomGallery, Ties};
 use serde::Serialize;
 
@@ -181,6 +181,9 @@ impl EvalArgs {
 /// What is reported of a data set that was not asked for anything else.
 fn usual_metrics(data: &DataSpec, dataset: &Dataset, checkpoint: &Checkpoint) -> Vec<Metric> {
     match data {
+        // As their publications report.
+        DataSpec::Benchmark(Benchmark::Gldv2Retrieval, _) => vec![Metric::MapAt(100)],
+        DataSpec::Benchmark(Benchmark::Ilias, _) => vec![Metric::MapAt(1000)],
         _ if dataset.protocols() == [Protocol::Lists] => of_lists(dataset.is_graded()),
         DataSpec::Benchmark(benchmark, _) => metrics(benchmark.ks()),
         _ => checkpoint.config.evaluation.reported(),
