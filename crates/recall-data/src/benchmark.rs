@@ -25,11 +25,12 @@ pub enum Benchmark {
     Revisitop1m,
     /// Google Landmarks v1, to train on: `train.csv`.
     Gldv1,
-    /// Google Landmarks v2, to train on: `train_clean.csv` or `train.csv`.
+    /// Google Landmarks v2, to train on: `train_clean.csv` or `train.csv`, or the list that is named instead of its
+    /// folder.
     Gldv2,
     /// The retrieval task of Google Landmarks v2: `index.csv` and `retrieval_solution_v2.1.csv`.
     Gldv2Retrieval,
-    /// Retrieval-SfM-120k: `retrieval-SfM-120k.pkl`.
+    /// Retrieval-SfM-120k: `retrieval-SfM-120k.pkl`, or the list of pairs that is named instead of its folder.
     Sfm120k,
     /// The core of ILIAS: a folder for each object, with its queries and positives.
     Ilias,
