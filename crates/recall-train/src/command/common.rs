@@ -52,6 +52,11 @@ pub(super) struct DistractorArgs {
 }
 
 impl DistractorArgs {
+    /// Whether there are some.
+    pub fn are_named(&self) -> bool {
+        self.distractors.is_some()
+    }
+
     /// The data set with those that were named; `open` reads their lists.
     ///
     /// # Errors

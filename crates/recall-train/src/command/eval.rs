@@ -169,6 +169,11 @@ impl EvalArgs {
                 })
             }
             None => {
+                ensure!(
+                    !self.distractors.are_named(),
+                    "--distractors are images for a model to embed: give --checkpoint, too; a file of embeddings has \
+                     its gallery in itself"
+                );
                 let mut terminal = Terminal::new(self.common.quiet);
                 let mut files = self.files;
                 files.labels = self.common.labels;
