@@ -161,6 +161,134 @@ fn a_data_set_with_lists_is_judged_in_its_three_setups() {
     assert!(message.contains("nothing to average"), "{message}");
 }
 
+/// Google Landmarks v2 with a clean list of as many landmarks, of three images each.
+fn landmarks(dir: &Path, classes: u32) {
+    let mut list = "landmark_id,images\n".to_owned();
+    for class in 0..classes {
+        let ids = [0, 1, 2].map(|image| format!("{class:x}{image}f{:013x}", class * 7 + image));
+        for (image, id) in (0..).zip(&ids) {
+            let folders = format!("{}/{}/{}", &id[..1], &id[1..2], &id[2..3]);
+            picture(&dir.join(format!("train/{folders}/{id}.jpg")), class, image);
+        }
+        list += &format!("{},{}\n", 100 + class, ids.join(" "));
+    }
+    fs::write(dir.join("train_clean.csv"), list).unwrap();
+}
+
+#[test]
+fn landmarks_are_checked_and_trained_on() {
+    let dir = tempdir().unwrap();
+    let place = dir.path().join("landmarks");
+    landmarks(&place, 12);
+    let check = |data: &str| {
+        let batches = ["--batch-size", "8", "--samples-per-class", "2"];
+        let arguments = [&["check", data, "--json"][..], &batches].concat();
+        let output = command(dir.path(), &arguments).output().unwrap();
+        // Numbers that differ from the published ones are errors.
+        assert_eq!(output.status.code(), Some(1), "{data}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let report = check("gldv2:landmarks");
+    assert_eq!(
+        (&report["images"], &report["classes"]),
+        (&36.into(), &12.into())
+    );
+    let findings = report["findings"].as_array().unwrap();
+    assert_eq!(findings.len(), 1, "{report}");
+    let told = "36 images of 12 classes instead of 1,580,470 images of 81,313 classes";
+    assert!(
+        findings[0]["message"].as_str().unwrap().contains(told),
+        "{report}"
+    );
+
+    // The list can be named, and one of one's own has no published numbers.
+    fs::copy(place.join("train_clean.csv"), place.join("mine.csv")).unwrap();
+    let mine = ["check", "gldv2:landmarks/mine.csv", "--batch-size", "8"];
+    succeed(command(dir.path(), &mine).args(["--samples-per-class", "2"]));
+    let train = ["--data", "gldv2:landmarks/mine.csv", "--out", "run"];
+    let (_, said) = succeed(tiny(dir.path(), &train).args(["--set", "evaluation.validation=0.3"]));
+    assert!(said.contains("0 test images"), "{said}");
+
+    fs::write(place.join("broken.csv"), "landmark,images\n").unwrap();
+    let message = refuse(&mut command(
+        dir.path(),
+        &["check", "gldv2:landmarks/broken.csv"],
+    ));
+    assert!(message.contains("no column `id`"), "{message}");
+    let message = refuse(&mut command(dir.path(), &["check", "sfm120k:landmarks"]));
+    assert!(
+        message.contains("retrieval-SfM-120k.pkl is not there"),
+        "{message}"
+    );
+}
+
+#[test]
+fn distractors_join_the_gallery() {
+    let dir = tempdir().unwrap();
+    class_folders(&dir.path().join("images/train"), 0..4, 4);
+    class_folders(&dir.path().join("images/test"), 4..7, 3);
+    let train = ["--data", "folder:images", "--out", "run"];
+    succeed(&mut tiny(dir.path(), &train));
+
+    // {'imlist': ['a', 'b'], 'qimlist': ['q'], 'gnd': [{'bbx': …, 'easy': [0], 'hard': [1], 'junk': []}]}
+    let gnd = "(dVimlist\n(lVa\naVb\nasVqimlist\n(lVq\nasVgnd\n(l(dVbbx\n(lF0\naF0\naF99\naF99\nasVeasy\n(lI0\nas\
+               Vhard\n(lI1\nasVjunk\n(lsas.";
+    let place = |path: &str| dir.path().join(path);
+    fs::create_dir_all(place("oxford/jpg")).unwrap();
+    fs::write(place("oxford/gnd_roxford5k.pkl"), gnd).unwrap();
+    picture(&place("oxford/jpg/a.jpg"), 5, 1);
+    picture(&place("oxford/jpg/b.jpg"), 6, 1);
+    picture(&place("oxford/jpg/q.jpg"), 2, 0);
+    // The same picture as the query comes before what it should find.
+    picture(&place("million/jpg/1/0a.jpg"), 2, 0);
+    picture(&place("million/jpg/1/0b.jpg"), 2, 0);
+    fs::write(place("million/revisitop1m.txt"), "1/0a.jpg\n1/0b.jpg\n").unwrap();
+    let judged = |more: &[&str]| {
+        let eval = ["eval", "--backend", "flex", "--checkpoint", "run", "--json"];
+        let data = ["--data", "roxford5k:oxford"];
+        let (json, _) = succeed(&mut command(dir.path(), &[&eval[..], &data, more].concat()));
+        serde_json::from_str::<Value>(&json).unwrap()
+    };
+    assert_eq!(judged(&[])["medium"]["mp@1"], 1.0);
+    let with = judged(&["--distractors", "revisitop1m:million"]);
+    assert_eq!(with["medium"]["mp@1"], 0.0, "{with}");
+    assert_eq!(with["medium"]["queries"], 1);
+
+    let more = ["--distractors", "revisitop1m:million"];
+    let check = [&["check", "roxford5k:oxford", "--json"][..], &more].concat();
+    // Other numbers than the published ones would be an error: with distractors there are none.
+    let (json, _) = succeed(&mut command(dir.path(), &check));
+    let report: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(report["images"], 5, "{report}");
+
+    let eval = ["eval", "--backend", "flex", "--checkpoint", "run"];
+    let data = ["--data", "folder:images"];
+    let message = refuse(&mut command(
+        dir.path(),
+        &[&eval[..], &data, &more].concat(),
+    ));
+    assert!(message.contains("no queries beside a gallery"), "{message}");
+}
+
+#[test]
+fn lists_of_one_grade_are_judged_once() {
+    let dir = tempdir().unwrap();
+    class_folders(&dir.path().join("images/train"), 0..4, 4);
+    class_folders(&dir.path().join("images/test"), 4..7, 3);
+    let train = ["--data", "folder:images", "--out", "run"];
+    succeed(&mut tiny(dir.path(), &train));
+    let place = |path: &str| dir.path().join(path);
+    picture(&place("gld/index/a/0/0/a000.jpg"), 2, 0);
+    picture(&place("gld/index/b/0/0/b000.jpg"), 5, 1);
+    picture(&place("gld/test/c/0/0/c000.jpg"), 2, 0);
+    fs::write(place("gld/index.csv"), "id\na000\nb000\n").unwrap();
+    let solution = "id,images,Usage\nc000,a000,Public\nd000,None,Ignored\n";
+    fs::write(place("gld/retrieval_solution_v2.1.csv"), solution).unwrap();
+    let judged = eval(dir.path(), "gldv2-retrieval:gld");
+    assert_eq!(judged["map@100"], 1.0, "{judged}");
+    assert_eq!(judged["queries"], 1, "{judged}");
+}
+
 #[test]
 fn vehicle_id_is_judged_by_both_protocols_for_each_list() {
     let dir = tempdir().unwrap();

@@ -53,13 +53,13 @@ def weight(name, shape):
 
 
 class Embedder(torch.nn.Module):
-    def __init__(self, backbone, features, kind):
+    def __init__(self, backbone, features, kind, whitening):
         super().__init__()
         self.backbone = backbone
         self.kind = kind
-        self.embedding = torch.nn.ModuleDict(
-            {"norm": torch.nn.LayerNorm(features), "linear": torch.nn.Linear(features, DIM)}
-        )
+        self.embedding = torch.nn.ModuleDict({"linear": torch.nn.Linear(features, DIM)})
+        if not whitening:
+            self.embedding["norm"] = torch.nn.LayerNorm(features)
         if kind == "gem":
             self.gem = torch.nn.ParameterDict({"p": torch.nn.Parameter(torch.ones(1) * 3)})
 
@@ -73,7 +73,11 @@ class Embedder(torch.nn.Module):
         else:
             tokens = self.backbone.forward_features(images)
             pooled = tokens[:, 0] if self.kind == "cls" else tokens[:, 1:].mean(1)
-        x = self.embedding["linear"](self.embedding["norm"](pooled))
+        if "norm" in self.embedding:
+            normal = self.embedding["norm"](pooled)
+        else:
+            normal = torch.nn.functional.normalize(pooled, dim=1)
+        x = self.embedding["linear"](normal)
         return torch.nn.functional.normalize(x, dim=1)
 
 
@@ -81,15 +85,15 @@ def published(name):
     return name.removeprefix("backbone.")
 
 
-def build(name, size, kind):
-    if name == "resnet50":
-        backbone = torchvision.models.resnet50()
+def build(name, size, kind, whitening):
+    if name.startswith("resnet"):
+        backbone = getattr(torchvision.models, name)()
+        features = backbone.fc.in_features
         backbone.fc = torch.nn.Identity()
-        features = 2048
     else:
         backbone = timm.create_model(name, pretrained=False, img_size=size, num_classes=0)
         features = backbone.num_features
-    model = Embedder(backbone, features, kind).double().eval()
+    model = Embedder(backbone, features, kind, whitening).double().eval()
     state = model.state_dict()
     for key, value in state.items():
         if value.dtype.is_floating_point:
@@ -100,7 +104,12 @@ def build(name, size, kind):
 
 
 CASES = [
+    ("resnet18", "resnet18", 64, "gem", "conv1.weight"),
+    ("resnet18-whitening", "resnet18", 64, "gem", "conv1.weight"),
+    ("resnet34", "resnet34", 64, "gem", "conv1.weight"),
     ("resnet50", "resnet50", 64, "gem", "conv1.weight"),
+    ("resnet101", "resnet101", 64, "gem", "conv1.weight"),
+    ("resnet152", "resnet152", 64, "gem", "conv1.weight"),
     ("vit-s16", "vit_small_patch16_224", 64, "mean", "patch_embed.proj.weight"),
     ("vit-b32", "vit_base_patch32_224", 64, "cls", "patch_embed.proj.weight"),
     ("vit-b16", "vit_base_patch16_224", 48, "cls", "patch_embed.proj.weight"),
@@ -114,7 +123,7 @@ def main(folder):
     folder.mkdir(parents=True, exist_ok=True)
     out = {}
     for ours, theirs, size, kind, first in CASES:
-        model = build(theirs, size, kind)
+        model = build(theirs, size, kind, ours.endswith("-whitening"))
         pixels = (1.5 * formula("pixels", (3, 3, size, size))).float().double()
         embeddings = model(pixels)
         slope = formula("slope", tuple(embeddings.shape))

@@ -21,11 +21,24 @@ pub enum Benchmark {
     Roxford5k,
     /// Revisited Paris: `gnd_rparis6k.pkl` or `.mat`.
     Rparis6k,
+    /// The million distractors of revisited Oxford and Paris: `revisitop1m.txt`.
+    Revisitop1m,
+    /// Google Landmarks v1, to train on: `train.csv`.
+    Gldv1,
+    /// Google Landmarks v2, to train on: `train_clean.csv` or `train.csv`, or the list that is named instead of its
+    /// folder.
+    Gldv2,
+    /// The retrieval task of Google Landmarks v2: `index.csv` and `retrieval_solution_v2.1.csv`.
+    Gldv2Retrieval,
+    /// Retrieval-SfM-120k: `retrieval-SfM-120k.pkl`, or the list of pairs that is named instead of its folder.
+    Sfm120k,
+    /// The core of ILIAS: a folder for each object, with its queries and positives.
+    Ilias,
 }
 
 impl Benchmark {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 14] = [
         Self::Sop,
         Self::Cub,
         Self::Cars196,
@@ -34,6 +47,12 @@ impl Benchmark {
         Self::VehicleId,
         Self::Roxford5k,
         Self::Rparis6k,
+        Self::Revisitop1m,
+        Self::Gldv1,
+        Self::Gldv2,
+        Self::Gldv2Retrieval,
+        Self::Sfm120k,
+        Self::Ilias,
     ];
 
     /// What is written before the colon of a [`DataSpec`](crate::DataSpec).
@@ -47,6 +66,12 @@ impl Benchmark {
             Self::VehicleId => "vehicle-id",
             Self::Roxford5k => "roxford5k",
             Self::Rparis6k => "rparis6k",
+            Self::Revisitop1m => "revisitop1m",
+            Self::Gldv1 => "gldv1",
+            Self::Gldv2 => "gldv2",
+            Self::Gldv2Retrieval => "gldv2-retrieval",
+            Self::Sfm120k => "sfm120k",
+            Self::Ilias => "ilias",
         }
     }
 
@@ -58,7 +83,15 @@ impl Benchmark {
             Self::Inat2018 => &[1, 4, 16, 32],
             Self::InShop => &[1, 10, 20, 30],
             Self::VehicleId => &[1, 5],
-            Self::Roxford5k | Self::Rparis6k => &[],
+            // Their publications report average precision.
+            Self::Roxford5k
+            | Self::Rparis6k
+            | Self::Revisitop1m
+            | Self::Gldv1
+            | Self::Gldv2
+            | Self::Gldv2Retrieval
+            | Self::Sfm120k
+            | Self::Ilias => &[],
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod item;
 mod judging;
+mod missing;
 mod note;
 
 pub use item::{BoundingBox, ImageSource, Item, ItemId, Role, Split};
@@ -30,6 +31,8 @@ pub struct Dataset {
     test: Vec<ItemId>,
     subsets: Vec<Subset>,
     ground_truth: Vec<GroundTruth>,
+    graded: bool,
+    pairs: Vec<[ItemId; 2]>,
     published: &'static [PublishedCount],
     crops_to_boxes: bool,
     turns_upright: bool,
@@ -95,6 +98,8 @@ impl Dataset {
             test,
             subsets: Vec::new(),
             ground_truth: Vec::new(),
+            graded: true,
+            pairs: Vec::new(),
             published: &[],
             crops_to_boxes: true,
             turns_upright: true,
@@ -214,6 +219,72 @@ impl Dataset {
         Ok(self)
     }
 
+    /// Chooses whether its lists tell easy images from hard ones, see
+    /// [`is_graded`](Self::is_graded).
+    pub fn with_grades(mut self, graded: bool) -> Self {
+        self.graded = graded;
+        self
+    }
+
+    /// Names pairs of images that show the same, see [`pairs`](Self::pairs).
+    ///
+    /// # Errors
+    ///
+    /// An id that is no item.
+    pub fn with_pairs(mut self, pairs: Vec<[ItemId; 2]>) -> Result<Self, DataError> {
+        let foreign = |id: &&ItemId| **id >= self.items.len();
+        if let Some(id) = pairs.iter().flatten().find(foreign) {
+            let problem = format!("the item {id} of its pairs is none of its items");
+            let dataset = self.name;
+            return Err(DataError::Items { dataset, problem });
+        }
+        self.pairs = pairs;
+        Ok(self)
+    }
+
+    /// Adds all images of `others` to the gallery, where they are negatives of every query. Their classes
+    /// and splits mean nothing here.
+    ///
+    /// # Errors
+    ///
+    /// A data set whose test images are no gallery that is searched by others, rows of features, or more
+    /// classes than 32 bits.
+    pub fn with_distractors(mut self, others: &Self) -> Result<Self, DataError> {
+        let searches = |&id: &ItemId| self.items[id].role == Role::Query;
+        let problem = if self.features.is_some() || others.features.is_some() {
+            Some("distractors are added to images, not to rows of features")
+        } else if !self.test.iter().any(searches) {
+            Some(
+                "distractors are added to a gallery, and its test images have no queries beside a \
+                 gallery: take roxford5k, rparis6k or another set with both",
+            )
+        } else {
+            None
+        };
+        let refuse = |problem: &str, dataset: String| DataError::Items {
+            dataset,
+            problem: problem.to_owned(),
+        };
+        if let Some(problem) = problem {
+            return Err(refuse(problem, self.name));
+        }
+        // One class for all: it is no query's.
+        let Ok(class) = u32::try_from(self.class_names.len()) else {
+            return Err(refuse("it has too many classes for 32 bits", self.name));
+        };
+        self.class_names.push(format!("{} distractor", others.name));
+        let first = self.items.len();
+        self.items.extend(others.items.iter().map(|other| Item {
+            role: Role::Gallery,
+            ..Item::new(other.name.clone(), other.source.clone(), class, Split::Test)
+        }));
+        self.test.extend(first..self.items.len());
+        // What was published is about the set without them.
+        self.published = &[];
+        self.notes.extend(others.notes.iter().cloned());
+        Ok(self)
+    }
+
     /// Chooses whether images are cut to their boxes, see [`crops_to_boxes`](Self::crops_to_boxes).
     pub fn with_crops_to_boxes(mut self, crops: bool) -> Self {
         self.crops_to_boxes = crops;
@@ -307,6 +378,18 @@ impl Dataset {
         &self.ground_truth
     }
 
+    /// Whether those lists tell easy images from hard ones, as in revisited Oxford and Paris, which are
+    /// judged in three set-ups. Otherwise all that is to be found is among the easy ones.
+    pub fn is_graded(&self) -> bool {
+        self.graded
+    }
+
+    /// Pairs of a query and an image that shows the same, in the order in which the data set lists them:
+    /// those of SfM-120k, from which a whitening is learned. Mostly none.
+    pub fn pairs(&self) -> &[[ItemId; 2]] {
+        &self.pairs
+    }
+
     /// How many images and classes there should be; empty where nothing was published.
     pub fn published_counts(&self) -> &[PublishedCount] {
         self.published
@@ -388,15 +471,17 @@ impl Dataset {
         if self.features.is_some() {
             return Vec::new();
         }
-        let missing = |(id, item): (ItemId, &Item)| match &item.source {
-            ImageSource::File(path) if !path.is_file() => Some((id, path.clone())),
+        let items = self.items.iter().enumerate();
+        let files = items.filter_map(|(id, item)| match &item.source {
+            ImageSource::File(path) => Some((id, path.as_path())),
+            _ => None,
+        });
+        let path = |id: ItemId| match &self.items[id].source {
+            ImageSource::File(path) => Some((id, path.clone())),
             _ => None,
         };
-        self.items
-            .par_iter()
-            .enumerate()
-            .filter_map(missing)
-            .collect()
+        let missing = missing::missing(files);
+        missing.into_iter().filter_map(path).collect()
     }
 
     /// Bytes of the images of `ids` as they are stored, in their order; none of one that is not there.

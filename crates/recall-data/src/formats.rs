@@ -13,12 +13,17 @@ use std::path::Path;
 
 use crate::DataError;
 
-/// The largest file that is read, in bytes; those of the benchmarks have about one million. What a
+/// The largest file that is read, in bytes; those of most benchmarks have about one million. What a
 /// pickle takes in memory is at most some eighty times its size.
 const MAX_FILE: usize = 8 << 20;
 
 /// Reads `path`, which `expected` describes to someone who does not have it.
 pub(crate) fn load(path: &Path, expected: &str) -> Result<Vec<u8>, DataError> {
+    load_up_to(MAX_FILE, path, expected)
+}
+
+/// The same for a benchmark whose lists are longer than those of others: up to `most` bytes.
+pub(crate) fn load_up_to(most: usize, path: &Path, expected: &str) -> Result<Vec<u8>, DataError> {
     let file = std::fs::File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
             DataError::layout(path, format!("is not there: {expected}"))
@@ -27,13 +32,13 @@ pub(crate) fn load(path: &Path, expected: &str) -> Result<Vec<u8>, DataError> {
     })?;
     let mut bytes = Vec::new();
     // One byte more shows a file that is too large, whatever its metadata say.
-    file.take(MAX_FILE as u64 + 1)
+    file.take(most as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| DataError::io(path, error))?;
-    if bytes.len() <= MAX_FILE {
+    if bytes.len() <= most {
         return Ok(bytes);
     }
-    let problem = format!("has more than {} MiB: {expected}", MAX_FILE >> 20);
+    let problem = format!("has more than {} MiB: {expected}", most >> 20);
     Err(DataError::layout(path, problem))
 }
 

@@ -7,11 +7,18 @@ pub(crate) mod cub;
 pub(crate) mod embeddings;
 pub(crate) mod emoji;
 pub(crate) mod folder;
+pub(crate) mod gldv1;
+pub(crate) mod gldv2;
+pub(crate) mod gldv2_retrieval;
+pub(crate) mod ilias;
 pub(crate) mod inat2018;
 pub(crate) mod inshop;
 mod lines;
 mod named;
+mod records;
 pub(crate) mod revisited;
+pub(crate) mod revisitop1m;
+pub(crate) mod sfm120k;
 pub(crate) mod sop;
 pub(crate) mod vehicle_id;
 

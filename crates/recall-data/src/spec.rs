@@ -193,6 +193,13 @@ fn index_benchmark(benchmark: Benchmark, dir: &Path) -> Result<Dataset, DataErro
         Benchmark::VehicleId => readers::vehicle_id::read,
         Benchmark::Roxford5k => readers::revisited::read_oxford,
         Benchmark::Rparis6k => readers::revisited::read_paris,
+        Benchmark::Revisitop1m => readers::revisitop1m::read,
+        Benchmark::Gldv1 => readers::gldv1::read,
+        Benchmark::Gldv2 => readers::gldv2::read,
+        Benchmark::Gldv2Retrieval => readers::gldv2_retrieval::read,
+        Benchmark::Sfm120k => readers::sfm120k::read,
+        // The one that publishes images to be turned upright, and names from the disk.
+        Benchmark::Ilias => return readers::ilias::read(dir),
     };
     // Figures are published of the pixels as they are stored.
     Ok(read(dir)?.with_turns_upright(false).with_escaped_names())

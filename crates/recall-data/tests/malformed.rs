@@ -127,6 +127,34 @@ const LAYOUTS: &[Layout] = &[
         ],
     ),
     (
+        "gldv1",
+        &[(
+            "train.csv",
+            "\"id\",\"url\",\"landmark_id\"\n\"0a\",\"http://a/b,c.jpg\",1\n\"1b\",\"None\",None\n\"2c\",\"\",2\n",
+        )],
+    ),
+    (
+        "gldv2",
+        &[(
+            "train_clean.csv",
+            "landmark_id,images\n1,0123456789abcdef 1123456789abcdef\n27,2123456789abcdef\n",
+        )],
+    ),
+    (
+        "gldv2-retrieval",
+        &[
+            ("index.csv", "id\n0123456789abcdef\n1123456789abcdef\n"),
+            (
+                "retrieval_solution_v2.1.csv",
+                "id,images,Usage\n2123456789abcdef,0123456789abcdef 1123456789abcdef,Public\n3123456789abcdef,None,Ignored\n",
+            ),
+        ],
+    ),
+    (
+        "revisitop1m",
+        &[("revisitop1m.txt", "1/0a.jpg\n2/1b.jpg\n")],
+    ),
+    (
         "csv",
         &[(
             "table.csv",

@@ -27,8 +27,8 @@ pub use config::{ModelConfig, Pooling};
 pub use convnet::{ConvNet, ConvNetConfig};
 pub use embedder::Embedder;
 pub use feature_head::{FeatureHead, FeatureHeadConfig};
-pub use head::{EmbeddingHead, GeM};
-pub use resnet::ResNet50;
+pub use head::{EmbeddingHead, GeM, Head};
+pub use resnet::{ResNet, ResNetConfig};
 pub use start::Start;
 pub use statistics::FeatureStatistics;
 pub use vit::{VisionTransformer, VisionTransformerConfig};
@@ -40,8 +40,16 @@ pub enum Backbone {
     /// The small network for small images, see [`ConvNet`].
     #[default]
     Convnet,
+    /// torchvision's `resnet18`.
+    Resnet18,
+    /// torchvision's `resnet34`.
+    Resnet34,
     /// torchvision's `resnet50`.
     Resnet50,
+    /// torchvision's `resnet101`.
+    Resnet101,
+    /// torchvision's `resnet152`.
+    Resnet152,
     /// timm's `vit_small_patch16_224`.
     VitS16,
     /// timm's `vit_base_patch32_224`.
@@ -74,7 +82,10 @@ struct Entry {
 #[derive(Clone, Copy)]
 enum Family {
     ConvNet,
-    ResNet50,
+    ResNet {
+        blocks: [usize; 4],
+        bottleneck: bool,
+    },
     VisionTransformer {
         patch: usize,
         width: usize,
@@ -85,6 +96,11 @@ enum Family {
         residual: bool,
     },
     Own,
+}
+
+/// A ResNet of so many blocks in its stages.
+const fn resnet(blocks: [usize; 4], bottleneck: bool) -> Family {
+    Family::ResNet { blocks, bottleneck }
 }
 
 /// A transformer of twelve blocks.
@@ -112,9 +128,13 @@ const fn entry(
 }
 
 #[rustfmt::skip]
-const ENTRIES: [Entry; 10] = [
+const ENTRIES: [Entry; 14] = [
     entry(Backbone::Convnet, "convnet", None, Family::ConvNet),
-    entry(Backbone::Resnet50, "resnet50", Some("resnet50"), Family::ResNet50),
+    entry(Backbone::Resnet18, "resnet18", Some("resnet18"), resnet([2, 2, 2, 2], false)),
+    entry(Backbone::Resnet34, "resnet34", Some("resnet34"), resnet([3, 4, 6, 3], false)),
+    entry(Backbone::Resnet50, "resnet50", Some("resnet50"), resnet([3, 4, 6, 3], true)),
+    entry(Backbone::Resnet101, "resnet101", Some("resnet101"), resnet([3, 4, 23, 3], true)),
+    entry(Backbone::Resnet152, "resnet152", Some("resnet152"), resnet([3, 8, 36, 3], true)),
     entry(Backbone::VitS16, "vit-s16", Some("vit_small_patch16_224"), vit(16, 384, 6, false)),
     entry(Backbone::VitB32, "vit-b32", Some("vit_base_patch32_224"), vit(32, 768, 12, false)),
     entry(Backbone::VitB16, "vit-b16", Some("vit_base_patch16_224"), vit(16, 768, 12, false)),
@@ -178,7 +198,7 @@ impl Family {
             Self::ConvNet | Self::Head { .. } | Self::Own => {
                 (&[Pooling::AsPublished], "as-published alone")
             }
-            Self::ResNet50 => (
+            Self::ResNet { .. } => (
                 &[Pooling::AsPublished, Pooling::Gem, Pooling::Mean],
                 "as-published, gem or mean",
             ),
@@ -197,9 +217,15 @@ impl Family {
     ) -> Result<Network<B>, EngineError> {
         Ok(match self {
             Self::ConvNet => Network::ConvNet(config.convnet().init(device)),
-            Self::ResNet50 => {
-                let gem = config.pooling() == Pooling::Gem;
-                Network::ResNet50(ResNet50::new(config.dim, gem, device))
+            Self::ResNet { blocks, bottleneck } => {
+                let config = ResNetConfig {
+                    blocks,
+                    bottleneck,
+                    dim: config.dim,
+                    gem: config.pooling() == Pooling::Gem,
+                    head: config.head,
+                };
+                Network::ResNet(config.init(device))
             }
             Self::VisionTransformer {
                 patch,
@@ -215,6 +241,7 @@ impl Family {
                     layer_scale,
                     image,
                     dim: config.dim,
+                    head: config.head,
                     mean: config.pooling() == Pooling::Mean,
                     dropout: config.dropout,
                     drop_path: config.drop_path,
@@ -245,8 +272,8 @@ impl Family {
 pub enum Network<B: Backend> {
     /// The small network for small images.
     ConvNet(ConvNet<B>),
-    /// ResNet-50.
-    ResNet50(ResNet50<B>),
+    /// A ResNet.
+    ResNet(ResNet<B>),
     /// A vision transformer.
     VisionTransformer(VisionTransformer<B>),
     /// A head on features.
@@ -258,7 +285,7 @@ macro_rules! of_each {
     ($network:expr, $model:ident => $what:expr) => {
         match $network {
             Network::ConvNet($model) => $what,
-            Network::ResNet50($model) => $what,
+            Network::ResNet($model) => $what,
             Network::VisionTransformer($model) => $what,
             Network::FeatureHead($model) => $what,
         }
@@ -289,7 +316,7 @@ impl<B: NnBackend> Embedder<B> for Network<B> {
     fn started(self, start: Start, statistics: &FeatureStatistics) -> Result<Self, EngineError> {
         Ok(match self {
             Self::ConvNet(model) => Self::ConvNet(model.started(start, statistics)?),
-            Self::ResNet50(model) => Self::ResNet50(model.started(start, statistics)?),
+            Self::ResNet(model) => Self::ResNet(model.started(start, statistics)?),
             Self::VisionTransformer(model) => {
                 Self::VisionTransformer(model.started(start, statistics)?)
             }

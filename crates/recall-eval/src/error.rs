@@ -251,7 +251,7 @@ pub enum EvalError {
 
     /// Not the name of a metric.
     #[error(
-        "unknown metric `{name}`: the metrics are recall@K, ir_recall@K, precision@K, mp@K (K = 1, 2, ...), \
+        "unknown metric `{name}`: the metrics are recall@K, ir_recall@K, precision@K, mp@K, map@K (K = 1, 2, ...), \
          r_precision, map@r, map, map_trapezoid and mrr"
     )]
     UnknownMetric {

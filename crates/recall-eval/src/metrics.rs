@@ -12,6 +12,7 @@
 //! | [`precision_at_k`] | `hits(k) / k` | |
 //! | [`r_precision`] | `hits(R) / R` | Musgrave, Belongie, Lim, "A Metric Learning Reality Check", 2020 |
 //! | [`map_at_r`] | `1/R Σ_{j: ranks[j] ≤ R} (j + 1) / ranks[j]` | the same |
+//! | [`map_at_k`] | `1/min(R, k) Σ_{j: ranks[j] ≤ k} (j + 1) / ranks[j]` | Weyand et al., 2020 (Google Landmarks v2) |
 //! | [`average_precision`] | `1/R Σ_j (j + 1) / ranks[j]` | |
 //! | [`average_precision_trapezoid`] | `1/R Σ_j (p0_j + p1_j) / 2` | Philbin et al., 2007 (Oxford buildings) |
 //! | [`mp_at_k`] | `hits(kq) / kq`, `kq = min(ranks[R − 1], k)` | Radenović et al., 2018 (revisited Oxford and Paris) |
@@ -58,6 +59,13 @@ pub fn r_precision(ranks: &[u32]) -> f64 {
 pub fn map_at_r(ranks: &[u32]) -> f64 {
     let within = hits(ranks, ranks.len());
     mean(precisions(&ranks[..within]), ranks.len())
+}
+
+/// `map@k`: the average precision among the first `k` items, of which a query with more positives can have no
+/// more than `k`.
+pub fn map_at_k(ranks: &[u32], k: usize) -> f64 {
+    let within = hits(ranks, k);
+    mean(precisions(&ranks[..within]), ranks.len().min(k))
 }
 
 /// Average precision as the finite sum over positives of the precision at their ranks.
@@ -121,7 +129,8 @@ fn ratio(part: usize, whole: usize) -> f64 {
 
 /// A metric by name.
 ///
-/// Names are `recall@K`, `ir_recall@K`, `precision@K`, `mp@K` (with `K` = 1, 2, ...), `r_precision`, `map@r`,
+/// Names are `recall@K`, `ir_recall@K`, `precision@K`, `mp@K`, `map@K` (with `K` = 1, 2, ...), `r_precision`,
+/// `map@r`,
 /// `map`, `map_trapezoid` and `mrr`; [`Display`](fmt::Display) writes what [`FromStr`] reads.
 ///
 /// ```
@@ -144,6 +153,8 @@ pub enum Metric {
     RPrecision,
     /// `map@r`: the mean of [`map_at_r`].
     MapAtR,
+    /// `map@K`: the mean of [`map_at_k`].
+    MapAt(usize),
     /// `map`: the mean of [`average_precision`].
     Map,
     /// `map_trapezoid`: the mean of [`average_precision_trapezoid`].
@@ -163,6 +174,7 @@ impl Metric {
             Self::PrecisionAt(k) => precision_at_k(ranks, k),
             Self::RPrecision => r_precision(ranks),
             Self::MapAtR => map_at_r(ranks),
+            Self::MapAt(k) => map_at_k(ranks, k),
             Self::Map => average_precision(ranks),
             Self::MapTrapezoid => average_precision_trapezoid(ranks),
             Self::MpAt(k) => mp_at_k(ranks, k),
@@ -173,9 +185,11 @@ impl Metric {
     /// The `K` of metrics that have one.
     pub fn cutoff(self) -> Option<usize> {
         match self {
-            Self::RecallAt(k) | Self::IrRecallAt(k) | Self::PrecisionAt(k) | Self::MpAt(k) => {
-                Some(k)
-            }
+            Self::RecallAt(k)
+            | Self::IrRecallAt(k)
+            | Self::PrecisionAt(k)
+            | Self::MapAt(k)
+            | Self::MpAt(k) => Some(k),
             _ => None,
         }
     }
@@ -189,6 +203,7 @@ impl fmt::Display for Metric {
             Self::PrecisionAt(k) => write!(f, "precision@{k}"),
             Self::RPrecision => f.write_str("r_precision"),
             Self::MapAtR => f.write_str("map@r"),
+            Self::MapAt(k) => write!(f, "map@{k}"),
             Self::Map => f.write_str("map"),
             Self::MapTrapezoid => f.write_str("map_trapezoid"),
             Self::MpAt(k) => write!(f, "mp@{k}"),
@@ -226,6 +241,7 @@ impl FromStr for Metric {
             Some(("recall", k)) => cut(k).map(Self::RecallAt),
             Some(("ir_recall", k)) => cut(k).map(Self::IrRecallAt),
             Some(("precision", k)) => cut(k).map(Self::PrecisionAt),
+            Some(("map", k)) => cut(k).map(Self::MapAt),
             Some(("mp", k)) => cut(k).map(Self::MpAt),
             _ => Err(EvalError::UnknownMetric { name: name.into() }),
         }
@@ -263,7 +279,10 @@ mod tests {
         assert!(close(precision_at_k(&RANKS, 5), 3.0 / 5.0));
         assert!(close(r_precision(&RANKS), 3.0 / 4.0));
         assert!(close(map_at_r(&RANKS), (1.0 + 2.0 / 3.0 + 3.0 / 4.0) / 4.0));
+        assert!(close(map_at_k(&RANKS, 3), (1.0 + 2.0 / 3.0) / 3.0));
+        assert!(close(map_at_k(&RANKS, 4), map_at_r(&RANKS)));
         let sum = 1.0 + 2.0 / 3.0 + 3.0 / 4.0 + 4.0 / 10.0;
+        assert!(close(map_at_k(&RANKS, 100), sum / 4.0));
         assert!(close(average_precision(&RANKS), sum / 4.0));
         let before = 1.0 + 1.0 / 2.0 + 2.0 / 3.0 + 3.0 / 9.0;
         assert!(close(
@@ -285,6 +304,8 @@ mod tests {
             PrecisionAt(3),
             RPrecision,
             MapAtR,
+            MapAt(2),
+            MapAt(100),
             Map,
             MapTrapezoid,
             MpAt(9),
@@ -295,7 +316,13 @@ mod tests {
             assert_eq!(metric.of(&[]), 0.0, "{metric}");
             assert_eq!(metric.to_string().parse::<Metric>().unwrap(), metric);
         }
-        for metric in [RecallAt(0), IrRecallAt(0), PrecisionAt(0), MpAt(0)] {
+        for metric in [
+            RecallAt(0),
+            IrRecallAt(0),
+            PrecisionAt(0),
+            MapAt(0),
+            MpAt(0),
+        ] {
             assert_eq!(metric.of(&[1, 2, 3]), 0.0);
         }
     }
@@ -315,7 +342,7 @@ mod tests {
             let error = name.parse::<Metric>().unwrap_err();
             assert!(error.to_string().contains(&format!("`{name}`")), "{error}");
         }
-        for name in ["recall@0", "ir_recall@0", "precision@0", "mp@0"] {
+        for name in ["recall@0", "ir_recall@0", "precision@0", "map@0", "mp@0"] {
             assert!(matches!(
                 name.parse::<Metric>(),
                 Err(EvalError::ZeroCutoff { .. })

@@ -268,7 +268,8 @@ pub(super) fn doubtful(class_names: &[String]) -> Vec<Note> {
     notes
 }
 
-fn refused(file: &Path, error: csv::Error) -> DataError {
+/// What the CSV reader says of a file, with the line where it knows it.
+pub(super) fn refused(file: &Path, error: csv::Error) -> DataError {
     let line = error.position().map_or(0, csv::Position::line);
     match error.into_kind() {
         csv::ErrorKind::Io(source) => DataError::io(file, source),

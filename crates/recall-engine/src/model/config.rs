@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 
 use super::convnet::ConvNetConfig;
 use super::principal::MOST_PRINCIPAL;
-use super::{Backbone, Family, Network, Start};
+use super::{Backbone, Family, Head, Network, Start};
 use crate::EngineError;
 
 /// How the features of an image become one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pooling {
-    /// What the paper does: GeM for `resnet50`, the class token for transformers.
+    /// What the paper does: GeM for ResNets, the class token for transformers.
     #[default]
     AsPublished,
-    /// Generalised mean with a learnable exponent, for `resnet50`.
+    /// Generalised mean with a learnable exponent, for ResNets.
     Gem,
     /// The class token, for transformers.
     Cls,
@@ -37,8 +37,11 @@ pub struct ModelConfig {
     /// Default 128; the paper uses 512.
     #[schemars(range(min = 1, max = 65_536))]
     pub dim: usize,
-    /// How features become one vector; as published: GeM for ResNet-50, the class token for transformers.
+    /// How features become one vector; as published: GeM for ResNets, the class token for transformers.
     pub pooling: Pooling,
+    /// Of ResNets and transformers, what stands behind the pooling: `layer-norm` → linear → L2 as in the paper, or
+    /// `whitening`, L2 → linear → L2 as in models for landmarks.
+    pub head: Head,
     /// Share of numbers dropped: after projections of transformers, of the features that `linear` and
     /// `residual` take.
     ///
@@ -88,6 +91,7 @@ impl Default for ModelConfig {
             backbone: Backbone::default(),
             dim,
             pooling: Pooling::default(),
+            head: Head::default(),
             dropout: 0.0,
             drop_path: 0.0,
             widths,
@@ -107,7 +111,7 @@ impl ModelConfig {
             Family::ConvNet => self.convnet().smallest_side(),
             // Padded convolutions leave at least one pixel; an own model knows itself, and a head on features
             // takes no image.
-            Family::ResNet50 | Family::Own | Family::Head { .. } => 1,
+            Family::ResNet { .. } | Family::Own | Family::Head { .. } => 1,
             Family::VisionTransformer { patch, .. } => patch,
         }
     }
@@ -141,6 +145,11 @@ impl ModelConfig {
         }
         let transformer = matches!(family, Family::VisionTransformer { .. });
         let head = matches!(family, Family::Head { .. });
+        let resnet = matches!(family, Family::ResNet { .. });
+        if !transformer && !resnet && self.head != Head::default() {
+            let problem = format!("{name} has a head of its own; leave it layer-norm");
+            return Some(("model.head", problem));
+        }
         if !transformer && !head && self.dropout > 0.0 {
             let problem = format!("{name} has no dropout; leave it 0");
             return Some(("model.dropout", problem));
@@ -180,7 +189,7 @@ impl ModelConfig {
     /// The pooling that is meant: never `as-published`, except for models that have one of their own.
     pub fn pooling(&self) -> Pooling {
         match (self.pooling, self.backbone.family()) {
-            (Pooling::AsPublished, Family::ResNet50) => Pooling::Gem,
+            (Pooling::AsPublished, Family::ResNet { .. }) => Pooling::Gem,
             (Pooling::AsPublished, Family::VisionTransformer { .. }) => Pooling::Cls,
             (pooling, _) => pooling,
         }

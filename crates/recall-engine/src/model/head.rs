@@ -5,6 +5,8 @@ use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{DType, Tensor, backend::Backend};
 use recall_nn::{NnBackend, cast, gem, layer_norm};
 use recall_step::l2_normalise;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::Inputs;
 
@@ -40,20 +42,31 @@ impl<B: NnBackend> GeM<B> {
     }
 }
 
-/// LayerNorm → Linear → L2, the head of the paper, for any backbone.
+/// What stands between pooled features and an embedding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Head {
+    /// LayerNorm → Linear → L2, that of the paper.
+    #[default]
+    LayerNorm,
+    /// L2 → Linear → L2, that of models for landmarks: the projection learns to whiten.
+    Whitening,
+}
+
+/// The head of a backbone, see [`Head`].
 #[derive(Module, Debug)]
 pub struct EmbeddingHead<B: Backend> {
-    norm: LayerNorm<B>,
+    /// None where rows are made unit instead.
+    norm: Option<LayerNorm<B>>,
     linear: Linear<B>,
 }
 
 impl<B: NnBackend> EmbeddingHead<B> {
     /// A head that embeds `features` numbers in `dim`.
-    pub fn new(features: usize, dim: usize, device: &B::Device) -> Self {
+    pub fn new(features: usize, dim: usize, head: Head, device: &B::Device) -> Self {
+        let norm = LayerNormConfig::new(features).with_epsilon(EPSILON);
         Self {
-            norm: LayerNormConfig::new(features)
-                .with_epsilon(EPSILON)
-                .init(device),
+            norm: (head == Head::LayerNorm).then(|| norm.init(device)),
             linear: LinearConfig::new(features, dim).init(device),
         }
     }
@@ -66,18 +79,28 @@ impl<B: NnBackend> EmbeddingHead<B> {
     /// - output: `[n, dim]`, rows of unit length
     pub fn forward(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
         let features = cast(features, self.dtype());
-        let normal = layer_norm(features, &self.norm, EPSILON);
+        let normal = match &self.norm {
+            Some(norm) => layer_norm(features, norm, EPSILON),
+            None => l2_normalise(features),
+        };
         l2_normalise(self.linear.forward(normal))
     }
 
     /// The precision that it computes in.
     pub(super) fn dtype(&self) -> DType {
-        self.norm.gamma.val().dtype()
+        self.linear.weight.val().dtype()
+    }
+
+    /// How many numbers it takes.
+    pub(super) fn features(&self) -> usize {
+        // Burn holds the transpose.
+        let [features, _] = self.linear.weight.dims();
+        features
     }
 
     /// Why it cannot take these features.
     pub(super) fn refusal(&self, inputs: &Inputs<'_>) -> Option<String> {
-        not_of_width(inputs, self.norm.gamma.dims()[0])
+        not_of_width(inputs, self.features())
     }
 }
 

@@ -1,4 +1,4 @@
-//! ResNet-50 in torchvision's layout, with frozen batch-norm statistics.
+//! The ResNets in torchvision's layout, with frozen batch-norm statistics.
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -9,60 +9,84 @@ use recall_nn::{Epilogue, NnBackend, cast, conv2d, max_pool2d};
 use recall_step::{FrozenBatchNorm, FrozenBatchNormConfig};
 
 use super::Embedder;
-use super::head::{EmbeddingHead, GeM};
+use super::head::{EmbeddingHead, GeM, Head};
 use crate::Inputs;
 
-/// Channels of the last feature map.
-const FEATURES: usize = 2048;
+/// A ResNet and what stands behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResNetConfig {
+    /// Blocks of each of its four stages.
+    pub blocks: [usize; 4],
+    /// Whether a block is a bottleneck of three convolutions, or a basic one of two.
+    pub bottleneck: bool,
+    /// Numbers of an embedding.
+    pub dim: usize,
+    /// Whether it is pooled by GeM, or by the mean.
+    pub gem: bool,
+    /// From pooled features to an embedding.
+    pub head: Head,
+}
 
-/// ResNet-50 (He et al., CVPR 2016) as torchvision builds it, the stride in the 3 × 3 convolution,
-/// followed by pooling and the head of the paper.
+/// A ResNet (He et al., CVPR 2016) as torchvision builds it, the stride of a bottleneck in its 3 × 3 convolution,
+/// followed by pooling and a head.
 #[derive(Module, Debug)]
-pub struct ResNet50<B: Backend> {
+pub struct ResNet<B: Backend> {
     conv1: Conv2d<B>,
     bn1: FrozenBatchNorm<B>,
     maxpool: MaxPool2d,
-    layer1: Vec<Bottleneck<B>>,
-    layer2: Vec<Bottleneck<B>>,
-    layer3: Vec<Bottleneck<B>>,
-    layer4: Vec<Bottleneck<B>>,
+    layer1: Vec<Block<B>>,
+    layer2: Vec<Block<B>>,
+    layer3: Vec<Block<B>>,
+    layer4: Vec<Block<B>>,
     gem: Option<GeM<B>>,
     embedding: EmbeddingHead<B>,
 }
 
-impl<B: NnBackend> ResNet50<B> {
-    /// A network with random weights that embeds in `dim` numbers; pooled by GeM, or by the mean.
-    pub fn new(dim: usize, gem: bool, device: &B::Device) -> Self {
-        let stage = |input: usize, width: usize, blocks: usize, stride: usize| {
-            (0..blocks)
-                .map(|block| match block {
-                    0 => Bottleneck::new(input, width, stride, device),
-                    _ => Bottleneck::new(4 * width, width, 1, device),
-                })
-                .collect()
+impl ResNetConfig {
+    /// Creates the network with random weights.
+    pub fn init<B: NnBackend>(&self, device: &B::Device) -> ResNet<B> {
+        let expansion = if self.bottleneck { EXPANSION } else { 1 };
+        let stage = |stage: usize| {
+            let width = 64 << stage;
+            let (before, stride) = match stage {
+                // The stem has 64 channels and has halved the image twice.
+                0 => (64, 1),
+                _ => (expansion * width / 2, 2),
+            };
+            let new = |input, stride| match self.bottleneck {
+                true => Block::bottleneck(input, width, stride, device),
+                false => Block::basic(input, width, stride, device),
+            };
+            let blocks = (0..self.blocks[stage]).map(|block| match block {
+                0 => new(before, stride),
+                _ => new(expansion * width, 1),
+            });
+            blocks.collect()
         };
-        Self {
+        ResNet {
             conv1: convolution([3, 64], 7, 2, device),
             bn1: FrozenBatchNormConfig::new(64).init(device),
             maxpool: MaxPool2dConfig::new([3, 3])
                 .with_strides([2, 2])
                 .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
                 .init(),
-            layer1: stage(64, 64, 3, 1),
-            layer2: stage(256, 128, 4, 2),
-            layer3: stage(512, 256, 6, 2),
-            layer4: stage(1024, 512, 3, 2),
-            gem: gem.then(|| GeM::new(device)),
-            embedding: EmbeddingHead::new(FEATURES, dim, device),
+            layer1: stage(0),
+            layer2: stage(1),
+            layer3: stage(2),
+            layer4: stage(3),
+            gem: self.gem.then(|| GeM::new(device)),
+            embedding: EmbeddingHead::new(expansion * 512, self.dim, self.head, device),
         }
     }
+}
 
+impl<B: NnBackend> ResNet<B> {
     /// The last feature map.
     ///
     /// # Shapes
     ///
     /// - images: `[n, 3, height, width]`
-    /// - output: `[n, 2048, ⌈height / 32⌉, ⌈width / 32⌉]`
+    /// - output: `[n, 2048, ⌈height / 32⌉, ⌈width / 32⌉]`, of basic blocks with 512 channels
     pub fn map(&self, images: Tensor<B, 4>) -> Tensor<B, 4> {
         let stem = normalised(images, &self.conv1, &self.bn1, None, true);
         [&self.layer1, &self.layer2, &self.layer3, &self.layer4]
@@ -85,7 +109,7 @@ impl<B: NnBackend> ResNet50<B> {
     }
 }
 
-impl<B: NnBackend> Embedder<B> for ResNet50<B> {
+impl<B: NnBackend> Embedder<B> for ResNet<B> {
     fn embed(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
         self.embed_features(self.handed_over(images))
     }
@@ -95,8 +119,9 @@ impl<B: NnBackend> Embedder<B> for ResNet50<B> {
         let pooled = match &self.gem {
             Some(gem) => {
                 let [n, count] = features.dims();
+                let channels = self.embedding.features();
                 // Where in the map a cell is means nothing to the pooling.
-                gem.forward(features.reshape([n, FEATURES, count / FEATURES, 1]))
+                gem.forward(features.reshape([n, channels, count / channels, 1]))
             }
             None => features,
         };
@@ -111,11 +136,11 @@ impl<B: NnBackend> Embedder<B> for ResNet50<B> {
         let Inputs::Features(features) = inputs else {
             return None;
         };
-        let dim = features.dim;
+        let (dim, channels) = (features.dim, self.embedding.features());
         match &self.gem {
-            Some(_) if dim > 0 && dim.is_multiple_of(FEATURES) => None,
+            Some(_) if dim > 0 && dim.is_multiple_of(channels) => None,
             Some(_) => Some(format!(
-                "the head takes rows of {FEATURES} features for each cell of a map, not of {dim}"
+                "the head takes rows of {channels} features for each cell of a map, not of {dim}"
             )),
             None => self.embedding.refusal(inputs),
         }
@@ -133,15 +158,19 @@ impl<B: NnBackend> Embedder<B> for ResNet50<B> {
     }
 }
 
-/// Three convolutions around which the input is added.
+/// How many times more channels a bottleneck gives than it has inside.
+const EXPANSION: usize = 4;
+
+/// Two convolutions around which the input is added, or three of a bottleneck.
 #[derive(Module, Debug)]
-struct Bottleneck<B: Backend> {
+struct Block<B: Backend> {
     conv1: Conv2d<B>,
     bn1: FrozenBatchNorm<B>,
     conv2: Conv2d<B>,
     bn2: FrozenBatchNorm<B>,
-    conv3: Conv2d<B>,
-    bn3: FrozenBatchNorm<B>,
+    /// Of bottlenecks, as `bn3`.
+    conv3: Option<Conv2d<B>>,
+    bn3: Option<FrozenBatchNorm<B>>,
     downsample: Option<Downsample<B>>,
 }
 
@@ -152,33 +181,60 @@ struct Downsample<B: Backend> {
     bn: FrozenBatchNorm<B>,
 }
 
-impl<B: NnBackend> Bottleneck<B> {
-    fn new(input: usize, width: usize, stride: usize, device: &B::Device) -> Self {
-        let norm = |channels| FrozenBatchNormConfig::new(channels).init(device);
-        let output = 4 * width;
+impl<B: NnBackend> Block<B> {
+    fn basic(input: usize, width: usize, stride: usize, device: &B::Device) -> Self {
+        Self {
+            conv1: convolution([input, width], 3, stride, device),
+            bn1: normalisation(width, device),
+            conv2: convolution([width, width], 3, 1, device),
+            bn2: normalisation(width, device),
+            conv3: None,
+            bn3: None,
+            downsample: Downsample::between(input, width, stride, device),
+        }
+    }
+
+    fn bottleneck(input: usize, width: usize, stride: usize, device: &B::Device) -> Self {
+        let output = EXPANSION * width;
         Self {
             conv1: convolution([input, width], 1, 1, device),
-            bn1: norm(width),
+            bn1: normalisation(width, device),
             conv2: convolution([width, width], 3, stride, device),
-            bn2: norm(width),
-            conv3: convolution([width, output], 1, 1, device),
-            bn3: norm(output),
-            downsample: (input != output || stride != 1).then(|| Downsample {
-                conv: convolution([input, output], 1, stride, device),
-                bn: norm(output),
-            }),
+            bn2: normalisation(width, device),
+            conv3: Some(convolution([width, output], 1, 1, device)),
+            bn3: Some(normalisation(output, device)),
+            downsample: Downsample::between(input, output, stride, device),
         }
     }
 
     fn forward(&self, input: Tensor<B, 4>) -> Tensor<B, 4> {
-        let x = normalised(input.clone(), &self.conv1, &self.bn1, None, true);
-        let x = normalised(x, &self.conv2, &self.bn2, None, true);
-        let shortcut = match &self.downsample {
+        let shortcut = |input: Tensor<B, 4>| match &self.downsample {
             Some(downsample) => normalised(input, &downsample.conv, &downsample.bn, None, false),
             None => input,
         };
-        normalised(x, &self.conv3, &self.bn3, Some(shortcut), true)
+        let x = normalised(input.clone(), &self.conv1, &self.bn1, None, true);
+        match (&self.conv3, &self.bn3) {
+            (Some(conv3), Some(bn3)) => {
+                let x = normalised(x, &self.conv2, &self.bn2, None, true);
+                normalised(x, conv3, bn3, Some(shortcut(input)), true)
+            }
+            _ => normalised(x, &self.conv2, &self.bn2, Some(shortcut(input)), true),
+        }
     }
+}
+
+impl<B: NnBackend> Downsample<B> {
+    /// None where input and output have one shape.
+    fn between(input: usize, output: usize, stride: usize, device: &B::Device) -> Option<Self> {
+        (input != output || stride != 1).then(|| Self {
+            conv: convolution([input, output], 1, stride, device),
+            bn: normalisation(output, device),
+        })
+    }
+}
+
+fn normalisation<B: Backend>(channels: usize, device: &B::Device) -> FrozenBatchNorm<B> {
+    FrozenBatchNormConfig::new(channels).init(device)
 }
 
 /// A convolution, its normalisation, what is added and ReLU, in one pass: frozen statistics are a scale

@@ -9,7 +9,7 @@ use burn::tensor::{Distribution, Tensor, backend::Backend};
 use recall_nn::{Epilogue, NnBackend, attention, cast, conv2d, gelu, layer_norm, linear};
 
 use super::Embedder;
-use super::head::EmbeddingHead;
+use super::head::{EmbeddingHead, Head};
 use crate::Inputs;
 
 /// What layer normalisation adds to the variance.
@@ -32,6 +32,8 @@ pub struct VisionTransformerConfig {
     pub image: [usize; 2],
     /// Length of an embedding.
     pub dim: usize,
+    /// From pooled features to an embedding.
+    pub head: Head,
     /// Whether the patches' mean is embedded, and not the class token.
     pub mean: bool,
     /// Share of the numbers that are dropped after projections (timm's `proj_drop`).
@@ -62,7 +64,7 @@ impl VisionTransformerConfig {
                 .map(|block| Block::new(self, self.drop_path * block as f64 / last, device))
                 .collect(),
             norm: self.norm(device),
-            embedding: EmbeddingHead::new(self.width, self.dim, device),
+            embedding: EmbeddingHead::new(self.width, self.dim, self.head, device),
             mean: self.mean,
         }
     }

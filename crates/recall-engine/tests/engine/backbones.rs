@@ -11,7 +11,7 @@ use burn::tensor::{Tensor, TensorData};
 use burn_flex::Flex;
 use burn_ndarray::NdArray;
 use recall_engine::{
-    Backbone, Embedder, ModelConfig, Network, Pooling, load_weights, save_weights,
+    Backbone, Embedder, Head, ModelConfig, Network, Pooling, load_weights, save_weights,
 };
 use recall_nn::NnBackend;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -173,9 +173,14 @@ fn compare<B: NnBackend>(config: &ModelConfig, size: usize, weights: &Path) {
     type Graph<B> = Autodiff<B>;
     let device = <Graph<B> as burn::tensor::backend::BackendTypes>::Device::default();
     let name = config.backbone.name();
-    let first = match config.backbone {
-        Backbone::Resnet50 => "conv1.weight",
-        _ => "patch_embed.proj.weight",
+    let resnet = name.starts_with("resnet");
+    let first = match resnet {
+        true => "conv1.weight",
+        false => "patch_embed.proj.weight",
+    };
+    let name = &match config.head {
+        Head::LayerNorm => name.to_owned(),
+        Head::Whitening => format!("{name}-whitening"),
     };
     let model = config.init::<Graph<B>>([size, size], &device).unwrap();
     let (model, loaded) = load_weights(model, weights, None).unwrap();
@@ -196,7 +201,7 @@ fn compare<B: NnBackend>(config: &ModelConfig, size: usize, weights: &Path) {
     assert!(apart < 1e-4, "{name}: {apart}");
 
     let mut wanted = vec![first, "embedding.linear.weight"];
-    if config.backbone == Backbone::Resnet50 {
+    if resnet {
         wanted.push("gem.p");
     }
     for tensor in wanted {
@@ -215,9 +220,14 @@ fn compare<B: NnBackend>(config: &ModelConfig, size: usize, weights: &Path) {
 }
 
 fn equals_the_original(backbone: Backbone, pooling: Pooling, size: usize) {
+    with_its_head(backbone, pooling, Head::default(), size);
+}
+
+fn with_its_head(backbone: Backbone, pooling: Pooling, head: Head, size: usize) {
     let config = ModelConfig {
         backbone,
         pooling,
+        head,
         dim: DIM,
         ..ModelConfig::default()
     };
@@ -237,6 +247,33 @@ fn equals_the_original(backbone: Backbone, pooling: Pooling, size: usize) {
 fn resnet50() {
     let _alone = alone();
     equals_the_original(Backbone::Resnet50, Pooling::AsPublished, 64);
+}
+
+#[test]
+fn resnets_of_basic_blocks() {
+    let _alone = alone();
+    for backbone in [Backbone::Resnet18, Backbone::Resnet34] {
+        equals_the_original(backbone, Pooling::AsPublished, 64);
+    }
+}
+
+#[test]
+fn resnets_of_more_bottlenecks() {
+    let _alone = alone();
+    for backbone in [Backbone::Resnet101, Backbone::Resnet152] {
+        equals_the_original(backbone, Pooling::AsPublished, 64);
+    }
+}
+
+#[test]
+fn a_resnet_with_a_projection_that_whitens() {
+    let _alone = alone();
+    with_its_head(
+        Backbone::Resnet18,
+        Pooling::AsPublished,
+        Head::Whitening,
+        64,
+    );
 }
 
 #[test]

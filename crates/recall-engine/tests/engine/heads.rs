@@ -266,6 +266,12 @@ fn settings_that_make_no_sense_are_named() {
     );
     let gem = recall_engine::Pooling::Gem;
     assert_eq!(problem(&|model| model.pooling = gem), Some("model.pooling"));
+    let whitening = recall_engine::Head::Whitening;
+    assert_eq!(problem(&|model| model.head = whitening), Some("model.head"));
+    let resnet = |model: &mut recall_engine::ModelConfig| {
+        (model.backbone, model.features, model.head) = (Backbone::Resnet18, None, whitening);
+    };
+    assert_eq!(problem(&resnet), None);
     let large = |model: &mut recall_engine::ModelConfig| {
         (model.start, model.features) = (Start::Pca, Some(100_000));
     };

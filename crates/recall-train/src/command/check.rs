@@ -8,7 +8,7 @@ use recall_data::{BatchSamplerConfig, DataSpec, SmallClasses};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
-use super::common::with_labels;
+use super::common::{DistractorArgs, with_labels};
 use super::print::print;
 use super::terminal::Terminal;
 use crate::{BatchSize, RunConfig};
@@ -18,6 +18,8 @@ use crate::{BatchSize, RunConfig};
 pub(super) struct CheckArgs {
     #[arg(value_name = "SPEC", help = super::common::data_help())]
     data: DataSpec,
+    #[command(flatten)]
+    distractors: DistractorArgs,
     /// The labels of embeddings:FILE, if they are not in it or beside it.
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
@@ -73,6 +75,7 @@ impl CheckArgs {
         // What is not there is for the report to tell.
         let data = with_labels(Some(&self.data), self.labels.as_deref())?;
         let dataset = data.unwrap_or_default().index()?;
+        let dataset = self.distractors.added(dataset, DataSpec::index)?;
         let mut terminal = Terminal::new(self.quiet || self.json);
         terminal.count("checking", dataset.items().len());
         let report = config.run(&dataset, |done| terminal.counted(done));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use recall_data::{Benchmark, CorruptPolicy, DataSpec};
+use recall_data::{Benchmark, CorruptPolicy, DataError, DataSpec, Dataset};
 
 use super::print::say;
 use crate::{Checkpoint, Loading, NamedBackend, Precision, RunError};
@@ -40,6 +40,38 @@ pub(super) fn data_help() -> String {
          followed by :DIR; or rows of features, embeddings:FILE. Without it: those of the settings or the checkpoint, else emoji",
         Benchmark::ALL.map(Benchmark::name).join(", ")
     )
+}
+
+/// Images that nobody searches for.
+#[derive(Debug, Default, Args)]
+pub(super) struct DistractorArgs {
+    /// Images that are added to the gallery of the data set, where they are wrong for every query:
+    /// revisitop1m:DIR for roxford5k and rparis6k, or any other images.
+    #[arg(long, value_name = "SPEC")]
+    distractors: Option<DataSpec>,
+}
+
+impl DistractorArgs {
+    /// Whether there are some.
+    pub fn are_named(&self) -> bool {
+        self.distractors.is_some()
+    }
+
+    /// The data set with those that were named; `open` reads their lists.
+    ///
+    /// # Errors
+    ///
+    /// Those of `open`, and a data set without a gallery that others search.
+    pub fn added(
+        &self,
+        dataset: Dataset,
+        open: impl FnOnce(&DataSpec) -> Result<Dataset, DataError>,
+    ) -> Result<Dataset, DataError> {
+        match &self.distractors {
+            Some(spec) => dataset.with_distractors(&open(spec)?),
+            None => Ok(dataset),
+        }
+    }
 }
 
 /// The data set that was named, with the labels that go with it.

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
-use recall_data::{DataSpec, Dataset, Protocol};
+use recall_data::{Benchmark, DataSpec, Dataset, Protocol};
 use recall_eval::{Bootstrap, EmptyQueries, EvalError, Metric, Policy, RandomGallery, Ties};
 use serde::Serialize;
 
-use super::common::{BackboneArgs, CommonArgs, open_checkpoint};
+use super::common::{BackboneArgs, CommonArgs, DistractorArgs, open_checkpoint};
 use super::print::print;
 use super::split::SplitName;
 use super::terminal::Terminal;
@@ -34,6 +34,8 @@ pub(super) struct EvalArgs {
     backbone: BackboneArgs,
     #[command(flatten)]
     common: CommonArgs,
+    #[command(flatten)]
+    distractors: DistractorArgs,
     /// Which images to judge by.
     #[arg(long, value_enum, default_value_t = SplitName::Test, conflicts_with = "embeddings")]
     split: SplitName,
@@ -128,7 +130,7 @@ impl EvalArgs {
             Some(dir) => {
                 let mut terminal = Terminal::new(self.common.quiet || self.judging.json);
                 let checkpoint = self.backbone.of(open_checkpoint(dir)?);
-                let images = Images::open(&self.common, &checkpoint)?;
+                let images = Images::open_with(&self.common, &self.distractors, &checkpoint)?;
                 let dataset = &images.dataset;
                 terminal.notes(dataset);
                 need_labels(dataset, "judging")?;
@@ -175,6 +177,11 @@ impl EvalArgs {
                 })
             }
             None => {
+                ensure!(
+                    !self.distractors.are_named(),
+                    "--distractors are images for a model to embed: give --checkpoint, too; a file of embeddings has \
+                     its gallery in itself"
+                );
                 let mut terminal = Terminal::new(self.common.quiet);
                 let mut files = self.files;
                 files.labels = self.common.labels;
@@ -192,7 +199,10 @@ impl EvalArgs {
 /// What is reported of a data set that was not asked for anything else.
 fn usual_metrics(data: &DataSpec, dataset: &Dataset, checkpoint: &Checkpoint) -> Vec<Metric> {
     match data {
-        _ if dataset.protocols() == [Protocol::Lists] => of_lists(true),
+        // As their publications report.
+        DataSpec::Benchmark(Benchmark::Gldv2Retrieval, _) => vec![Metric::MapAt(100)],
+        DataSpec::Benchmark(Benchmark::Ilias, _) => vec![Metric::MapAt(1000)],
+        _ if dataset.protocols() == [Protocol::Lists] => of_lists(dataset.is_graded()),
         DataSpec::Benchmark(benchmark, _) => metrics(benchmark.ks()),
         _ => checkpoint.config.evaluation.reported(),
     }

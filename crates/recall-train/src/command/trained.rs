@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use recall_data::{DataSpec, Dataset, ItemId, Protocol};
 use serde::Serialize;
 
-use super::common::CommonArgs;
+use super::common::{CommonArgs, DistractorArgs};
 use super::terminal::Terminal;
 use crate::run::{Checkpoint, PartRecord, SeenClasses, reopen};
 use crate::{RunError, judge::Judgement};
@@ -57,6 +57,15 @@ struct Label {
 impl<'a> Images<'a> {
     /// The data set of `--data`, or the one that the checkpoint was trained on.
     pub fn open(args: &CommonArgs, checkpoint: &'a Checkpoint) -> anyhow::Result<Self> {
+        Self::open_with(args, &DistractorArgs::default(), checkpoint)
+    }
+
+    /// The same with distractors in its gallery, if some were named.
+    pub fn open_with(
+        args: &CommonArgs,
+        distractors: &DistractorArgs,
+        checkpoint: &'a Checkpoint,
+    ) -> anyhow::Result<Self> {
         let config = &checkpoint.config;
         let corrupt = args.loading().corrupt;
         let (data, dataset) = match args.data()? {
@@ -69,6 +78,7 @@ impl<'a> Images<'a> {
                 (config.data.clone(), dataset)
             }
         };
+        let dataset = distractors.added(dataset, |others| others.open_for(corrupt))?;
         check_inputs(checkpoint, &data, &dataset)?;
         Ok(Self {
             checkpoint,

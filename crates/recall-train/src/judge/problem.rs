@@ -198,6 +198,14 @@ fn listed(
     Ok(ListedProblem {
         queries: embeddings.select(&queries)?,
         gallery: embeddings.select(&database)?,
-        truth: GroundTruth::Graded(truths),
+        truth: match dataset.is_graded() {
+            true => GroundTruth::Graded(truths),
+            // Nothing is hard.
+            false => {
+                let lists = truths.into_iter().map(|truth| (truth.easy, truth.junk));
+                let (positives, junk) = lists.unzip();
+                GroundTruth::Lists { positives, junk }
+            }
+        },
     })
 }
