@@ -179,8 +179,8 @@ impl EvalArgs {
             None => {
                 ensure!(
                     !self.distractors.are_named(),
-                    "--distractors are images for a model to embed: give --checkpoint, too; a file of embeddings has \
-                     its gallery in itself"
+                    "--distractors are images for a model to embed: give --checkpoint, too; embeddings of distractors \
+                     are named by --distractor-embeddings"
                 );
                 let mut terminal = Terminal::new(self.common.quiet);
                 let mut files = self.files;
