@@ -270,6 +270,7 @@ fn settings_that_make_no_sense_are_named() {
     assert_eq!(problem(&|model| model.head = whitening), Some("model.head"));
     let resnet = |model: &mut recall_engine::ModelConfig| {
         (model.backbone, model.features, model.head) = (Backbone::Resnet18, None, whitening);
+        model.start = Start::default();
     };
     assert_eq!(problem(&resnet), None);
     let large = |model: &mut recall_engine::ModelConfig| {
