@@ -7,6 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::select::METRIC;
+
 /// The whole file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -257,6 +259,14 @@ impl Study {
 }
 
 impl Claim {
+    /// What its lines are ordered by: what chooses, where it is there to choose.
+    pub fn metric(&self) -> &'static str {
+        match self.judge {
+            Judge::Validation => METRIC,
+            Judge::Test | Judge::Run => "recall@1",
+        }
+    }
+
     /// Each line at each place.
     pub fn cells(&self) -> impl Iterator<Item = (&Line, Option<&Point>)> {
         self.lines.iter().flat_map(|line| {

@@ -31,7 +31,7 @@ pub fn of(claim: &Claim, summaries: &[Summary<'_>]) -> Result<Vec<(String, Strin
             let curve = along(claim, summaries);
             figures.push((
                 format!("{}.svg", claim.name),
-                curve.title.clone(),
+                claim.title.clone(),
                 curve.to_svg()?,
             ));
         }
@@ -43,14 +43,14 @@ pub fn of(claim: &Claim, summaries: &[Summary<'_>]) -> Result<Vec<(String, Strin
 fn ranking(claim: &Claim, summaries: &[Summary<'_>]) -> IntervalChart {
     let mut rows: Vec<(f64, IntervalRow)> = (summaries.iter().enumerate())
         .map(|(at, summary)| {
-            let mean = summary.mean("recall@1");
+            let mean = summary.mean(claim.metric());
             let row = IntervalRow {
                 name: summary.line().name.clone(),
                 value: mean.map(|mean| {
                     let half = mean.half.unwrap_or(0.0);
                     [mean.mean, mean.mean - half, mean.mean + half]
                 }),
-                parts: summary.values("recall@1"),
+                parts: summary.values(claim.metric()),
                 note: match &summary.failed {
                     Some(_) => "failed".to_owned(),
                     None => "not run yet".to_owned(),
@@ -63,7 +63,7 @@ fn ranking(claim: &Claim, summaries: &[Summary<'_>]) -> IntervalChart {
     rows.sort_by(|a, b| b.0.total_cmp(&a.0));
     IntervalChart {
         title: claim.title.clone(),
-        unit: "recall@1, 95 % over seeds".to_owned(),
+        unit: format!("{}, 95 % over seeds", claim.metric()),
         rows: rows.into_iter().map(|(_, row)| row).collect(),
     }
 }
@@ -95,9 +95,9 @@ fn along(claim: &Claim, summaries: &[Summary<'_>]) -> Curve {
         }
     });
     Curve {
-        title: claim.title.clone(),
+        title: format!("recall@1 by {}", claim.axis),
         x: claim.axis.clone(),
-        y: "recall@1".to_owned(),
+        y: String::new(),
         series: series.collect(),
         shares: true,
         marks: (claim.points.iter())

@@ -128,7 +128,7 @@ fn section(
         (Some(_), _) => text += &estimate(&summaries),
         (None, true) => {
             text += &verdict(&summaries)?;
-            text += &ranking(&summaries)?;
+            text += &ranking(claim, &summaries)?;
         }
         (None, false) => {
             text += &trend(&summaries)?;
@@ -143,7 +143,8 @@ fn section(
 fn verdict(summaries: &[Summary<'_>]) -> Result<String> {
     let first = &summaries[0];
     let name = &first.line().name;
-    let Some(own) = first.mean("recall@1") else {
+    let metric = first.cell.claim.metric();
+    let Some(own) = first.mean(metric) else {
         return Ok(format!("**{name} has no result yet.**\n\n"));
     };
     if summaries.len() == 1 {
@@ -153,9 +154,7 @@ fn verdict(summaries: &[Summary<'_>]) -> Result<String> {
             with_interval(first, "map@r")
         ));
     }
-    let ranked = summaries
-        .iter()
-        .filter_map(|summary| summary.mean("recall@1"));
+    let ranked = summaries.iter().filter_map(|summary| summary.mean(metric));
     let place = 1 + ranked.clone().filter(|other| other.mean > own.mean).count();
     let count = ranked.count();
     let (mut ahead, mut behind, mut open) = (Vec::new(), Vec::new(), Vec::new());
@@ -171,7 +170,7 @@ fn verdict(summaries: &[Summary<'_>]) -> Result<String> {
         }
     }
     let mut text = format!(
-        "**{name} is {} of {count} by recall@1, {:.4}.**",
+        "**{name} is {} of {count} by {metric}, {:.4}.**",
         ordinal(place),
         own.mean
     );
@@ -197,32 +196,46 @@ fn ordinal(place: usize) -> String {
 }
 
 /// A row for each line, the best first.
-fn ranking(summaries: &[Summary<'_>]) -> Result<String> {
+fn ranking(claim: &Claim, summaries: &[Summary<'_>]) -> Result<String> {
     let mut order: Vec<&Summary<'_>> = summaries.iter().collect();
-    let value = |summary: &Summary<'_>| summary.mean("recall@1").map_or(-1.0, |mean| mean.mean);
+    let value = |summary: &Summary<'_>| summary.mean(claim.metric()).map_or(-1.0, |mean| mean.mean);
     order.sort_by(|a, b| value(b).total_cmp(&value(a)));
-    let mut text = String::from(
-        "| | recall@1 | map@r | against the first named, points | seconds | memory | settings that the search changed |\n\
-         |---|---|---|---|---|---|---|\n",
+    let compared = claim.judge != Judge::Validation && summaries.len() > 1;
+    let mut columns = vec!["", "recall@1", "map@r"];
+    let against = format!("against {}, points", summaries[0].line().name);
+    if compared {
+        columns.push(&against);
+    }
+    columns.extend(["seconds", "memory"]);
+    if claim.draws > 0 {
+        columns.push("settings that the search changed");
+    }
+    let mut text = format!(
+        "| {} |\n|{}\n",
+        columns.join(" | "),
+        "---|".repeat(columns.len())
     );
     for summary in order {
-        let difference = match std::ptr::eq(summary, &summaries[0]) {
-            true => "–".to_owned(),
-            false => summary.against(&summaries[0])?.map_or("–".into(), points),
+        let name = match &summary.failed {
+            Some(why) => format!("{} (failed: {})", summary.line().name, cell_text(why)),
+            None => summary.line().name.clone(),
         };
-        let note = match &summary.failed {
-            Some(why) if summary.runs.is_empty() => format!("failed: {}", cell_text(why)),
-            _ => changed(&summary.changed),
-        };
-        let _ = writeln!(
-            text,
-            "| {} | {} | {} | {difference} | {} | {} | {note} |",
-            summary.line().name,
+        let mut cells = vec![
+            name,
             with_interval(summary, "recall@1"),
             with_interval(summary, "map@r"),
-            seconds(summary),
-            memory(summary),
-        );
+        ];
+        if compared {
+            cells.push(match std::ptr::eq(summary, &summaries[0]) {
+                true => "–".to_owned(),
+                false => summary.against(&summaries[0])?.map_or("–".into(), points),
+            });
+        }
+        cells.extend([seconds(summary), memory(summary)]);
+        if claim.draws > 0 {
+            cells.push(changed(&summary.changed));
+        }
+        let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
     Ok(text + "\n")
 }
@@ -251,7 +264,7 @@ fn trend(summaries: &[Summary<'_>]) -> Result<String> {
             .unwrap_or(last);
         let change = match last.against(first)? {
             Some(found) => points(found),
-            None => format!("{:+.2}", 100.0 * (mean(last) - mean(first))),
+            None => format!("{:+.2}", 100.0 * (mean(last) - mean(first))).replace('-', "−"),
         };
         let _ = writeln!(
             text,
@@ -331,11 +344,12 @@ fn estimate(summaries: &[Summary<'_>]) -> String {
             };
             let _ = writeln!(
                 text,
-                "- {}, τ = {tau}: over {count} checkpoints the soft recall@{} is off by {:+.2} points from the exact one of the \
-                 same batches on average (correlation {}); its correlation with the recall of the test is {}.",
+                "- {}, τ = {tau}: over {count} checkpoints the soft recall@{} is {} points {} the exact one of the same batches on \
+                 average, and goes with it (correlation {}); its correlation with the recall of the test is {}.",
                 summary.line().name,
                 asked.k,
-                100.0 * off,
+                format_args!("{:.2}", 100.0 * off.abs()),
+                if off < 0.0 { "below" } else { "above" },
                 correlation(of_tau().map(|look| look.exact).collect()),
                 correlation(of_tau().map(|look| look.test).collect()),
             );
