@@ -214,7 +214,7 @@ fn landmarks_are_checked_and_trained_on() {
         dir.path(),
         &["check", "gldv2:landmarks/broken.csv"],
     ));
-    assert!(message.contains("no column `id`"), "{message}");
+    assert!(message.contains("no column `landmark_id`"), "{message}");
     let message = refuse(&mut command(dir.path(), &["check", "sfm120k:landmarks"]));
     assert!(
         message.contains("retrieval-SfM-120k.pkl is not there"),

@@ -20,7 +20,7 @@ use recall_loss::{
 use recall_step::{
     FrozenBatchNorm, FrozenBatchNormConfig, StepError, StepOutput, TwoPass, l2_normalise,
 };
-use recall_train::{Embedder, VisionTransformerConfig};
+use recall_train::{Embedder, Head, VisionTransformerConfig};
 
 type Output<B> = StepOutput<B, LossAndGrad<<B as AutodiffBackend>::InnerBackend>>;
 
@@ -499,6 +499,7 @@ fn embeddings_of_both_passes(drop_path: f64, dropout: f64) -> Vec<(Range<usize>,
         layer_scale: false,
         image: [SIDE, SIDE],
         dim: 8,
+        head: Head::default(),
         mean: false,
         dropout,
         drop_path,
