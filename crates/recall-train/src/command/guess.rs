@@ -243,8 +243,8 @@ mod tests {
             ),
             (
                 "xyzzy",
-                "there is no command xyzzy; there are train, eval, embed, gallery, plan, check, compare, \
-                 presets",
+                "there is no command xyzzy; there are train, eval, embed, whiten, gallery, plan, check, \
+                 compare, presets",
             ),
         ] {
             assert_eq!(guessed(line).as_deref(), Some(sentence), "{line}");
