@@ -159,6 +159,8 @@ pub struct Estimate {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quick {
+    /// As of a claim.
+    pub minutes: f64,
     pub draws: usize,
     pub seeds: usize,
     /// At most as many lines of a claim.
@@ -224,6 +226,7 @@ impl Study {
     pub fn quick(mut self) -> Self {
         let quick = self.quick.clone();
         for claim in &mut self.claims {
+            claim.minutes = quick.minutes;
             claim.draws = claim.draws.min(quick.draws);
             claim.seeds.truncate(quick.seeds);
             claim.lines.truncate(quick.lines);
