@@ -127,8 +127,14 @@ fn section(
     match (&claim.estimate, claim.points.is_empty()) {
         (Some(_), _) => text += &estimate(&summaries),
         (None, true) => {
-            text += &verdict(&summaries)?;
-            text += &ranking(claim, &summaries)?;
+            let differences = (summaries.iter().enumerate())
+                .map(|(at, summary)| match at {
+                    0 => Ok(None),
+                    _ => summary.against(&summaries[0]),
+                })
+                .collect::<Result<Vec<_>>>()?;
+            text += &verdict(&summaries, &differences);
+            text += &ranking(claim, &summaries, &differences);
         }
         (None, false) => {
             text += &trend(&summaries)?;
@@ -140,26 +146,26 @@ fn section(
 }
 
 /// What was found, of things side by side.
-fn verdict(summaries: &[Summary<'_>]) -> Result<String> {
+fn verdict(summaries: &[Summary<'_>], differences: &[Option<Difference>]) -> String {
     let first = &summaries[0];
     let name = &first.line().name;
     let metric = first.cell.claim.metric();
     let Some(own) = first.mean(metric) else {
-        return Ok(format!("**{name} has no result yet.**\n\n"));
+        return format!("**{name} has no result yet.**\n\n");
     };
     if summaries.len() == 1 {
-        return Ok(format!(
+        return format!(
             "**recall@1 {}, map@r {}.**\n\n",
             with_interval(first, "recall@1"),
             with_interval(first, "map@r")
-        ));
+        );
     }
     let ranked = summaries.iter().filter_map(|summary| summary.mean(metric));
     let place = 1 + ranked.clone().filter(|other| other.mean > own.mean).count();
     let count = ranked.count();
     let (mut ahead, mut behind, mut open) = (Vec::new(), Vec::new(), Vec::new());
-    for other in &summaries[1..] {
-        let Some(found) = other.against(first)? else {
+    for (other, found) in summaries.iter().zip(differences) {
+        let Some(found) = found else {
             continue;
         };
         let named = other.line().name.as_str();
@@ -183,7 +189,7 @@ fn verdict(summaries: &[Summary<'_>]) -> Result<String> {
             let _ = write!(text, " {what}: {}.", names.join(", "));
         }
     }
-    Ok(text + "\n\n")
+    text + "\n\n"
 }
 
 fn ordinal(place: usize) -> String {
@@ -196,10 +202,10 @@ fn ordinal(place: usize) -> String {
 }
 
 /// A row for each line, the best first.
-fn ranking(claim: &Claim, summaries: &[Summary<'_>]) -> Result<String> {
-    let mut order: Vec<&Summary<'_>> = summaries.iter().collect();
+fn ranking(claim: &Claim, summaries: &[Summary<'_>], differences: &[Option<Difference>]) -> String {
+    let mut order: Vec<_> = summaries.iter().zip(differences).collect();
     let value = |summary: &Summary<'_>| summary.mean(claim.metric()).map_or(-1.0, |mean| mean.mean);
-    order.sort_by(|a, b| value(b).total_cmp(&value(a)));
+    order.sort_by(|a, b| value(b.0).total_cmp(&value(a.0)));
     let compared = claim.judge != Judge::Validation && summaries.len() > 1;
     let mut columns = vec!["", "recall@1", "map@r"];
     let against = format!("against {}, points", summaries[0].line().name);
@@ -215,7 +221,7 @@ fn ranking(claim: &Claim, summaries: &[Summary<'_>]) -> Result<String> {
         columns.join(" | "),
         "---|".repeat(columns.len())
     );
-    for summary in order {
+    for (summary, found) in order {
         let name = match &summary.failed {
             Some(why) => format!("{} (failed: {})", summary.line().name, cell_text(why)),
             None => summary.line().name.clone(),
@@ -226,10 +232,7 @@ fn ranking(claim: &Claim, summaries: &[Summary<'_>]) -> Result<String> {
             with_interval(summary, "map@r"),
         ];
         if compared {
-            cells.push(match std::ptr::eq(summary, &summaries[0]) {
-                true => "–".to_owned(),
-                false => summary.against(&summaries[0])?.map_or("–".into(), points),
-            });
+            cells.push(found.map_or("–".into(), points));
         }
         cells.extend([seconds(summary), memory(summary)]);
         if claim.draws > 0 {
@@ -237,7 +240,7 @@ fn ranking(claim: &Claim, summaries: &[Summary<'_>]) -> Result<String> {
         }
         let _ = writeln!(text, "| {} |", cells.join(" | "));
     }
-    Ok(text + "\n")
+    text + "\n"
 }
 
 /// What was found, of lines along an axis.

@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 /// Resamples of [`paired`].
 const RESAMPLES: usize = 2_000;
@@ -78,27 +79,25 @@ pub fn paired(first: &[Vec<f64>], other: &[Vec<f64>]) -> Result<Difference> {
     );
     let mean =
         |runs: &[Vec<f64>]| runs.iter().flatten().sum::<f64>() / (runs.len() * queries) as f64;
-    let mut random = ChaCha8Rng::seed_from_u64(0);
-    let mut differences: Vec<f64> = (0..RESAMPLES)
-        .map(|_| {
-            let mut times = vec![0.0_f64; queries];
+    let runs = first.len() + other.len();
+    let mut differences: Vec<f64> = (0..RESAMPLES as u64)
+        .into_par_iter()
+        .map(|resample| {
+            let mut random = ChaCha8Rng::seed_from_u64(resample);
+            let mut sums = vec![0.0_f64; runs];
             for _ in 0..queries {
-                times[random.random_range(0..queries)] += 1.0;
+                let query = random.random_range(0..queries);
+                for (sum, run) in sums.iter_mut().zip(first.iter().chain(other)) {
+                    *sum += run[query];
+                }
             }
-            let mut drawn = |runs: &[Vec<f64>]| {
-                let sum: f64 = (0..runs.len())
-                    .map(|_| {
-                        let run = &runs[random.random_range(0..runs.len())];
-                        run.iter()
-                            .zip(&times)
-                            .map(|(value, times)| value * times)
-                            .sum::<f64>()
-                    })
-                    .sum();
-                sum / (runs.len() * queries) as f64
+            let (of_first, of_other) = sums.split_at(first.len());
+            let mut drawn = |sums: &[f64]| {
+                let draws = (0..sums.len()).map(|_| sums[random.random_range(0..sums.len())]);
+                draws.sum::<f64>() / (sums.len() * queries) as f64
             };
-            let first = drawn(first);
-            drawn(other) - first
+            let first = drawn(of_first);
+            drawn(of_other) - first
         })
         .collect();
     differences.sort_by(f64::total_cmp);
