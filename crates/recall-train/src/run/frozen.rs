@@ -70,7 +70,11 @@ impl Loaders {
             test,
         } = &images.items;
         let train = sorted(train);
-        let judged = sorted(validation.iter().chain(test));
+        // Of images of any shape, and at several scales, there is no row of one length for each.
+        let judged = match config.judges_one_size() {
+            true => sorted(validation.iter().chain(test)),
+            false => Vec::new(),
+        };
         // A model of a program's own may have no features, and one with dropout has others each time.
         let crop = config.image.eval.crop;
         let (Some(of_train), Some(of_judged)) = (
