@@ -15,6 +15,7 @@ mod features;
 mod image;
 mod judged;
 mod keys;
+mod landmarks;
 mod loss;
 mod numbers;
 #[cfg(test)]
