@@ -120,8 +120,8 @@ fn a_checkpoint_is_judged_at_other_sizes_than_its_run() {
     assert!(map(&three) > 0.0);
     let message = refuse(&mut eval(&["--scales", "1,0"]));
     assert!(message.starts_with("evaluation.scales: "), "{message}");
-    let message = refuse(&mut eval(&["--scale-power", "-1"]));
-    assert!(message.contains("--scale-power") || message.starts_with("evaluation.scale_power: "));
+    let message = refuse(&mut eval(&["--scale-power=-1"]));
+    assert!(message.starts_with("evaluation.scale_power: "), "{message}");
     let message = refuse(&mut eval(&["--longest-side", "2"]));
     assert!(
         message.starts_with("image.eval.longest_side: convnet takes no side"),

@@ -4,8 +4,8 @@
 use burn::backend::Autodiff;
 use burn_flex::Flex;
 use recall_engine::{
-    Backbone, Engine, EngineConfig, EngineError, Head, ModelConfig, Pixels, Pooling, Scales,
-    Standardisation, of_backend,
+    Backbone, Device, Engine, EngineConfig, EngineError, Head, ModelConfig, Pixels, Pooling,
+    Scales, Standardisation, of_backend,
 };
 use safetensors::SafeTensors;
 
