@@ -65,6 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let whole = EvalTransform {
         resize: 32,
         crop: 32,
+        longest_side: None,
     };
     let loader = Loader::new(dataset.clone(), whole, LoaderConfig::default())?;
     let loss = RecallAtKLossConfig::new().with_ks(vec![1, 2, 4]).init()?;

@@ -58,6 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let whole = EvalTransform {
         resize: 32,
         crop: 32,
+        longest_side: None,
     };
     let loader = Loader::new(dataset, whole, LoaderConfig::default())?;
 

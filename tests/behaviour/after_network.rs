@@ -446,7 +446,12 @@ fn what_is_refused_is_said_in_a_sentence() {
     ];
     let message = refuse(&mut command(dir.path(), &files));
     assert!(message.contains("no neighbours to learn from"), "{message}");
-    let line = [&["eval"], &TRUTH[..], &["--distractor-embeddings", "three.npy"]].concat();
+    let line = [
+        &["eval"],
+        &TRUTH[..],
+        &["--distractor-embeddings", "three.npy"],
+    ]
+    .concat();
     let message = refuse(&mut command(dir.path(), &line));
     assert!(
         message.contains("three.npy have 3 dimensions") && message.contains("have 8"),

@@ -19,5 +19,6 @@ mod presets;
 mod ranks;
 mod reproducible;
 mod resume;
+mod shape;
 mod support;
 mod two_pass;

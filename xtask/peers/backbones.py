@@ -168,4 +168,5 @@ def main(folder):
     torch.save({"model": state, "optimizer": {"lr": 0.1, "m": torch.ones(3)}}, folder / "small-model.bin")
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

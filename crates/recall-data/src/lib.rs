@@ -19,7 +19,7 @@
 //! let ids = dataset.split(Split::Train);
 //! let sampler = BatchSamplerConfig::new(64, 4).init(ids, &dataset.labels(ids))?;
 //!
-//! let transform = EvalTransform { resize: 32, crop: 32 };
+//! let transform = EvalTransform { resize: 32, crop: 32, longest_side: None };
 //! let loader = Loader::new(Arc::clone(&dataset), transform, LoaderConfig::default())?;
 //! let requests: Vec<_> = sampler.requests(0).take(2).collect();
 //! for batch in loader.batches(requests) {
@@ -70,13 +70,13 @@ pub use error::DataError;
 pub use formats::pickle;
 pub use hold_out::{HeldOut, hold_out_classes, training_and_validation};
 pub use loader::{
-    Batch, BatchInputs, BatchRequest, Batches, CorruptPolicy, KeptFeatures, Loader, LoaderConfig,
-    Skipped, row_problem,
+    Alike, Batch, BatchInputs, BatchRequest, Batches, CorruptPolicy, KeptFeatures, Loader,
+    LoaderConfig, Skipped, row_problem,
 };
 pub use readers::is_image;
 pub use sampler::{BatchSampler, BatchSamplerConfig, ClassCount, Sampling, SmallClasses};
 pub use spec::DataSpec;
 pub use transform::{
     ColourJitter, EvalTransform, RandomAffine, RandomResizedCrop, TrainTransform, Transform,
-    TransformConfig,
+    TransformConfig, WholeTransform,
 };

@@ -1,4 +1,5 @@
 mod rows;
+mod whole;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -98,6 +99,19 @@ pub enum BatchInputs {
         /// Numbers of a row.
         dim: usize,
     },
+    /// Images that kept their shapes ([`WholeTransform`](crate::WholeTransform)), those of a shape together.
+    Shapes(Vec<Alike>),
+}
+
+/// Images of a batch that have one shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alike {
+    /// Which of the batch's items they are, ascending.
+    pub places: Vec<usize>,
+    /// Row by row, of the shape below.
+    pub bytes: Vec<u8>,
+    /// `[n, 3, height, width]`.
+    pub shape: [usize; 4],
 }
 
 /// An item that was left out of a batch.
@@ -164,8 +178,8 @@ struct Inner {
 }
 
 impl Loader {
-    /// A loader of `dataset`'s images through `transform`, a [`TrainTransform`](crate::TrainTransform)
-    /// or an [`EvalTransform`](crate::EvalTransform).
+    /// A loader of `dataset`'s images through `transform`, a [`TrainTransform`](crate::TrainTransform),
+    /// an [`EvalTransform`](crate::EvalTransform) or a [`WholeTransform`](crate::WholeTransform).
     ///
     /// # Errors
     ///
@@ -339,11 +353,38 @@ impl Inner {
         cache: Option<&ImageCache>,
         stop: &AtomicBool,
     ) -> Option<Result<Batch, DataError>> {
+        match &self.transform {
+            Transform::Train(transform) => {
+                let apply = |picture: &Picture<'_>, key: Key, place: &mut [u8]| {
+                    let mut rng = key.generator(Purpose::AUGMENTATION);
+                    transform.apply_to(picture, &mut rng, place)
+                };
+                self.load_sized(transform.size, apply, request, part, cache, stop)
+            }
+            Transform::Eval(transform) => {
+                let apply = |picture: &Picture<'_>, _: Key, place: &mut [u8]| {
+                    transform.apply_to(picture, place)
+                };
+                self.load_sized([transform.crop; 2], apply, request, part, cache, stop)
+            }
+            Transform::Whole(transform) => self.load_whole(transform, request, part, cache, stop),
+        }
+    }
+
+    /// Images of one size; `apply` writes one.
+    fn load_sized(
+        &self,
+        [height, width]: [usize; 2],
+        apply: impl Fn(&Picture<'_>, Key, &mut [u8]) -> Result<(), DataError> + Sync,
+        request: &BatchRequest,
+        part: Range<usize>,
+        cache: Option<&ImageCache>,
+        stop: &AtomicBool,
+    ) -> Option<Result<Batch, DataError>> {
         let BatchRequest { epoch, step, .. } = *request;
         // Which of its copies an item is counts in the whole batch.
         let copies = copies(&request.ids)[part.clone()].to_vec();
         let mut ids = request.ids[part].to_vec();
-        let [height, width] = self.transform.size();
         let image_bytes = 3 * height * width;
         let mut pixels = vec![0; ids.len() * image_bytes];
         let results: Vec<Result<(), DataError>> = self.pool.install(|| {
@@ -358,7 +399,7 @@ impl Inner {
                             step,
                             item: copy << 40 | id as u64,
                         };
-                        self.load_image(id, key, cache, place)?;
+                        self.load_image(id, cache, |picture| apply(picture, key, place))?;
                     }
                     Ok(())
                 })
@@ -403,20 +444,16 @@ impl Inner {
         }))
     }
 
-    fn load_image(
+    /// Hands the pixels of an item to `apply`.
+    fn load_image<T>(
         &self,
         id: ItemId,
-        key: Key,
         cache: Option<&ImageCache>,
-        place: &mut [u8],
-    ) -> Result<(), DataError> {
+        apply: impl FnOnce(&Picture<'_>) -> Result<T, DataError>,
+    ) -> Result<T, DataError> {
         let item = self.dataset.item(id)?;
         let bbox = item.bbox.filter(|_| self.dataset.crops_to_boxes());
         let upright = self.dataset.turns_upright();
-        let mut apply = |picture: &Picture<'_>| {
-            let rng = || key.generator(Purpose::AUGMENTATION);
-            self.transform.apply_to(picture, rng, place)
-        };
         if let Some(image) = cache.map_or(Ok(None), |cache| cache.image(item, bbox, upright))? {
             return apply(&Picture::of(&image)?);
         }
@@ -442,19 +479,22 @@ fn copies(ids: &[ItemId]) -> Vec<u64> {
 }
 
 impl Batch {
-    /// The bytes of its images; empty if it has features instead.
+    /// The bytes of its images; empty if it has features instead, or images that [kept their
+    /// shapes](BatchInputs::Shapes).
     pub fn pixels(&self) -> &[u8] {
         match &self.inputs {
             BatchInputs::Pixels { bytes, .. } => bytes,
-            BatchInputs::Features { .. } => &[],
+            BatchInputs::Features { .. } | BatchInputs::Shapes(_) => &[],
         }
     }
 
-    /// `[n, 3, height, width]` of its images; `[n, dim, 1, 1]` of features.
+    /// `[n, 3, height, width]` of its images, `[n, dim, 1, 1]` of features, `[n, 3, 0, 0]` of images that have no
+    /// shape in common.
     pub fn shape(&self) -> [usize; 4] {
         match self.inputs {
             BatchInputs::Pixels { shape, .. } => shape,
             BatchInputs::Features { dim, .. } => [self.ids.len(), dim, 1, 1],
+            BatchInputs::Shapes(_) => [self.ids.len(), 3, 0, 0],
         }
     }
 }

@@ -5,14 +5,15 @@ mod affine;
 mod colour;
 mod crop;
 mod resize;
+mod whole;
 
 pub use affine::RandomAffine;
 pub use colour::ColourJitter;
 pub use crop::RandomResizedCrop;
+pub use whole::WholeTransform;
 
 use image::RgbImage;
 use rand::{Rng, RngExt};
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
@@ -137,7 +138,8 @@ impl TrainTransform {
         Ok(pixels)
     }
 
-    fn apply_to(
+    /// Writes the planar pixels of `picture` to `out`. The fields are valid.
+    pub(crate) fn apply_to(
         &self,
         picture: &Picture<'_>,
         rng: &mut impl Rng,
@@ -164,7 +166,8 @@ impl TrainTransform {
     }
 }
 
-/// What an evaluated image goes through: the shorter side is resized, then the middle is cropped.
+/// What an evaluated image goes through: the shorter side is resized, then the middle is cropped; with
+/// `longest_side` neither happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -179,6 +182,13 @@ pub struct EvalTransform {
     /// Default: 224.
     #[cfg_attr(feature = "schemars", schemars(range(min = 1, max = 16_384)))]
     pub crop: usize,
+    /// Evaluates whole images, in their ratio and without a crop: those whose longer side has more pixels are made
+    /// smaller, none is enlarged. For landmarks; 1024 in their literature.
+    ///
+    /// From 1 to 16,384. Default: off.
+    #[cfg_attr(feature = "schemars", schemars(range(min = 1, max = 16_384)))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_side: Option<usize>,
 }
 
 impl Default for EvalTransform {
@@ -186,6 +196,7 @@ impl Default for EvalTransform {
         Self {
             resize: 256,
             crop: 224,
+            longest_side: None,
         }
     }
 }
@@ -206,22 +217,32 @@ impl EvalTransform {
                 expected: "it is cut from the resized image, so it is at most `resize`",
             });
         }
-        Ok(())
+        self.whole().map_or(Ok(()), |whole| whole.validate())
     }
 
-    /// Brings `image` to planar `[3, crop, crop]` pixels.
+    /// What happens to images that stay whole, if they do.
+    pub fn whole(&self) -> Option<WholeTransform> {
+        self.longest_side.map(WholeTransform::new)
+    }
+
+    /// Brings `image` to planar `[3, crop, crop]` pixels; with `longest_side`, to those of
+    /// [`WholeTransform::apply`].
     ///
     /// # Errors
     ///
     /// A field out of its range, an image without pixels.
     pub fn apply(&self, image: &RgbImage) -> Result<Vec<u8>, DataError> {
         self.validate()?;
+        if let Some(whole) = self.whole() {
+            return whole.apply(image);
+        }
         let mut pixels = vec![0; 3 * self.crop * self.crop];
         self.apply_to(&Picture::of(image)?, &mut pixels)?;
         Ok(pixels)
     }
 
-    fn apply_to(&self, picture: &Picture<'_>, out: &mut [u8]) -> Result<(), DataError> {
+    /// Writes the planar pixels of the middle of `picture` to `out`. The fields are valid.
+    pub(crate) fn apply_to(&self, picture: &Picture<'_>, out: &mut [u8]) -> Result<(), DataError> {
         let pixels = resize::resize_and_crop_middle(picture, self.resize, self.crop)?;
         planar(&pixels, out);
         Ok(())
@@ -235,6 +256,8 @@ pub enum Transform {
     Train(TrainTransform),
     /// The same for each reading of an image.
     Eval(EvalTransform),
+    /// The same, of an image that keeps its ratio.
+    Whole(WholeTransform),
 }
 
 impl From<TrainTransform> for Transform {
@@ -245,7 +268,16 @@ impl From<TrainTransform> for Transform {
 
 impl From<EvalTransform> for Transform {
     fn from(transform: EvalTransform) -> Self {
-        Self::Eval(transform)
+        match transform.whole() {
+            Some(whole) => Self::Whole(whole),
+            None => Self::Eval(transform),
+        }
+    }
+}
+
+impl From<WholeTransform> for Transform {
+    fn from(transform: WholeTransform) -> Self {
+        Self::Whole(transform)
     }
 }
 
@@ -259,27 +291,16 @@ impl Transform {
         match self {
             Self::Train(transform) => transform.validate(),
             Self::Eval(transform) => transform.validate(),
+            Self::Whole(transform) => transform.validate(),
         }
     }
 
-    /// Height and width of the result, in pixels.
-    pub fn size(&self) -> [usize; 2] {
+    /// Height and width of the result, in pixels; none where they follow from the image.
+    pub fn size(&self) -> Option<[usize; 2]> {
         match self {
-            Self::Train(transform) => transform.size,
-            Self::Eval(transform) => [transform.crop; 2],
-        }
-    }
-
-    /// Writes the planar pixels of `picture` to `out`. The fields are valid.
-    pub(crate) fn apply_to(
-        &self,
-        picture: &Picture<'_>,
-        rng: impl FnOnce() -> ChaCha8Rng,
-        out: &mut [u8],
-    ) -> Result<(), DataError> {
-        match self {
-            Self::Train(transform) => transform.apply_to(picture, &mut rng(), out),
-            Self::Eval(transform) => transform.apply_to(picture, out),
+            Self::Train(transform) => Some(transform.size),
+            Self::Eval(transform) => Some([transform.crop; 2]),
+            Self::Whole(_) => None,
         }
     }
 }

@@ -53,6 +53,7 @@ fn evaluation_sees_the_pixels_it_always_saw() {
     let eval = EvalTransform {
         resize: 32,
         crop: 32,
+        longest_side: None,
     };
     assert_eq!(checksum(eval), 7_189_786_438_226_770_100);
 }

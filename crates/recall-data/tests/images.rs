@@ -100,6 +100,7 @@ fn assert_near(found: &[u8], name: &str, part: usize) {
 const EVAL: EvalTransform = EvalTransform {
     resize: 56,
     crop: 48,
+    longest_side: None,
 };
 
 /// A region of an image as a box.

@@ -121,6 +121,7 @@ fn pixels(dataset: Dataset, cache: Option<&Arc<ImageCache>>) -> Vec<u8> {
     let transform = EvalTransform {
         resize: 12,
         crop: 9,
+        longest_side: None,
     };
     let mut loader = Loader::new(Arc::new(dataset), transform, LoaderConfig::default()).unwrap();
     if let Some(cache) = cache {

@@ -8,7 +8,7 @@ use recall_step::Collective;
 
 use crate::{
     Device, EngineError, FeatureStatistics, Inputs, LoadedWeights, LossConfig, ModelConfig,
-    OptimiserConfig, Pixels, Precision, Standardisation,
+    OptimiserConfig, Pixels, Precision, Scales, Standardisation,
 };
 
 /// A model on a device, with what trains it.
@@ -46,6 +46,14 @@ pub trait Engine {
     /// those of images of their shape, if the features are no whole rows, or if the model does not take
     /// them.
     fn embed(&self, inputs: Inputs<'_>) -> Result<Embeddings, EngineError>;
+
+    /// Embeds images at each of the scales and makes one embedding of these. Images become larger a few at a time:
+    /// no scale has more pixels at once than the images have, or one of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`embed`](Self::embed), and [`EngineError::Batch`] for scales out of their range.
+    fn embed_at(&self, pixels: Pixels<'_>, scales: &Scales) -> Result<Embeddings, EngineError>;
 
     /// What the backbone hands to the head, a row for each image, without a graph and by the weights of
     /// training, not their average. While the backbone is frozen, a step on rows of these is a step on

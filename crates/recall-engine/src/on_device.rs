@@ -22,11 +22,12 @@ use crate::mixed::embedded_mixed;
 use crate::optimiser::move_towards;
 use crate::precision::Preparation;
 use crate::ranks::{agreed, all_labels};
+use crate::scales::Sides;
 use crate::trial::Trial;
 use crate::{
     Backbone, Broken, Device, Embedder, EmbeddingLoss, Engine, EngineBackend, EngineConfig,
     EngineError, FeatureStatistics, Inputs, LoadedWeights, LossFault, ModelConfig, ModelFiles,
-    Network, Optimiser, OptimiserConfig, Pixels, StepRequest, StepResult, TrialSeconds,
+    Network, Optimiser, OptimiserConfig, Pixels, Scales, StepRequest, StepResult, TrialSeconds,
     load_weights, save_weights,
 };
 
@@ -138,6 +139,25 @@ where
         average.unwrap_or_else(|| self.model.valid())
     }
 
+    /// The images at another size, embedded; larger ones a few at a time.
+    fn embedded_at(
+        &self,
+        model: &M::InnerModule,
+        pixels: Pixels<'_>,
+        factor: f64,
+    ) -> Tensor<B::InnerBackend, 2> {
+        let (sides, device) = (Sides::of(&self.config), &self.device.device);
+        let count = pixels.count();
+        let larger = factor.max(1.0);
+        let at_once = ((count as f64 / (larger * larger)) as usize).max(1);
+        let parts = (0..count).step_by(at_once).map(|first| {
+            let rows = first..(first + at_once).min(count);
+            let images = (self.preparation.standardise).images(pixels, rows, device);
+            model.embed(self.preparation.taken(sides.resized(images, factor)))
+        });
+        Tensor::cat(parts.collect(), 0)
+    }
+
     /// Refuses inputs that are not what they say, or that the model does not take.
     fn check(&self, inputs: &Inputs<'_>) -> Result<(), EngineError> {
         inputs.check()?;
@@ -224,6 +244,22 @@ where
             self.preparation,
             device,
         ))
+    }
+
+    fn embed_at(&self, pixels: Pixels<'_>, scales: &Scales) -> Result<Embeddings, EngineError> {
+        if scales.are_plain() {
+            return self.embed(pixels.into());
+        }
+        scales.check()?;
+        self.check(&pixels.into())?;
+        let model = self.judged();
+        let at_each = scales.factors.iter().map(|&factor| {
+            scales.raised::<B::InnerBackend>(self.embedded_at(&model, pixels, factor))
+        });
+        match at_each.reduce(|sum, rows| sum + rows) {
+            Some(sum) => on_host(scales.combined(sum)),
+            None => self.embed(pixels.into()),
+        }
     }
 
     fn features(&self, pixels: Pixels<'_>) -> Result<Option<Embeddings>, EngineError> {

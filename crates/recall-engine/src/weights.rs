@@ -7,7 +7,7 @@
 mod file;
 mod foreign;
 mod names;
-mod position;
+pub(crate) mod position;
 mod pytorch;
 mod safe;
 mod stored;

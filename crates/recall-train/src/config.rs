@@ -13,7 +13,9 @@ mod faults;
 mod feature_cache;
 mod features;
 mod image;
+mod judged;
 mod keys;
+mod landmarks;
 mod loss;
 mod numbers;
 #[cfg(test)]
@@ -50,6 +52,7 @@ pub use chunk::ChunkSize;
 pub use error::ConfigError;
 pub use feature_cache::FeatureCacheConfig;
 pub use image::{Boxes, ImageConfig, Orientation};
+pub use judged::Passes;
 pub(crate) use keys::nearest;
 pub use preset::Preset;
 
@@ -171,9 +174,23 @@ pub struct EvaluationConfig {
     /// The k of recall@k; map@r is reported, too. `metrics` takes precedence.
     #[schemars(inner(range(min = 1)))]
     pub ks: Vec<usize>,
-    /// Images embedded at once.
+    /// Images embedded at once. With `image.eval.longest_side`: as many as have the pixels of so many of
+    /// `image.eval.crop`, at least one.
     #[schemars(range(min = 1))]
     pub chunk: usize,
+    /// Factors of size at which each image is embedded, such as `[1.0, 0.7071, 0.5]`: the embedding is the mean of
+    /// these, brought to unit length.
+    ///
+    /// Sides are cut to whole pixels and pixels are interpolated as by PyTorch's `interpolate` (bilinear). For
+    /// transformers the nearest whole patches are taken. Each above 0, at most 8.
+    #[schemars(extend("exclusiveMinimum" = 0, "maximum" = 8))]
+    pub scales: Vec<f64>,
+    /// The power of the mean over `scales`: 1 adds embeddings up, more comes closer to their maximum. A number
+    /// below zero keeps its sign.
+    ///
+    /// Above 0, at most 16. Default 1. The code of GeM takes the exponent of its pooling where no whitening follows.
+    #[schemars(range(max = 16), extend("exclusiveMinimum" = 0))]
+    pub scale_power: f64,
     /// Queries shown in the report.
     pub gallery: usize,
 }
@@ -239,6 +256,8 @@ impl Default for EvaluationConfig {
             test: true,
             ks: vec![1, 2, 4, 8],
             chunk: 256,
+            scales: vec![1.0],
+            scale_power: 1.0,
             gallery: 40,
         }
     }

@@ -3,13 +3,13 @@
 use recall_data::{
     Batch, BatchInputs, BatchRequest, Dataset, ItemId, Loader, Split, training_and_validation,
 };
-use recall_engine::{Engine, Features, Inputs, Pixels};
+use recall_engine::{Engine, Features, Inputs, Pixels, Scales};
 use recall_eval::Embeddings;
 
 use crate::run::Ranks;
-use crate::{RunConfig, RunError};
+use crate::{Passes, RunConfig, RunError};
 
-/// The images of a batch; none if it has features instead.
+/// The images of a batch, which have one shape; none if it has features instead.
 pub fn pixels(batch: &Batch) -> Pixels<'_> {
     Pixels {
         bytes: batch.pixels(),
@@ -17,7 +17,7 @@ pub fn pixels(batch: &Batch) -> Pixels<'_> {
     }
 }
 
-/// Embeds some items of the loader's data set, `chunk` at a time.
+/// Embeds some items of the loader's data set, as `passes` says.
 ///
 /// Row `i` of the result belongs to the `i`-th of the returned ids; these are the ids asked for
 /// without images that the loader skipped. `progress` gets the number of images done, and ends it by
@@ -31,11 +31,11 @@ pub fn embed_items(
     engine: &dyn Engine,
     loader: &Loader,
     ids: &[ItemId],
-    chunk: usize,
+    passes: &Passes,
     progress: impl FnMut(usize) -> Result<(), RunError>,
 ) -> Result<(Embeddings, Vec<ItemId>), RunError> {
-    let embed = |batch: &Batch| Ok(engine.embed(inputs(batch))?);
-    gathered(embed, loader, ids, chunk, progress)
+    let embed = |batch: &Batch| embedded(engine, batch, &passes.scales);
+    gathered(embed, loader, ids, passes.chunk, progress)
 }
 
 /// The same over several ranks: each embeds its share, and all have the embeddings of all in the end.
@@ -48,17 +48,18 @@ pub(crate) fn embed_items_over(
     engine: &dyn Engine,
     loader: &Loader,
     ids: &[ItemId],
-    chunk: usize,
+    passes: &Passes,
     mut progress: impl FnMut(usize) -> Result<(), RunError>,
 ) -> Result<(Embeddings, Vec<ItemId>), RunError> {
     if !ranks.are_several() {
-        return embed_items(engine, loader, ids, chunk, progress);
+        return embed_items(engine, loader, ids, passes, progress);
     }
+    let chunk = passes.chunk;
     let share = ranks.share(ids.len(), chunk);
     let (mut values, mut own, mut dim) = (Vec::new(), Vec::<ItemId>::new(), 0);
     // That one rank can read none of its images is no error yet.
     let problem = read_batches(loader, &ids[share], chunk, |batch| {
-        let rows = engine.embed(inputs(batch))?;
+        let rows = embedded(engine, batch, &passes.scales)?;
         dim = rows.dim();
         values.extend_from_slice(rows.as_slice());
         own.extend_from_slice(&batch.ids);
@@ -92,7 +93,7 @@ pub(crate) fn as_they_came(
         BatchInputs::Features { values, dim } => {
             Ok(Embeddings::new(values.clone(), *dim)?.normalised()?)
         }
-        BatchInputs::Pixels { .. } => Err(RunError::Rows {
+        BatchInputs::Pixels { .. } | BatchInputs::Shapes(_) => Err(RunError::Rows {
             problem: "images have no features".to_owned(),
         }),
     };
@@ -109,11 +110,11 @@ pub fn embed_each(
     engine: &dyn Engine,
     loader: &Loader,
     ids: &[ItemId],
-    chunk: usize,
+    passes: &Passes,
     mut take: impl FnMut(&Embeddings, &[ItemId]) -> Result<(), RunError>,
 ) -> Result<(), RunError> {
-    each_batch(loader, ids, chunk, |batch| {
-        take(&engine.embed(inputs(batch))?, &batch.ids)
+    each_batch(loader, ids, passes.chunk, |batch| {
+        take(&embedded(engine, batch, &passes.scales)?, &batch.ids)
     })
 }
 
@@ -192,10 +193,42 @@ pub(crate) fn nothing_read(loader: &Loader, ids: &[ItemId], first: String) -> Ru
     }
 }
 
-/// The images or features of a batch as an engine takes them.
+/// Embeds a batch: row `i` belongs to its `i`-th item. Images that keep their shapes go through the model by shape.
+///
+/// # Errors
+///
+/// As [`embed_items`].
+pub fn embedded(
+    engine: &dyn Engine,
+    batch: &Batch,
+    scales: &Scales,
+) -> Result<Embeddings, RunError> {
+    let groups = match &batch.inputs {
+        BatchInputs::Pixels { .. } => return Ok(engine.embed_at(pixels(batch), scales)?),
+        BatchInputs::Features { .. } => return Ok(engine.embed(inputs(batch))?),
+        BatchInputs::Shapes(groups) => groups,
+    };
+    let (mut values, mut dim) = (Vec::new(), 1);
+    for group in groups {
+        let pixels = Pixels {
+            bytes: &group.bytes,
+            shape: group.shape,
+        };
+        let rows = engine.embed_at(pixels, scales)?;
+        dim = rows.dim();
+        values.resize(batch.ids.len() * dim, 0.0);
+        for (row, &place) in rows.as_slice().chunks_exact(dim).zip(&group.places) {
+            values[place * dim..(place + 1) * dim].copy_from_slice(row);
+        }
+    }
+    Ok(Embeddings::new(values, dim)?)
+}
+
+/// The images or features of a batch as an engine takes them. Images that keep their shapes are several inputs, see
+/// [`embedded`], and none here.
 pub fn inputs(batch: &Batch) -> Inputs<'_> {
     match &batch.inputs {
-        BatchInputs::Pixels { .. } => pixels(batch).into(),
+        BatchInputs::Pixels { .. } | BatchInputs::Shapes(_) => pixels(batch).into(),
         BatchInputs::Features { values, dim } => Inputs::Features(Features { values, dim: *dim }),
     }
 }

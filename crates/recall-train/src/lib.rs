@@ -31,7 +31,7 @@ mod trained;
 pub use backend::{BackendError, NamedBackend};
 pub use config::{
     BatchConfig, BatchSize, Boxes, Bytes, CheckpointConfig, ChunkSize, ConfigError,
-    EvaluationConfig, FeatureCacheConfig, ImageConfig, Orientation, Preset, RunConfig,
+    EvaluationConfig, FeatureCacheConfig, ImageConfig, Orientation, Passes, Preset, RunConfig,
 };
 pub use error::RunError;
 pub use index::{Found, Index};

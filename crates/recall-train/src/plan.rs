@@ -123,7 +123,7 @@ pub(crate) fn measure_steps(
     Ok(Costs {
         batch,
         ranks: 1,
-        evaluation_chunk: config.evaluation.chunk.min(judged.unwrap_or(usize::MAX)),
+        evaluation_chunk: config.passes().chunk.min(judged.unwrap_or(usize::MAX)),
         measured_chunk: last.chunk,
         forward: last.forward,
         forward_backward: last.forward_backward,

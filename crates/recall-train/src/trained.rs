@@ -8,7 +8,7 @@ use recall_engine::{Device, Engine, EngineConfig, EngineError, Features, Pixels}
 use recall_eval::Embeddings;
 
 use crate::embed::{embed_each, embed_items};
-use crate::{Checkpoint, Loading, NamedBackend, RunError};
+use crate::{Checkpoint, Loading, NamedBackend, Passes, RunError};
 
 /// The model of a checkpoint on a device, which embeds images as its run did.
 ///
@@ -84,13 +84,14 @@ impl TrainedModel {
     }
 
     /// Embeds images that are decoded and cut already: `[n, 3, height, width]`, as
-    /// `config.image.eval` of the checkpoint sizes them. Row `i` has unit length.
+    /// [`judged_images`](crate::RunConfig::judged_images) of the checkpoint's `config` sizes them, at each of its
+    /// scales. Row `i` has unit length.
     ///
     /// # Errors
     ///
     /// [`RunError::Eval`] if an embedding is not finite.
     pub fn embed(&self, pixels: Pixels<'_>) -> Result<Embeddings, RunError> {
-        Ok(self.engine.embed(pixels.into())?)
+        Ok(self.engine.embed_at(pixels, &self.passes().scales)?)
     }
 
     /// Embeds rows of features, for a head that was trained on such: `[n, dim]` one behind the other, with
@@ -159,7 +160,7 @@ impl TrainedModel {
         progress: impl FnMut(usize) -> Result<(), RunError>,
     ) -> Result<(Embeddings, Vec<ItemId>), RunError> {
         let loader = self.loader(dataset)?;
-        embed_items(&*self.engine, &loader, ids, self.chunk(), progress)
+        embed_items(&*self.engine, &loader, ids, &self.passes(), progress)
     }
 
     /// The same, handed over chunk by chunk: memory does not grow with the number of images.
@@ -174,16 +175,16 @@ impl TrainedModel {
         take: impl FnMut(&Embeddings, &[ItemId]) -> Result<(), RunError>,
     ) -> Result<(), RunError> {
         let loader = self.loader(dataset)?;
-        embed_each(&*self.engine, &loader, ids, self.chunk(), take)
+        embed_each(&*self.engine, &loader, ids, &self.passes(), take)
     }
 
-    fn chunk(&self) -> usize {
-        self.checkpoint.config.evaluation.chunk
+    fn passes(&self) -> Passes {
+        self.checkpoint.config.passes()
     }
 
     fn loader(&self, dataset: &Arc<Dataset>) -> Result<Loader, RunError> {
         let config = &self.checkpoint.config;
         self.loading
-            .loader(dataset, &config.image, config.image.eval, config.seed)
+            .loader(dataset, &config.image, config.judged_images(), config.seed)
     }
 }

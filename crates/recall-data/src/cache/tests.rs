@@ -62,6 +62,7 @@ fn load(
 const EVAL: EvalTransform = EvalTransform {
     resize: 24,
     crop: 24,
+    longest_side: None,
 };
 
 fn entries(folder: &Path) -> Vec<PathBuf> {

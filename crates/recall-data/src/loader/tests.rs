@@ -8,6 +8,7 @@ use image::{ImageFormat, RgbImage};
 use super::*;
 use crate::{
     ColourJitter, EvalTransform, ImageSource, Item, RandomResizedCrop, Split, TrainTransform,
+    WholeTransform,
 };
 
 fn picture(number: u32) -> Vec<u8> {
@@ -62,6 +63,7 @@ fn eval() -> EvalTransform {
     EvalTransform {
         resize: 10,
         crop: 8,
+        longest_side: None,
     }
 }
 
@@ -367,7 +369,78 @@ fn settings_that_make_no_loader_are_refused_by_name() {
     };
     let error = Loader::new(Arc::clone(&dataset), eval(), config).unwrap_err();
     assert!(error.to_string().contains("prefetch is 0"), "{error}");
-    let transform = EvalTransform { resize: 4, crop: 8 };
+    let transform = EvalTransform {
+        resize: 4,
+        crop: 8,
+        longest_side: None,
+    };
     let error = Loader::new(dataset, transform, LoaderConfig::default()).unwrap_err();
     assert!(error.to_string().contains("crop"), "{error}");
+}
+
+#[test]
+fn images_that_keep_their_shapes_come_by_shape_with_their_places() {
+    let dir = tempfile::tempdir().unwrap();
+    // Widths 20 to 24 again and again, one file cut short.
+    let dataset = dataset(dir.path(), 12, &[3]);
+    let load = |threads| {
+        let config = LoaderConfig {
+            threads,
+            corrupt: CorruptPolicy::Skip,
+            ..LoaderConfig::default()
+        };
+        let loader = Loader::new(Arc::clone(&dataset), WholeTransform::new(22), config).unwrap();
+        let request = BatchRequest {
+            epoch: 0,
+            step: 0,
+            ids: vec![5, 1, 3, 0, 2, 7, 5, 4],
+        };
+        loader.load(request).unwrap()
+    };
+    let batch = load(1);
+    assert_eq!(batch, load(4));
+    assert_eq!(batch.ids, [5, 1, 0, 2, 7, 5, 4]);
+    assert_eq!(batch.skipped.len(), 1);
+    assert_eq!(batch.shape(), [7, 3, 0, 0]);
+    assert!(batch.pixels().is_empty());
+    let BatchInputs::Shapes(groups) = &batch.inputs else {
+        panic!("images keep their shapes");
+    };
+    let shapes: Vec<_> = (groups.iter())
+        .map(|group| (group.places.clone(), group.shape))
+        .collect();
+    // The image of 24 x 17 becomes 22 x 16.
+    assert_eq!(
+        shapes,
+        [
+            (vec![0, 2, 5], [3, 3, 17, 20]),
+            (vec![1], [1, 3, 17, 21]),
+            (vec![3, 4], [2, 3, 17, 22]),
+            (vec![6], [1, 3, 16, 22]),
+        ]
+    );
+    for group in groups {
+        let image = group.bytes.len() / group.places.len();
+        for (bytes, &place) in group.bytes.chunks(image).zip(&group.places) {
+            let alone = dataset.pixels(batch.ids[place]).unwrap();
+            assert_eq!(bytes, WholeTransform::new(22).apply(&alone).unwrap());
+        }
+    }
+    // A part of a batch, and an empty one.
+    let loader = Loader::new(
+        Arc::clone(&dataset),
+        WholeTransform::new(22),
+        LoaderConfig::default(),
+    )
+    .unwrap();
+    let request = BatchRequest {
+        epoch: 0,
+        step: 0,
+        ids: vec![5, 1],
+    };
+    let parts: Vec<_> = loader
+        .parts([(request.clone(), 1..2), (request, 1..1)])
+        .map(|batch| batch.unwrap().ids)
+        .collect();
+    assert_eq!(parts, [vec![1], vec![]]);
 }

@@ -2,10 +2,12 @@
 
 use proptest::prelude::*;
 
+use rand_chacha::ChaCha8Rng;
+
 use super::*;
 use crate::random::{Key, Purpose};
 
-fn pattern(width: u32, height: u32) -> RgbImage {
+pub(super) fn pattern(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         let (x, y) = (i64::from(x), i64::from(y));
         image::Rgb([
@@ -25,7 +27,7 @@ fn rng(item: u64) -> ChaCha8Rng {
 }
 
 /// The resampling may round the last bit otherwise, in each of its two passes.
-fn assert_near(found: &[u8], expected: &[u8], tolerance: u8) {
+pub(super) fn assert_near(found: &[u8], expected: &[u8], tolerance: u8) {
     assert_eq!(found.len(), expected.len());
     for (place, (found, expected)) in found.iter().zip(expected).enumerate() {
         assert!(
@@ -40,7 +42,7 @@ fn resized(image: &RgbImage, region: Region, width: u32, height: u32) -> Vec<u8>
     planes(&resize_rgb(&picture, region, width, height).unwrap())
 }
 
-fn planes(pixels: &[u8]) -> Vec<u8> {
+pub(super) fn planes(pixels: &[u8]) -> Vec<u8> {
     let mut planes = vec![0; pixels.len()];
     planar(pixels, &mut planes);
     planes
@@ -87,27 +89,59 @@ fn what_lies_outside_of_a_crop_has_no_influence() {
 
 #[test]
 fn evaluation_resizes_the_shorter_side_and_cuts_the_middle() {
-    let wide = EvalTransform { resize: 5, crop: 4 }
-        .apply(&pattern(11, 7))
-        .unwrap();
+    let wide = EvalTransform {
+        resize: 5,
+        crop: 4,
+        longest_side: None,
+    }
+    .apply(&pattern(11, 7))
+    .unwrap();
     #[rustfmt::skip]
     assert_near(&wide, &[
         129, 189, 105, 48, 142, 202, 118, 61, 158, 208, 114, 77, 174, 180, 38, 93,
         13, 26, 45, 67, 17, 30, 49, 71, 21, 34, 53, 75, 25, 38, 57, 79,
         240, 232, 224, 216, 114, 136, 241, 233, 48, 49, 78, 70, 122, 114, 106, 98,
     ], 1);
-    let tall = EvalTransform { resize: 6, crop: 3 }
-        .apply(&pattern(9, 20))
-        .unwrap();
+    let tall = EvalTransform {
+        resize: 6,
+        crop: 3,
+        longest_side: None,
+    }
+    .apply(&pattern(9, 20))
+    .unwrap();
     #[rustfmt::skip]
     assert_near(&tall, &[
         207, 94, 62, 182, 68, 79, 155, 42, 95, 35, 47, 63, 40, 52, 68, 44, 56, 72,
         125, 117, 110, 105, 97, 90, 119, 111, 104,
     ], 1);
-    let same = EvalTransform { resize: 8, crop: 8 }
-        .apply(&pattern(8, 8))
-        .unwrap();
+    let same = EvalTransform {
+        resize: 8,
+        crop: 8,
+        longest_side: None,
+    }
+    .apply(&pattern(8, 8))
+    .unwrap();
     assert_eq!(same, planes(pattern(8, 8).as_raw()), "nothing to do");
+}
+
+#[test]
+fn whole_images_are_evaluated_where_that_is_asked_for() {
+    let transform = EvalTransform {
+        longest_side: Some(6),
+        ..EvalTransform::default()
+    };
+    let whole = WholeTransform::new(6);
+    let image = pattern(11, 7);
+    assert_eq!(
+        transform.apply(&image).unwrap(),
+        whole.apply(&image).unwrap()
+    );
+    assert_eq!(Transform::from(transform), Transform::Whole(whole));
+    let none = EvalTransform {
+        longest_side: Some(0),
+        ..EvalTransform::default()
+    };
+    assert!(none.validate().is_err());
 }
 
 #[test]
@@ -115,6 +149,7 @@ fn a_panorama_costs_no_more_than_a_square() {
     let pixels = EvalTransform {
         resize: 256,
         crop: 224,
+        longest_side: None,
     }
     .apply(&pattern(60_000, 1))
     .unwrap();
@@ -158,10 +193,14 @@ fn an_image_of_one_pixel_can_be_trained_and_evaluated() {
     };
     assert_eq!(train.apply(&image, &mut rng(0)).unwrap().len(), 27);
     assert_eq!(
-        EvalTransform { resize: 5, crop: 3 }
-            .apply(&image)
-            .unwrap()
-            .len(),
+        EvalTransform {
+            resize: 5,
+            crop: 3,
+            longest_side: None
+        }
+        .apply(&image)
+        .unwrap()
+        .len(),
         27
     );
     let none = RgbImage::new(0, 4);
@@ -241,7 +280,15 @@ fn values_out_of_range_are_refused_by_name() {
             .to_string();
         assert!(message.contains(field), "{message}");
     }
-    assert!(EvalTransform { resize: 0, crop: 0 }.validate().is_err());
+    assert!(
+        EvalTransform {
+            resize: 0,
+            crop: 0,
+            longest_side: None
+        }
+        .validate()
+        .is_err()
+    );
 }
 
 #[test]
@@ -259,6 +306,7 @@ fn a_configuration_survives_toml_and_unknown_keys_do_not() {
             eval: EvalTransform {
                 resize: 40,
                 crop: 32,
+                longest_side: None,
             },
         };
         let text = toml::to_string(&config).unwrap();
@@ -306,7 +354,7 @@ proptest! {
     ) {
         let image = pattern(width, height);
         let crop = resize.saturating_sub(margin).max(1);
-        let found = EvalTransform { resize, crop }.apply(&image).unwrap();
+        let found = EvalTransform { resize, crop, longest_side: None }.apply(&image).unwrap();
 
         let (short, long) = (width.min(height) as usize, width.max(height) as usize);
         let longer = resize * long / short;

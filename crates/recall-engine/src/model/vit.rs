@@ -5,12 +5,13 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{
     Dropout, DropoutConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig,
 };
-use burn::tensor::{Distribution, Tensor, backend::Backend};
+use burn::tensor::{Distribution, Tensor, TensorData, backend::Backend};
 use recall_nn::{Epilogue, NnBackend, attention, cast, conv2d, gelu, layer_norm, linear};
 
 use super::Embedder;
 use super::head::{EmbeddingHead, Head};
 use crate::Inputs;
+use crate::weights::position;
 
 /// What layer normalisation adds to the variance.
 const EPSILON: f64 = 1e-6;
@@ -66,6 +67,8 @@ impl VisionTransformerConfig {
             norm: self.norm(device),
             embedding: EmbeddingHead::new(self.width, self.dim, self.head, device),
             mean: self.mean,
+            rows,
+            columns,
         }
     }
 
@@ -87,10 +90,14 @@ pub struct VisionTransformer<B: Backend> {
     norm: LayerNorm<B>,
     embedding: EmbeddingHead<B>,
     mean: bool,
+    /// Of patches that it has position embeddings for.
+    rows: usize,
+    columns: usize,
 }
 
 impl<B: NnBackend> VisionTransformer<B> {
-    /// The normalised tokens, the class token first.
+    /// The normalised tokens, the class token first. Images of another size than the model was made for take position
+    /// embeddings that are interpolated as timm does it; these have no gradient.
     ///
     /// # Shapes
     ///
@@ -102,16 +109,34 @@ impl<B: NnBackend> VisionTransformer<B> {
         // reshapes a transposed tensor, `[n, width, patches]` to `[n, width, rows, columns]`: for images of
         // one patch CubeCL's backends take the stride of the last axis, which nothing uses, for that of
         // `width`, and read beyond the tensor.
+        let [_, _, rows, columns] = patches.dims();
         let patches = patches.permute([0, 2, 3, 1]).flatten::<3>(1, 2);
         let [n, _, width] = patches.dims();
         let dtype = patches.dtype();
         let class = cast(self.cls_token.val(), dtype).expand([n, 1, width]);
-        let tokens = Tensor::cat(vec![class, patches], 1) + cast(self.pos_embed.val(), dtype);
+        let tokens =
+            Tensor::cat(vec![class, patches], 1) + cast(self.positions([rows, columns]), dtype);
         let tokens = self
             .blocks
             .iter()
             .fold(tokens, |tokens, block| block.forward(tokens));
         layer_norm(tokens, &self.norm, EPSILON)
+    }
+
+    /// The position embeddings of a grid of patches, after that of the class token.
+    fn positions(&self, grid: position::Grid) -> Tensor<B, 3> {
+        let own = self.pos_embed.val();
+        let from = [self.rows, self.columns];
+        if grid == from {
+            return own;
+        }
+        let ([_, _, width], device) = (own.dims(), own.device());
+        let values: Vec<f32> = own.into_data().iter::<f32>().collect();
+        let (class, patches) = values.split_at(width.min(values.len()));
+        let mut values = class.to_vec();
+        values.extend(position::resample(patches, width, from, grid));
+        let shape = [1, 1 + grid[0] * grid[1], width];
+        Tensor::from_data(TensorData::new(values, shape), &device)
     }
 
     /// What the head takes, `[n, width of a token]`: the normalised class token, or the mean of the patches.

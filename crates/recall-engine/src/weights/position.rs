@@ -1,13 +1,13 @@
 //! Position embeddings for another grid of patches.
 
 /// Height and width of a grid of patches.
-pub(super) type Grid = [usize; 2];
+pub(crate) type Grid = [usize; 2];
 
 /// Resamples the embeddings `[rows · columns, width]` of a grid for another one.
 ///
 /// Bicubic with antialiasing, as timm does it: the kernel of Keys with a = −½, widened by the factor
 /// when the grid becomes smaller, its weights normalised at the border.
-pub(super) fn resample(values: &[f32], width: usize, from: Grid, to: Grid) -> Vec<f32> {
+pub(crate) fn resample(values: &[f32], width: usize, from: Grid, to: Grid) -> Vec<f32> {
     // Rows and then columns: each pass mixes whole runs of numbers.
     let rows = Taps::new(from[0], to[0]);
     let run = from[1] * width;

@@ -20,7 +20,7 @@ use crate::support::alone;
 
 const DIM: usize = 32;
 
-fn fixture(name: &str) -> PathBuf {
+pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures")
         .join(name)
@@ -35,14 +35,14 @@ fn expected() -> BTreeMap<String, Vec<f32>> {
         .collect()
 }
 
-fn floats(bytes: &[u8]) -> Vec<f32> {
+pub fn floats(bytes: &[u8]) -> Vec<f32> {
     let four = bytes.chunks_exact(4);
     four.map(|four| f32::from_le_bytes(four.try_into().unwrap()))
         .collect()
 }
 
 /// Numbers in [−1, 1) that depend on the name and the index alone.
-fn formula(name: &str, count: usize) -> Vec<f64> {
+pub fn formula(name: &str, count: usize) -> Vec<f64> {
     let hashed = name.bytes().fold(2_166_136_261_u32, |hashed, byte| {
         (hashed ^ u32::from(byte)).wrapping_mul(16_777_619)
     });
@@ -79,7 +79,7 @@ fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
 }
 
 /// Writes a file with a weight by the formula for every tensor that the model has.
-fn write_weights(model: &Network<Flex>, path: &Path) {
+pub fn write_weights(model: &Network<Flex>, path: &Path) {
     save_weights(model, path).unwrap();
     let bytes = std::fs::read(path).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -159,7 +159,7 @@ fn gradient<B: AutodiffBackend, M: AutodiffModule<B>>(
 }
 
 /// The largest difference as a share of the largest number expected.
-fn difference(actual: &[f32], expected: &[f32]) -> f32 {
+pub fn difference(actual: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(actual.len(), expected.len());
     let largest = expected.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
     let apart = actual

@@ -8,6 +8,7 @@ mod heads;
 mod losses;
 mod precision;
 mod ranks;
+mod scales;
 mod seeds;
 mod support;
 mod weights;

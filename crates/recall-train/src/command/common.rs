@@ -161,6 +161,21 @@ pub(super) struct BackboneArgs {
         hide_possible_values = true
     )]
     backbone_precision: Option<BackbonePrecision>,
+    /// Embed whole images, made smaller to a longest side of so many pixels, instead of image.eval of the run.
+    #[arg(long, value_name = "PIXELS", requires = "checkpoint")]
+    longest_side: Option<usize>,
+    /// Factors of size at which each image is embedded, such as 1,0.7071,0.5, instead of evaluation.scales of the
+    /// run.
+    #[arg(
+        long,
+        value_name = "FACTORS",
+        value_delimiter = ',',
+        requires = "checkpoint"
+    )]
+    scales: Vec<f64>,
+    /// The power of the mean over the scales, instead of evaluation.scale_power of the run.
+    #[arg(long, value_name = "POWER", requires = "checkpoint")]
+    scale_power: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -172,7 +187,31 @@ enum BackbonePrecision {
 
 impl BackboneArgs {
     /// The checkpoint whose model computes so.
-    pub fn of(&self, mut checkpoint: Checkpoint) -> Checkpoint {
+    ///
+    /// # Errors
+    ///
+    /// Sizes that the model does not take.
+    pub fn of(&self, mut checkpoint: Checkpoint) -> Result<Checkpoint, RunError> {
+        let Self {
+            backbone_precision: _,
+            longest_side,
+            scales,
+            scale_power,
+        } = self;
+        let config = &mut checkpoint.config;
+        let before = config.clone();
+        if longest_side.is_some() {
+            config.image.eval.longest_side = *longest_side;
+        }
+        if !scales.is_empty() {
+            config.evaluation.scales.clone_from(scales);
+        }
+        if let Some(power) = scale_power {
+            config.evaluation.scale_power = *power;
+        }
+        if *config != before {
+            config.check()?;
+        }
         if let Some(precision) = self.backbone_precision {
             checkpoint.config.precision = match precision {
                 BackbonePrecision::F32 => Precision::F32,
@@ -180,7 +219,7 @@ impl BackboneArgs {
                 BackbonePrecision::F16 => Precision::F16,
             };
         }
-        checkpoint
+        Ok(checkpoint)
     }
 }
 

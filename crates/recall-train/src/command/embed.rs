@@ -66,7 +66,7 @@ impl From<PrecisionName> for Precision {
 
 impl EmbedArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let checkpoint = self.backbone.of(self.checkpoint.open()?);
+        let checkpoint = self.backbone.of(self.checkpoint.open()?)?;
         let whitener = Whitener::open(self.whiten.as_deref())?;
         if let Some(file) = &self.features {
             return self.embed_features(&checkpoint, file, &whitener);

@@ -129,7 +129,7 @@ impl EvalArgs {
         match &self.checkpoint {
             Some(dir) => {
                 let mut terminal = Terminal::new(self.common.quiet || self.judging.json);
-                let checkpoint = self.backbone.of(open_checkpoint(dir)?);
+                let checkpoint = self.backbone.of(open_checkpoint(dir)?)?;
                 let images = Images::open_with(&self.common, &self.distractors, &checkpoint)?;
                 let dataset = &images.dataset;
                 terminal.notes(dataset);

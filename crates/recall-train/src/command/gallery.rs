@@ -95,7 +95,8 @@ impl GalleryArgs {
         let checkpoint = (self.checkpoint.as_deref())
             .map(open_checkpoint)
             .transpose()?
-            .map(|checkpoint| self.backbone.of(checkpoint));
+            .map(|checkpoint| self.backbone.of(checkpoint))
+            .transpose()?;
         let images = match &self.images[..] {
             [] => Vec::new(),
             given => images::find(given)?,

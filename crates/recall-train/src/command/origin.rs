@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, ensure};
 use recall_data::DataSpec;
+use recall_engine::Scales;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -26,6 +27,9 @@ pub(super) struct Origin {
     pub whitening: Option<String>,
     /// How images are prepared: what of the settings shapes an embedding.
     pub image: Value,
+    /// The sizes at which they were embedded, if not as they are alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scales: Option<ScalesOrigin>,
     /// The data set; its path is absolute.
     pub data: DataSpec,
     /// `train`, `test` or `all`.
@@ -34,6 +38,13 @@ pub(super) struct Origin {
     pub dim: usize,
     /// Whether all rows have length 1.
     pub unit_length: bool,
+}
+
+/// At which sizes images were embedded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct ScalesOrigin {
+    factors: Vec<f64>,
+    power: f64,
 }
 
 /// A model, told from all others.
@@ -67,6 +78,7 @@ impl Origin {
             },
             whitening: None,
             image: without(serde_json::to_value(&config.image)?, &["train", "cache"]),
+            scales: scales(config.passes().scales),
             data: absolute(data),
             split,
             rows,
@@ -136,6 +148,15 @@ impl Origin {
         if self.whitening.is_some() {
             return Ok(Some("rows were whitened there and are not here".to_owned()));
         }
+        if self.scales != other.scales {
+            return Ok(Some("the setting evaluation.scales differs".to_owned()));
+        }
+        // It is written down only where it is set.
+        if self.image["eval"]["longest_side"] != other.image["eval"]["longest_side"] {
+            return Ok(Some(
+                "the setting image.eval.longest_side differs".to_owned(),
+            ));
+        }
         let parts = [
             ("model", &self.model.settings, &other.model.settings),
             ("image", &self.image, &other.image),
@@ -145,6 +166,13 @@ impl Origin {
             Some(format!("the setting {part}.{key} differs"))
         }))
     }
+}
+
+fn scales(scales: Scales) -> Option<ScalesOrigin> {
+    (!scales.are_plain()).then_some(ScalesOrigin {
+        factors: scales.factors,
+        power: scales.power,
+    })
 }
 
 /// The first key that both have, with other values. One that only one side knows came with a later
@@ -188,6 +216,7 @@ mod tests {
                 settings: serde_json::json!({"dim": 2}),
             },
             whitening: None,
+            scales: None,
             image: serde_json::json!({"eval": {"resize": 16}}),
             data: DataSpec::Csv("/data/photos.csv".into()),
             split: "test".to_owned(),

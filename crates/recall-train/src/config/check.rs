@@ -42,6 +42,7 @@ impl RunConfig {
         let images = &self.image;
         images.train.validate().map_err(refused("image.train"))?;
         images.eval.validate().map_err(refused("image.eval"))?;
+        self.check_judged()?;
         self.check_inputs()?;
         if !self.model.backbone.takes_features() {
             self.check_sizes()?;
@@ -93,17 +94,16 @@ impl RunConfig {
     /// Whether the model takes images of the sizes that are trained on and evaluated.
     fn check_sizes(&self) -> Result<(), ConfigError> {
         let value = |key, problem: String| Err(ConfigError::Value { key, problem });
-        let (name, train, crop) = (
-            self.model.backbone,
-            self.image.train.size,
-            self.image.eval.crop,
-        );
+        let (name, train) = (self.model.backbone, self.image.train.size);
+        // Of whole images the sides are made to suit the model.
+        let whole = self.image.eval.longest_side.is_some();
+        let crop = self.image.eval.crop;
         if let Some(patch) = name.patch() {
             if train.iter().any(|side| side % patch != 0) {
                 let problem = format!("{name} takes images whose sides are multiples of {patch}");
                 return value("image.train.size", problem);
             }
-            if train != [crop; 2] {
+            if !whole && train != [crop; 2] {
                 return value(
                     "image.eval.crop",
                     format!(
@@ -116,7 +116,7 @@ impl RunConfig {
         }
         let smallest = self.model.smallest_side();
         let small = |side: &usize| *side < smallest;
-        let key = match (train.iter().any(small), small(&crop)) {
+        let key = match (train.iter().any(small), !whole && small(&crop)) {
             (true, true) => "image.train.size and image.eval.crop",
             (true, false) => "image.train.size",
             (false, true) => "image.eval.crop",
@@ -317,7 +317,11 @@ mod tests {
             };
             config.loss.ks = Some(vec![1]);
             config.image.train.size = [height, width];
-            config.image.eval = recall_data::EvalTransform { resize: crop, crop };
+            config.image.eval = recall_data::EvalTransform {
+                resize: crop,
+                crop,
+                longest_side: None,
+            };
             config
         }
 

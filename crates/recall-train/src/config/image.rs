@@ -82,6 +82,7 @@ impl Default for ImageConfig {
             eval: EvalTransform {
                 resize: 32,
                 crop: 32,
+                longest_side: None,
             },
             standardise: Standardisation {
                 mean: [0.5; 3],

@@ -8,13 +8,15 @@ use recall_data::Benchmark;
 
 use super::features::features;
 use super::keys::nearest;
+use super::landmarks::Landmark;
 use super::recipe::Paper;
 use super::rivals::Rival;
 use super::{ConfigError, RunConfig};
 
 /// Settings under a name: `emoji`, which is the default; `features`, for a head on embeddings that there are
-/// already; a recipe of the paper, such as `sop-resnet50` and, with similarity mixup, `sop-resnet50-simix`; or one of
-/// the losses that it is compared with, such as `sop-resnet50-smooth-ap`.
+/// already; a recipe of the paper, such as `sop-resnet50` and, with similarity mixup, `sop-resnet50-simix`; one of
+/// the losses that it is compared with, such as `sop-resnet50-smooth-ap`; or one for landmarks, such as
+/// `sfm120k-resnet101-gem`.
 ///
 /// ```
 /// use recall_train::{BatchSize, ChunkSize, Extent, Preset};
@@ -35,6 +37,7 @@ enum Kind {
     Features,
     Paper(Paper),
     Rival(&'static Rival),
+    Landmark(&'static Landmark),
 }
 
 impl Preset {
@@ -45,12 +48,13 @@ impl Preset {
     pub const FEATURES: Self = Self(Kind::Features);
 
     /// Every preset: `emoji`, `features`, those of the paper by data set, backbone and mixup, then those of
-    /// other losses.
+    /// other losses and those for landmarks.
     pub fn all() -> Vec<Self> {
         let papers = Paper::all().into_iter().map(Kind::Paper);
         let rivals = Rival::all().iter().map(Kind::Rival);
         let all = [Kind::Emoji, Kind::Features].into_iter().chain(papers);
-        all.chain(rivals).map(Self).collect()
+        let landmarks = Landmark::all().iter().map(Kind::Landmark);
+        all.chain(rivals).chain(landmarks).map(Self).collect()
     }
 
     /// Its name.
@@ -60,6 +64,7 @@ impl Preset {
             Kind::Features => "features".to_owned(),
             Kind::Paper(paper) => paper.name(),
             Kind::Rival(rival) => rival.name(),
+            Kind::Landmark(landmark) => landmark.name(),
         }
     }
 
@@ -73,6 +78,7 @@ impl Preset {
             }
             Kind::Paper(paper) => paper.description(),
             Kind::Rival(rival) => rival.description(),
+            Kind::Landmark(landmark) => landmark.description(),
         }
     }
 
@@ -82,6 +88,7 @@ impl Preset {
             Kind::Emoji | Kind::Features => None,
             Kind::Paper(paper) => Some(paper.benchmark()),
             Kind::Rival(rival) => Some(rival.benchmark()),
+            Kind::Landmark(landmark) => Some(landmark.benchmark()),
         }
     }
 
@@ -92,6 +99,7 @@ impl Preset {
             Kind::Features => "features",
             Kind::Paper(paper) => paper.title(),
             Kind::Rival(rival) => rival.title(),
+            Kind::Landmark(landmark) => landmark.title(),
         }
     }
 
@@ -103,6 +111,7 @@ impl Preset {
             Kind::Features => features(),
             Kind::Paper(paper) => paper.config(),
             Kind::Rival(rival) => rival.config(),
+            Kind::Landmark(landmark) => landmark.config(),
         }
     }
 
@@ -198,7 +207,8 @@ mod tests {
                 assert_eq!(config.loss.mixup, Some(simix), "{name}");
             }
         }
-        assert_eq!(seen + Rival::all().len(), Preset::all().len());
+        let others = Rival::all().len() + Landmark::all().len();
+        assert_eq!(seen + others, Preset::all().len());
     }
 
     fn papers() -> impl Iterator<Item = Preset> {

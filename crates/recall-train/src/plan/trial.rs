@@ -89,7 +89,7 @@ impl Trial<'_> {
         told: &mut dyn FnMut(Measured),
     ) -> Result<f64, RunError> {
         let mut peaks = Vec::new();
-        for chunk in Chunks::up_to(self.config.evaluation.chunk) {
+        for chunk in Chunks::up_to(self.config.passes().chunk) {
             told(Measured::Embedding(chunk));
             let images = Blank::to_judge(chunk, self.config);
             self.engine.embed(images.inputs())?;
@@ -206,7 +206,7 @@ impl Blank {
     }
 
     fn to_judge(count: usize, config: &RunConfig) -> Self {
-        Self::new(count, config, [config.image.eval.crop; 2])
+        Self::new(count, config, config.largest_judged())
     }
 
     fn new(count: usize, config: &RunConfig, [height, width]: [usize; 2]) -> Self {

@@ -70,13 +70,20 @@ impl Loaders {
             test,
         } = &images.items;
         let train = sorted(train);
-        let judged = sorted(validation.iter().chain(test));
+        // Of images of any shape, and at several scales, there is no row of one length for each.
+        let judged = match config.judges_one_size() {
+            true => sorted(validation.iter().chain(test)),
+            false => Vec::new(),
+        };
         // A model of a program's own may have no features, and one with dropout has others each time.
-        let crop = config.image.eval.crop;
-        let (Some(of_train), Some(of_judged)) = (
-            numbers(engine, config.image.train.size)?,
-            numbers(engine, [crop; 2])?,
-        ) else {
+        let Some(of_train) = numbers(engine, config.image.train.size)? else {
+            return Ok(self);
+        };
+        let of_judged = match judged.is_empty() {
+            true => Some(0),
+            false => numbers(engine, [config.image.eval.crop; 2])?,
+        };
+        let Some(of_judged) = of_judged else {
             return Ok(self);
         };
         let bytes = Bytes(4 * (of_train * train.len() + of_judged * judged.len()) as u64);

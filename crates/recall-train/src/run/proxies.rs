@@ -1,12 +1,12 @@
 //! What a loss trains for each class, where it starts from the classes' images.
 
-use recall_engine::{Engine, LossStart};
+use recall_engine::{Engine, LossStart, Scales};
 
 use super::images::Images;
 use super::session::Loaders;
 use super::{Progress, TrainingRun};
 use crate::RunError;
-use crate::embed::{inputs, nothing_read, read_batches};
+use crate::embed::{embedded, nothing_read, read_batches};
 
 /// Lets the proxies of a new run begin as `loss.start` says.
 pub(super) fn start(
@@ -29,10 +29,10 @@ pub(super) fn start(
     let of_item: std::collections::HashMap<_, _> =
         images.items.train.iter().copied().zip(labels).collect();
     let mut sums: Vec<f64> = Vec::new();
-    let (ids, chunk) = (&images.items.train, config.evaluation.chunk);
+    let (ids, chunk) = (&images.items.train, config.passes().chunk);
     let share = run.ranks.share(ids.len(), chunk);
     let problem = read_batches(&loaders.eval, &ids[share], chunk, |batch| {
-        let rows = engine.embed(inputs(batch))?;
+        let rows = embedded(engine, batch, &Scales::default())?;
         let dim = rows.dim();
         sums.resize(classes.len() * dim, 0.0);
         for (row, id) in rows.as_slice().chunks_exact(dim).zip(&batch.ids) {

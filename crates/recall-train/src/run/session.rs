@@ -31,7 +31,7 @@ impl Loaders {
         let seed = run.config.seed;
         Ok(Self {
             train: loading.loader(dataset, images, images.train.clone(), seed)?,
-            eval: loading.loader(dataset, images, images.eval, seed)?,
+            eval: loading.loader(dataset, images, run.config.judged_images(), seed)?,
         })
     }
 }

@@ -398,7 +398,10 @@ impl FileArgs {
         terminal: &mut Terminal,
     ) -> anyhow::Result<Searched> {
         let file = EmbeddingsFile::open(path)?;
-        let distractors = self.distractor_embeddings.as_ref().map(EmbeddingsFile::open);
+        let distractors = self
+            .distractor_embeddings
+            .as_ref()
+            .map(EmbeddingsFile::open);
         let distractors = distractors.transpose()?;
         let shape @ [rows, dim] = [file.rows(), file.dim()];
         if let Some(distractors) = &distractors {

@@ -17,11 +17,16 @@ pub(super) struct ModelDescription {
     preprocess: Preprocess,
 }
 
-/// `Resize(resize, interpolation)`, `CenterCrop(crop)`, `ToTensor()`, `Normalize(mean, std)`.
+/// `Resize(resize, interpolation)`, `CenterCrop(crop)`, or of a whole image
+/// `thumbnail((longest_side, longest_side), interpolation)`; then `ToTensor()`, `Normalize(mean, std)`.
 #[derive(Serialize)]
 struct Preprocess {
-    resize: usize,
-    crop: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resize: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crop: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    longest_side: Option<usize>,
     interpolation: &'static str,
     mean: [f32; 3],
     std: [f32; 3],
@@ -30,15 +35,21 @@ struct Preprocess {
 impl ModelDescription {
     pub fn new(config: &RunConfig) -> Self {
         let RunConfig { model, image, .. } = config;
+        let longest_side = image.eval.longest_side;
+        let of_crop = |side| longest_side.is_none().then_some(side);
         Self {
             backbone: model.backbone.name(),
             architecture: model.backbone.architecture(),
             pooling: model.pooling(),
             dim: model.dim,
             preprocess: Preprocess {
-                resize: image.eval.resize,
-                crop: image.eval.crop,
-                interpolation: "bilinear",
+                resize: of_crop(image.eval.resize),
+                crop: of_crop(image.eval.crop),
+                longest_side,
+                interpolation: match longest_side {
+                    Some(_) => "lanczos",
+                    None => "bilinear",
+                },
                 mean: image.standardise.mean,
                 std: image.standardise.std,
             },

@@ -147,10 +147,10 @@ impl Session<'_> {
     }
 
     fn labelled(&self, split: Judged) -> Result<(LabelledSet, Vec<String>), RunError> {
-        let (ids, chunk) = (self.judged_ids(split), self.config().evaluation.chunk);
+        let (ids, passes) = (self.judged_ids(split), self.config().passes());
         let (engine, loader) = (&*self.parts.engine, &self.parts.loaders.eval);
         let ranks = &self.parts.run.ranks;
-        let (embeddings, kept) = embed_items_over(ranks, engine, loader, ids, chunk, |_| {
+        let (embeddings, kept) = embed_items_over(ranks, engine, loader, ids, &passes, |_| {
             self.unless_interrupted()
         })?;
         let unread = left_out::missing(loader.dataset(), ids, &kept);
