@@ -11,14 +11,14 @@ use crate::{Embeddings, EvalError};
 /// The names of the tensors.
 const NAMES: [&str; 2] = ["mean", "projection"];
 
-/// Reads the mean, and the shape and the values of the projection.
-pub(crate) fn read_projection(path: &Path) -> Result<(Vec<f32>, [usize; 2], Vec<f32>), EvalError> {
+/// Reads the mean, and the values of the projection with their number in a row.
+pub(crate) fn read_projection(path: &Path) -> Result<(Vec<f32>, Vec<f32>, usize), EvalError> {
     check_extension(path)?;
     let source = Source::open(path)?;
     let tensors = Tensors::open(&source)?;
     let (_, mean) = read_floats(&source, &tensors, NAMES[0], 1)?;
     let (shape, projection) = read_floats(&source, &tensors, NAMES[1], 2)?;
-    Ok((mean, [shape[0], shape[1]], projection))
+    Ok((mean, projection, shape[1]))
 }
 
 /// Writes both in f32.

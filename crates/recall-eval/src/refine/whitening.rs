@@ -65,7 +65,7 @@ impl Whitening {
     /// If the file cannot be read, is damaged, or holds something else. Every message names the file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, EvalError> {
         let path = path.as_ref();
-        let (mean, [_, dim], projection) = read_projection(path)?;
+        let (mean, projection, dim) = read_projection(path)?;
         let whitening =
             Embeddings::new(projection, dim).and_then(|projection| Self::new(mean, projection));
         whitening.map_err(|source| EvalError::Content {
