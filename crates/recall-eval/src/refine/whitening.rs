@@ -15,7 +15,7 @@ const BLOCK: usize = 256;
 /// A projection of embeddings in which those that it was learned from are white, or those that match are
 /// close: `x ↦ P (x − m) / |P (x − m)|`, with a mean `m` of `[dim]` and `P` of `[out, dim]`.
 ///
-/// It is learned by [`PcaWhitening`] or [`PairWhitening`], kept in a `.safetensors` file, and applied to queries and
+/// It is learned by [`PcaWhitening`](super::PcaWhitening) or [`PairWhitening`](super::PairWhitening), kept in a `.safetensors` file, and applied to queries and
 /// gallery alike. The result has unit rows.
 ///
 /// ```
