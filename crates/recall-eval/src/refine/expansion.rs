@@ -71,7 +71,7 @@ impl Retrieval<'_> {
     /// use recall_eval::{Embeddings, Retrieval};
     ///
     /// let query = Embeddings::new(vec![1.0, 0.0], 2)?;
-    /// let gallery = Embeddings::new(vec![0.8, 0.6, 0.0, 1.0, 0.75, -0.66], 2)?.normalised()?;
+    /// let gallery = Embeddings::new(vec![0.8, 0.6, 0.6, 0.8, 0.7, -0.7], 2)?.normalised()?;
     /// let retrieval = Retrieval::query_against_gallery(&query, &[7], &gallery, &[7, 7, 9])?;
     /// assert_eq!(retrieval.ranks()?.of(0), [1, 3]);
     /// // Its first item takes the query along.
