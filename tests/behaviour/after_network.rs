@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use recall_eval::refine::{
     DatabaseAugmentation, Diffusion, KReciprocal, PairWhitening, PcaWhitening, QueryExpansion,
@@ -14,7 +15,7 @@ use recall_eval::{
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{command, refuse, succeed, tiny};
+use crate::support::{command, picture, refuse, succeed, tiny};
 
 const DIM: usize = 8;
 
@@ -384,6 +385,84 @@ fn embed_whitens() {
     refuse(&mut command(dir.path(), &line));
     let origin = fs::read_to_string(dir.path().join("white.json")).unwrap();
     assert!(origin.contains("\"whitening\""), "{origin}");
+}
+
+#[test]
+fn a_whitening_in_a_checkpoint_stands_behind_its_model() {
+    let dir = tempdir().unwrap();
+    succeed(&mut tiny(dir.path(), &["--out", "run", "--quiet"]));
+    let with_model = |line: &[&str]| {
+        let mut command = command(dir.path(), line);
+        command.args(["--checkpoint", "run", "--backend", "flex", "--quiet"]);
+        command
+    };
+    let learn = |options: &[&str]| {
+        let mut learn = command(dir.path(), &["whiten", "--checkpoint", "run"]);
+        learn.args(options);
+        learn
+    };
+    succeed(&mut with_model(&["embed", "--output", "plain.npy"]));
+    let options = ["--embeddings", "plain.npy", "--dim", "3"];
+    succeed(&mut learn(&options));
+    let message = refuse(&mut learn(&options));
+    assert!(message.contains("there already"), "{message}");
+    succeed(learn(&options).arg("--force"));
+
+    succeed(&mut with_model(&["embed", "--output", "white.npy"]));
+    succeed(&mut with_model(&[
+        "embed",
+        "--output",
+        "again.npy",
+        "--no-whitening",
+    ]));
+    let open = |name: &str| Embeddings::open(dir.path().join(name)).unwrap();
+    let place = fs::read_to_string(dir.path().join("run/checkpoints/last")).unwrap();
+    let file = (dir.path().join("run/checkpoints")).join(place.trim());
+    let whitening = Whitening::open(file.join("whitening.safetensors")).unwrap();
+    assert_eq!(open("again.npy"), open("plain.npy"));
+    assert_eq!(
+        open("white.npy"),
+        whitening.apply(&open("plain.npy")).unwrap()
+    );
+
+    // Judged and shown as it is embedded.
+    let json = |mut line: Command| {
+        let (json, _) = succeed(line.args(["--json", "--metrics", "map"]));
+        serde_json::from_str::<Value>(&json).unwrap()
+    };
+    let by_model = json(with_model(&["eval"]));
+    let labels = ["--embeddings", "white.npy", "--labels", "white.labels.npy"];
+    let mut by_file = command(dir.path(), &["eval", "--quiet"]);
+    by_file.args(labels);
+    assert_eq!(json(by_file)["map"], by_model["map"]);
+    picture(&dir.path().join("query.png"), 1, 0);
+    let gallery = |index: &str, page: &str| {
+        let mut gallery = with_model(&["gallery", "--images", "query.png"]);
+        gallery.args(["--index", index, "--output", page]);
+        gallery
+    };
+    succeed(&mut gallery("white.npy", "white.html"));
+    let message = refuse(&mut gallery("plain.npy", "plain.html"));
+    assert!(
+        message.contains("whitened here and were not there"),
+        "{message}"
+    );
+    succeed(gallery("plain.npy", "plain.html").arg("--no-whitening"));
+
+    // Learned from these rows alone.
+    let message = refuse(learn(&["--embeddings", "white.npy"]).arg("--force"));
+    assert!(
+        message.contains("3 numbers and those of the model"),
+        "{message}"
+    );
+    succeed(&mut tiny(
+        dir.path(),
+        &["--out", "other", "--quiet", "--set", "seed=9"],
+    ));
+    let mut other = command(dir.path(), &["embed", "--checkpoint", "other"]);
+    succeed(other.args(["--backend", "flex", "--quiet", "--output", "other.npy"]));
+    let message = refuse(learn(&["--embeddings", "other.npy"]).arg("--force"));
+    assert!(message.contains("by another model"), "{message}");
 }
 
 #[test]

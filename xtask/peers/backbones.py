@@ -2,8 +2,8 @@
 
     python xtask/peers/backbones.py crates/recall-engine/tests/fixtures
 
-writes what crates/recall-engine/tests/engine/backbones.rs compares with. Needs torch, torchvision, timm and
-safetensors. Weights and pixels come from `formula`, which the test has too, so that no large file
+writes what crates/recall-engine/tests/engine/backbones.rs compares with. Needs torch, torchvision, timm, open_clip
+and safetensors. Weights and pixels come from `formula`, which the test has too, so that no large file
 is needed: a hash of the tensor's name and the number's index.
 """
 
@@ -11,6 +11,7 @@ import pathlib
 import sys
 
 import numpy as np
+import open_clip
 import timm
 import torch
 import torchvision
@@ -44,7 +45,7 @@ def weight(name, shape):
         return 0.2 * u
     if name.endswith("gamma"):
         return 0.5 + 0.3 * u
-    if name in ("cls_token", "pos_embed"):
+    if name in ("cls_token", "reg_token", "pos_embed"):
         return 0.5 * u
     if len(shape) == 1:
         return 1 + 0.3 * u
@@ -72,7 +73,7 @@ class Embedder(torch.nn.Module):
             pooled = x.clamp(min=1e-6).pow(p).mean((2, 3)).pow(1 / p)
         else:
             tokens = self.backbone.forward_features(images)
-            pooled = tokens[:, 0] if self.kind == "cls" else tokens[:, 1:].mean(1)
+            pooled = tokens[:, 0] if self.kind == "cls" else tokens[:, self.backbone.num_prefix_tokens :].mean(1)
         if "norm" in self.embedding:
             normal = self.embedding["norm"](pooled)
         else:
@@ -115,7 +116,53 @@ CASES = [
     ("vit-b16", "vit_base_patch16_224", 48, "cls", "patch_embed.proj.weight"),
     ("dinov2-s14", "vit_small_patch14_dinov2", 56, "cls", "patch_embed.proj.weight"),
     ("dinov2-b14", "vit_base_patch14_dinov2", 42, "cls", "patch_embed.proj.weight"),
+    ("vit-l16", "vit_large_patch16_224", 48, "cls", "patch_embed.proj.weight"),
+    ("dinov2-l14", "vit_large_patch14_dinov2", 42, "cls", "patch_embed.proj.weight"),
+    ("dinov2-s14-reg4", "vit_small_patch14_reg4_dinov2", 56, "cls", "patch_embed.proj.weight"),
+    ("dinov2-b14-reg4", "vit_base_patch14_reg4_dinov2", 42, "mean", "patch_embed.proj.weight"),
+    ("dinov2-l14-reg4", "vit_large_patch14_reg4_dinov2", 42, "cls", "patch_embed.proj.weight"),
+    ("clip-b32", "vit_base_patch32_clip_224", 64, "cls", "patch_embed.proj.weight"),
+    ("clip-b16", "vit_base_patch16_clip_224", 48, "mean", "patch_embed.proj.weight"),
+    ("clip-l14", "vit_large_patch14_clip_224", 42, "cls", "patch_embed.proj.weight"),
+    ("clip-b32-quickgelu", "vit_base_patch32_clip_quickgelu_224", 64, "cls", "patch_embed.proj.weight"),
+    ("clip-b16-quickgelu", "vit_base_patch16_clip_quickgelu_224", 48, "cls", "patch_embed.proj.weight"),
+    ("clip-l14-quickgelu", "vit_large_patch14_clip_quickgelu_224", 42, "cls", "patch_embed.proj.weight"),
 ]
+
+# timm's names of what open_clip names otherwise, before and within a block.
+OPEN_CLIP = [
+    ("visual.class_embedding", "cls_token"),
+    ("visual.positional_embedding", "pos_embed"),
+    ("visual.conv1.", "patch_embed.proj."),
+    ("visual.ln_pre.", "norm_pre."),
+    ("visual.ln_post.", "norm."),
+    ("visual.transformer.resblocks.", "blocks."),
+    (".ln_1.", ".norm1."),
+    (".ln_2.", ".norm2."),
+    (".attn.in_proj_", ".attn.qkv."),
+    (".attn.out_proj.", ".attn.proj."),
+    (".mlp.c_fc.", ".mlp.fc1."),
+    (".mlp.c_proj.", ".mlp.fc2."),
+]
+
+
+@torch.no_grad()
+def check_open_clip(model, name, pixels):
+    """The tower of open_clip computes what timm's does with the same weights, so one fixture serves both."""
+    theirs = open_clip.create_model(name, pretrained=None, force_image_size=pixels.shape[-1]).double().eval()
+    theirs.visual.proj = None
+    ours = model.backbone.state_dict()
+    state = theirs.state_dict()
+    for key in state:
+        if key.startswith("visual."):
+            timm_key = key
+            for before, after in OPEN_CLIP:
+                timm_key = timm_key.replace(before, after)
+            state[key] = ours[timm_key].reshape(state[key].shape)
+    theirs.load_state_dict(state)
+    apart = (theirs.visual(pixels) - model.backbone.forward_features(pixels)[:, 0]).abs().max()
+    print(f"open_clip {name}: {apart:.1e} apart")
+    assert apart < 1e-9
 
 
 def main(folder):
@@ -125,6 +172,8 @@ def main(folder):
     for ours, theirs, size, kind, first in CASES:
         model = build(theirs, size, kind, ours.endswith("-whitening"))
         pixels = (1.5 * formula("pixels", (3, 3, size, size))).float().double()
+        if ours in ("clip-b32", "clip-b32-quickgelu"):
+            check_open_clip(model, "ViT-B-32" + ours.removeprefix("clip-b32"), pixels)
         embeddings = model(pixels)
         slope = formula("slope", tuple(embeddings.shape))
         (embeddings * slope).sum().backward()

@@ -38,10 +38,8 @@ def combined(rows, power):
     return torch.nn.functional.normalize(mean.pow(1 / power), dim=1)
 
 
-def transformer():
-    backbone = timm.create_model(
-        "vit_small_patch14_dinov2", pretrained=False, img_size=56, num_classes=0, dynamic_img_size=True
-    )
+def transformer(name, size):
+    backbone = timm.create_model(name, pretrained=False, img_size=size, num_classes=0, dynamic_img_size=True)
     model = Embedder(backbone, backbone.num_features, "cls", False).double().eval()
     state = model.state_dict()
     for key, value in state.items():
@@ -61,9 +59,14 @@ def main(folder):
         out[f"resnet18.{height}x{width}.plain"] = rows[0]
     # An enlarged one.
     out["resnet18.70x45.large"] = combined([resnet(interpolated(x, s)) for s in [1, 2**0.5]], 1)
-    vit = transformer()
-    for height, width in [(42, 70), (98, 56)]:
-        out[f"dinov2-s14.{height}x{width}.plain"] = vit(images(2, height, width))
+    for ours, theirs, size, shapes in [
+        ("dinov2-s14", "vit_small_patch14_dinov2", 56, [(42, 70), (98, 56)]),
+        ("dinov2-s14-reg4", "vit_small_patch14_reg4_dinov2", 56, [(42, 70), (364, 504)]),
+        ("clip-b32", "vit_base_patch32_clip_224", 64, [(64, 96), (352, 512)]),
+    ]:
+        vit = transformer(theirs, size)
+        for height, width in shapes:
+            out[f"{ours}.{height}x{width}.plain"] = vit(images(2, height, width))
 
     for scale in [2**-0.5, 0.5, 0.3, 2**0.5]:
         out[f"interpolated.{scale:.4f}"] = interpolated(formula("interpolated", (1, 3, 7, 10)), scale)

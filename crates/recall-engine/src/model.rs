@@ -9,6 +9,7 @@ mod embedder;
 mod feature_head;
 mod head;
 mod principal;
+mod recognise;
 mod resnet;
 mod start;
 mod statistics;
@@ -28,6 +29,7 @@ pub use convnet::{ConvNet, ConvNetConfig};
 pub use embedder::Embedder;
 pub use feature_head::{FeatureHead, FeatureHeadConfig};
 pub use head::{EmbeddingHead, GeM, Head};
+pub(crate) use recognise::of_another_model;
 pub use resnet::{ResNet, ResNetConfig};
 pub use start::Start;
 pub use statistics::FeatureStatistics;
@@ -56,10 +58,32 @@ pub enum Backbone {
     VitB32,
     /// timm's `vit_base_patch16_224`.
     VitB16,
+    /// timm's `vit_large_patch16_224`.
+    VitL16,
     /// timm's `vit_small_patch14_dinov2`.
     Dinov2S14,
     /// timm's `vit_base_patch14_dinov2`.
     Dinov2B14,
+    /// timm's `vit_large_patch14_dinov2`.
+    Dinov2L14,
+    /// timm's `vit_small_patch14_reg4_dinov2`.
+    Dinov2S14Reg4,
+    /// timm's `vit_base_patch14_reg4_dinov2`.
+    Dinov2B14Reg4,
+    /// timm's `vit_large_patch14_reg4_dinov2`.
+    Dinov2L14Reg4,
+    /// timm's `vit_base_patch32_clip_224`.
+    ClipB32,
+    /// timm's `vit_base_patch16_clip_224`.
+    ClipB16,
+    /// timm's `vit_large_patch14_clip_224`.
+    ClipL14,
+    /// timm's `vit_base_patch32_clip_quickgelu_224`.
+    ClipB32Quickgelu,
+    /// timm's `vit_base_patch16_clip_quickgelu_224`.
+    ClipB16Quickgelu,
+    /// timm's `vit_large_patch14_clip_quickgelu_224`.
+    ClipL14Quickgelu,
     /// A linear map of features that were computed before, see [`FeatureHead`].
     Linear,
     /// The same with a hidden layer beside it.
@@ -88,9 +112,8 @@ enum Family {
     },
     VisionTransformer {
         patch: usize,
-        width: usize,
-        heads: usize,
-        layer_scale: bool,
+        size: Size,
+        style: Style,
     },
     Head {
         residual: bool,
@@ -98,19 +121,49 @@ enum Family {
     Own,
 }
 
+/// How large a transformer is.
+#[derive(Clone, Copy)]
+struct Size {
+    width: usize,
+    depth: usize,
+    heads: usize,
+}
+
+const SMALL: Size = size(384, 12, 6);
+const BASE: Size = size(768, 12, 12);
+const LARGE: Size = size(1024, 24, 16);
+
+const fn size(width: usize, depth: usize, heads: usize) -> Size {
+    Size {
+        width,
+        depth,
+        heads,
+    }
+}
+
+/// What transformers of one size differ in.
+#[derive(Clone, Copy, PartialEq)]
+enum Style {
+    /// That of the first publication.
+    Plain,
+    /// DINOv2: scaled branches and so many registers.
+    Dinov2 { registers: usize },
+    /// The image tower of CLIP.
+    Clip { quick_gelu: bool },
+}
+
+const DINOV2: Style = Style::Dinov2 { registers: 0 };
+const REGISTERS: Style = Style::Dinov2 { registers: 4 };
+const CLIP: Style = Style::Clip { quick_gelu: false };
+const OPENAI: Style = Style::Clip { quick_gelu: true };
+
 /// A ResNet of so many blocks in its stages.
 const fn resnet(blocks: [usize; 4], bottleneck: bool) -> Family {
     Family::ResNet { blocks, bottleneck }
 }
 
-/// A transformer of twelve blocks.
-const fn vit(patch: usize, width: usize, heads: usize, layer_scale: bool) -> Family {
-    Family::VisionTransformer {
-        patch,
-        width,
-        heads,
-        layer_scale,
-    }
+const fn vit(patch: usize, size: Size, style: Style) -> Family {
+    Family::VisionTransformer { patch, size, style }
 }
 
 const fn entry(
@@ -128,18 +181,29 @@ const fn entry(
 }
 
 #[rustfmt::skip]
-const ENTRIES: [Entry; 14] = [
+const ENTRIES: [Entry; 25] = [
     entry(Backbone::Convnet, "convnet", None, Family::ConvNet),
     entry(Backbone::Resnet18, "resnet18", Some("resnet18"), resnet([2, 2, 2, 2], false)),
     entry(Backbone::Resnet34, "resnet34", Some("resnet34"), resnet([3, 4, 6, 3], false)),
     entry(Backbone::Resnet50, "resnet50", Some("resnet50"), resnet([3, 4, 6, 3], true)),
     entry(Backbone::Resnet101, "resnet101", Some("resnet101"), resnet([3, 4, 23, 3], true)),
     entry(Backbone::Resnet152, "resnet152", Some("resnet152"), resnet([3, 8, 36, 3], true)),
-    entry(Backbone::VitS16, "vit-s16", Some("vit_small_patch16_224"), vit(16, 384, 6, false)),
-    entry(Backbone::VitB32, "vit-b32", Some("vit_base_patch32_224"), vit(32, 768, 12, false)),
-    entry(Backbone::VitB16, "vit-b16", Some("vit_base_patch16_224"), vit(16, 768, 12, false)),
-    entry(Backbone::Dinov2S14, "dinov2-s14", Some("vit_small_patch14_dinov2"), vit(14, 384, 6, true)),
-    entry(Backbone::Dinov2B14, "dinov2-b14", Some("vit_base_patch14_dinov2"), vit(14, 768, 12, true)),
+    entry(Backbone::VitS16, "vit-s16", Some("vit_small_patch16_224"), vit(16, SMALL, Style::Plain)),
+    entry(Backbone::VitB32, "vit-b32", Some("vit_base_patch32_224"), vit(32, BASE, Style::Plain)),
+    entry(Backbone::VitB16, "vit-b16", Some("vit_base_patch16_224"), vit(16, BASE, Style::Plain)),
+    entry(Backbone::VitL16, "vit-l16", Some("vit_large_patch16_224"), vit(16, LARGE, Style::Plain)),
+    entry(Backbone::Dinov2S14, "dinov2-s14", Some("vit_small_patch14_dinov2"), vit(14, SMALL, DINOV2)),
+    entry(Backbone::Dinov2B14, "dinov2-b14", Some("vit_base_patch14_dinov2"), vit(14, BASE, DINOV2)),
+    entry(Backbone::Dinov2L14, "dinov2-l14", Some("vit_large_patch14_dinov2"), vit(14, LARGE, DINOV2)),
+    entry(Backbone::Dinov2S14Reg4, "dinov2-s14-reg4", Some("vit_small_patch14_reg4_dinov2"), vit(14, SMALL, REGISTERS)),
+    entry(Backbone::Dinov2B14Reg4, "dinov2-b14-reg4", Some("vit_base_patch14_reg4_dinov2"), vit(14, BASE, REGISTERS)),
+    entry(Backbone::Dinov2L14Reg4, "dinov2-l14-reg4", Some("vit_large_patch14_reg4_dinov2"), vit(14, LARGE, REGISTERS)),
+    entry(Backbone::ClipB32, "clip-b32", Some("vit_base_patch32_clip_224"), vit(32, BASE, CLIP)),
+    entry(Backbone::ClipB16, "clip-b16", Some("vit_base_patch16_clip_224"), vit(16, BASE, CLIP)),
+    entry(Backbone::ClipL14, "clip-l14", Some("vit_large_patch14_clip_224"), vit(14, LARGE, CLIP)),
+    entry(Backbone::ClipB32Quickgelu, "clip-b32-quickgelu", Some("vit_base_patch32_clip_quickgelu_224"), vit(32, BASE, OPENAI)),
+    entry(Backbone::ClipB16Quickgelu, "clip-b16-quickgelu", Some("vit_base_patch16_clip_quickgelu_224"), vit(16, BASE, OPENAI)),
+    entry(Backbone::ClipL14Quickgelu, "clip-l14-quickgelu", Some("vit_large_patch14_clip_quickgelu_224"), vit(14, LARGE, OPENAI)),
     entry(Backbone::Linear, "linear", None, Family::Head { residual: false }),
     entry(Backbone::Residual, "residual", None, Family::Head { residual: true }),
     entry(Backbone::Own, "own", None, Family::Own),
@@ -227,18 +291,23 @@ impl Family {
                 };
                 Network::ResNet(config.init(device))
             }
-            Self::VisionTransformer {
-                patch,
-                width,
-                heads,
-                layer_scale,
-            } => {
+            Self::VisionTransformer { patch, size, style } => {
+                let (registers, quick_gelu) = match style {
+                    Style::Plain => (0, false),
+                    Style::Dinov2 { registers } => (registers, false),
+                    Style::Clip { quick_gelu } => (0, quick_gelu),
+                };
+                let clip = matches!(style, Style::Clip { .. });
                 let config = VisionTransformerConfig {
                     patch,
-                    width,
-                    depth: 12,
-                    heads,
-                    layer_scale,
+                    width: size.width,
+                    depth: size.depth,
+                    heads: size.heads,
+                    layer_scale: matches!(style, Style::Dinov2 { .. }),
+                    registers,
+                    pre_norm: clip,
+                    quick_gelu,
+                    epsilon: if clip { 1e-5 } else { 1e-6 },
                     image,
                     dim: config.dim,
                     head: config.head,

@@ -19,6 +19,7 @@ use crate::held::Held;
 use crate::loss::{AutodiffLoss, Objective};
 use crate::loss_scale::LossScale;
 use crate::mixed::embedded_mixed;
+use crate::model::of_another_model;
 use crate::optimiser::move_towards;
 use crate::precision::Preparation;
 use crate::ranks::{agreed, all_labels};
@@ -453,7 +454,8 @@ where
     }
 
     fn load_pretrained(&mut self, path: &Path) -> Result<LoadedWeights, EngineError> {
-        let (model, loaded) = load_weights(self.model.clone(), path, self.grid)?;
+        let (model, loaded) = load_weights(self.model.clone(), path, self.grid)
+            .map_err(|error| of_another_model(error, self.config.backbone, path))?;
         self.begin_with(model);
         Ok(loaded)
     }

@@ -7,6 +7,7 @@
 mod file;
 mod foreign;
 mod names;
+mod originals;
 pub(crate) mod position;
 mod pytorch;
 mod safe;
@@ -22,6 +23,7 @@ use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::EngineError;
+use position::Regrid;
 use stored::Stored;
 
 /// What came of reading a file of weights.
@@ -35,12 +37,17 @@ pub struct LoadedWeights {
     pub fresh: Vec<String>,
     /// The grids of patches from which and to which position embeddings were interpolated.
     pub interpolated: Option<[[usize; 2]; 2]>,
+    /// What was taken, in words, where the file has other names than torchvision and timm.
+    pub original: Option<&'static str>,
 }
 
 impl LoadedWeights {
     /// In words, a sentence each.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = vec![format!("{} tensors loaded", self.taken)];
+        if let Some(original) = self.original {
+            notes[0] += &format!(" ({original})");
+        }
         if !self.fresh.is_empty() {
             notes[0] += ", the head starts from random values";
         }
@@ -60,7 +67,8 @@ impl LoadedWeights {
 /// Loads a model's weights from a file in safetensors format or from a state dict that PyTorch saved,
 /// in any format since 0.1.10; nothing in it is run. What is in the file decides, not its name.
 ///
-/// Names are those of torchvision and timm, or of [`save_weights`]. Half precision becomes single.
+/// Names are those of torchvision and timm, or of [`save_weights`]; also those of open_clip, whose image tower is
+/// taken, and of DINOv2's authors. Half precision becomes single.
 /// What the file may hold beyond the model is the classifier (`fc.*`, `head.*`), batch
 /// normalisation's `num_batches_tracked`, `pre_logits.*` and `mask_token`. What it may lack is the
 /// head of the embedding, as a whole. `grid` is the model's grid of patches if it has one: position
@@ -80,13 +88,18 @@ pub fn load_weights<B: Backend, M: Module<B>>(
         problem,
     };
     let file::Opened {
-        tensors: mut stored,
+        tensors: stored,
         others,
         mut source,
         format,
     } = file::read(path).map_err(refuse)?;
+    let (mut stored, original) = originals::renamed(stored);
     let tensors = tensors_of(&model);
-    let mut loaded = LoadedWeights::default();
+    let mut loaded = LoadedWeights {
+        original,
+        ..LoadedWeights::default()
+    };
+    let mut regrid = None;
 
     let headless = !stored.keys().any(|name| is_head(name));
     let (mut missing, mut misshapen) = (Vec::new(), Vec::new());
@@ -99,7 +112,7 @@ pub fn load_weights<B: Backend, M: Module<B>>(
             },
             Some(found) if found.shape == tensor.shape => {}
             Some(found) => match positions(tensor, found, grid) {
-                Some(grids) => loaded.interpolated = Some(grids),
+                Some(way) => regrid = Some(way),
                 None => misshapen.push(format!(
                     "{} is {:?} and should be {:?}",
                     tensor.name, found.shape, tensor.shape
@@ -134,13 +147,22 @@ pub fn load_weights<B: Backend, M: Module<B>>(
         return Err(refuse(faults.join("; ")));
     }
 
+    loaded.interpolated = regrid.as_ref().and_then(Regrid::interpolated);
+    let class_position = match (&regrid, stored.get("pos_embed")) {
+        (Some(regrid), Some(positions)) if regrid.adds_class_position() => {
+            let unread = |problem| refuse(format!("the tensor pos_embed {problem}"));
+            Some(source.read(positions).map_err(unread)?)
+        }
+        _ => None,
+    };
+
     let mut snapshots = Vec::with_capacity(tensors.len());
     let mut not_finite = Vec::new();
     for tensor in tensors {
         let Some(found) = stored.remove(&tensor.name) else {
             continue;
         };
-        let values = source
+        let mut values = source
             .read(&found)
             .map_err(|problem| refuse(format!("the tensor {} {problem}", tensor.name)))?;
         let count = values.iter().filter(|value| !value.is_finite()).count();
@@ -148,11 +170,15 @@ pub fn load_weights<B: Backend, M: Module<B>>(
             not_finite.push(format!("{} ({count} of {})", tensor.name, values.len()));
             continue;
         }
-        let data = TensorData::new(values, found.shape);
-        let data = match loaded.interpolated {
-            Some(grids) if data.shape.to_vec() != tensor.shape => interpolate(&data, grids),
-            _ => data,
-        };
+        match (&regrid, &class_position) {
+            (Some(regrid), _) if tensor.name == "pos_embed" => values = regrid.apply(&values),
+            (_, Some(position)) if tensor.name == "cls_token" => {
+                let pairs = values.iter_mut().zip(position);
+                pairs.for_each(|(value, position)| *value += position);
+            }
+            _ => {}
+        }
+        let data = TensorData::new(values, tensor.shape.clone());
         loaded.taken += 1;
         snapshots.push(tensor.snapshot(data));
     }
@@ -168,6 +194,21 @@ pub fn load_weights<B: Backend, M: Module<B>>(
         Some(error) => Err(refuse(one_line(error))),
         None => Ok((model, loaded)),
     }
+}
+
+/// The shapes of a file's tensors, by the names that [`load_weights`] knows them by; no number is read.
+///
+/// # Errors
+///
+/// [`EngineError::Weights`] if it is no file of weights.
+pub(crate) fn shapes_of(path: &Path) -> Result<BTreeMap<String, Vec<usize>>, EngineError> {
+    let opened = file::read(path).map_err(|problem| EngineError::Weights {
+        path: path.to_owned(),
+        problem,
+    })?;
+    let (tensors, _) = originals::renamed(opened.tensors);
+    let named = tensors.into_iter();
+    Ok(named.map(|(name, stored)| (name, stored.shape)).collect())
 }
 
 /// Writes a model's weights as a state dict in safetensors format.
@@ -300,29 +341,13 @@ fn is_ignorable(name: &str) -> bool {
         || name == "mask_token"
 }
 
-/// The grids between which position embeddings have to be interpolated, if that is what differs.
-fn positions(
-    tensor: &ModelTensor,
-    found: &Stored,
-    grid: Option<[usize; 2]>,
-) -> Option<[[usize; 2]; 2]> {
-    let to = grid?;
-    let ([1, count, width], [1, _, expected]) = (&found.shape[..], &tensor.shape[..]) else {
+/// How the file's position embeddings become the model's, if these are what differs.
+fn positions(tensor: &ModelTensor, found: &Stored, grid: Option<[usize; 2]>) -> Option<Regrid> {
+    let ([1, theirs, width], [1, ours, expected]) = (&found.shape[..], &tensor.shape[..]) else {
         return None;
     };
-    let side = count.checked_sub(1)?.isqrt();
-    let fits = tensor.name == "pos_embed" && width == expected && side * side + 1 == *count;
-    (fits && side > 0).then_some([[side, side], to])
-}
-
-/// Interpolates position embeddings; the class token's, the first, stays.
-fn interpolate(data: &TensorData, [from, to]: [[usize; 2]; 2]) -> TensorData {
-    let width = data.shape.to_vec()[2];
-    let values: Vec<f32> = data.iter::<f32>().collect();
-    let (class, patches) = values.split_at(width);
-    let mut values = class.to_vec();
-    values.extend(position::resample(patches, width, from, to));
-    TensorData::new(values, [1, 1 + to[0] * to[1], width])
+    let fits = tensor.name == "pos_embed" && width == expected;
+    fits.then(|| Regrid::between(*theirs, *ours, *width, grid?))?
 }
 
 fn one_line(error: &impl std::fmt::Display) -> String {

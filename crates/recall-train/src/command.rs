@@ -23,6 +23,7 @@ mod terminal;
 mod train;
 mod trained;
 mod whiten;
+mod whitening;
 
 use std::ffi::OsString;
 use std::io::ErrorKind;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use recall_data::{Dataset, ImageSource, ItemId, Loader, names};
 use recall_engine::{Device, Engine, EngineConfig, EngineError, Features, Pixels};
-use recall_eval::Embeddings;
+use recall_eval::refine::Whitening;
+use recall_eval::{Embeddings, EvalError};
 
 use crate::embed::{embed_each, embed_items};
 use crate::{Checkpoint, Loading, NamedBackend, Passes, RunError};
 
-/// The model of a checkpoint on a device, which embeds images as its run did.
+/// The model of a checkpoint on a device, which embeds images as its run did. Where the command `whiten` put a whitening
+/// into the checkpoint, it stands behind the network.
 ///
 /// ```no_run
 /// use recall_train::{NamedBackend, Index, TrainedModel};
@@ -27,6 +29,8 @@ use crate::{Checkpoint, Loading, NamedBackend, Passes, RunError};
 pub struct TrainedModel {
     checkpoint: Checkpoint,
     engine: Box<dyn Engine>,
+    /// What stands behind the network.
+    whitening: Option<Whitening>,
     loading: Loading,
 }
 
@@ -64,11 +68,42 @@ impl TrainedModel {
     ) -> Result<Self, RunError> {
         let mut engine = create(&checkpoint.config.engine())?;
         engine.load_judged(&checkpoint.weights_file())?;
-        Ok(Self {
+        let whitening = checkpoint.whitening()?;
+        let model = Self {
             engine,
             checkpoint,
+            whitening: None,
             loading: Loading::default(),
-        })
+        };
+        model.with_whitening(whitening)
+    }
+
+    /// The same with this whitening behind the network, or without any, instead of that of the checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Eval`] if it takes rows of another length than the network gives.
+    pub fn with_whitening(self, whitening: Option<Whitening>) -> Result<Self, RunError> {
+        let rows = self.checkpoint.config.model.dim;
+        match &whitening {
+            Some(other) if other.dim() != rows => Err(EvalError::WhiteningDimension {
+                rows,
+                whitening: other.dim(),
+            }
+            .into()),
+            _ => Ok(Self { whitening, ..self }),
+        }
+    }
+
+    /// The whitening behind the network: that of the checkpoint, if it has one.
+    pub fn whitening(&self) -> Option<&Whitening> {
+        self.whitening.as_ref()
+    }
+
+    /// Numbers of an embedding.
+    pub fn dim(&self) -> usize {
+        let of_network = self.checkpoint.config.model.dim;
+        self.whitening.as_ref().map_or(of_network, Whitening::out)
     }
 
     /// The same, with images loaded as `loading` says. By default all cores load them, and one that cannot
@@ -91,7 +126,8 @@ impl TrainedModel {
     ///
     /// [`RunError::Eval`] if an embedding is not finite.
     pub fn embed(&self, pixels: Pixels<'_>) -> Result<Embeddings, RunError> {
-        Ok(self.engine.embed_at(pixels, &self.passes().scales)?)
+        let rows = self.engine.embed_at(pixels, &self.passes().scales)?;
+        self.whitened(rows)
     }
 
     /// Embeds rows of features, for a head that was trained on such: `[n, dim]` one behind the other, with
@@ -106,7 +142,7 @@ impl TrainedModel {
         match (config.backbone.takes_features(), config.features) {
             (true, Some(dim)) if rows.len().is_multiple_of(dim) => {
                 let features = Features { values: rows, dim };
-                Ok(self.engine.embed(features.into())?)
+                self.whitened(self.engine.embed(features.into())?)
             }
             (true, Some(dim)) => Err(RunError::Rows {
                 problem: format!("{} numbers are no rows of {dim}", rows.len()),
@@ -160,7 +196,8 @@ impl TrainedModel {
         progress: impl FnMut(usize) -> Result<(), RunError>,
     ) -> Result<(Embeddings, Vec<ItemId>), RunError> {
         let loader = self.loader(dataset)?;
-        embed_items(&*self.engine, &loader, ids, &self.passes(), progress)
+        let (rows, kept) = embed_items(&*self.engine, &loader, ids, &self.passes(), progress)?;
+        Ok((self.whitened(rows)?, kept))
     }
 
     /// The same, handed over chunk by chunk: memory does not grow with the number of images.
@@ -172,10 +209,26 @@ impl TrainedModel {
         &self,
         dataset: &Arc<Dataset>,
         ids: &[ItemId],
-        take: impl FnMut(&Embeddings, &[ItemId]) -> Result<(), RunError>,
+        mut take: impl FnMut(&Embeddings, &[ItemId]) -> Result<(), RunError>,
     ) -> Result<(), RunError> {
         let loader = self.loader(dataset)?;
-        embed_each(&*self.engine, &loader, ids, &self.passes(), take)
+        embed_each(
+            &*self.engine,
+            &loader,
+            ids,
+            &self.passes(),
+            |rows, ids| match &self.whitening {
+                Some(whitening) => take(&whitening.apply(rows)?, ids),
+                None => take(rows, ids),
+            },
+        )
+    }
+
+    fn whitened(&self, rows: Embeddings) -> Result<Embeddings, RunError> {
+        Ok(match &self.whitening {
+            Some(whitening) => whitening.apply(&rows)?,
+            None => rows,
+        })
     }
 
     fn passes(&self) -> Passes {

@@ -5,16 +5,14 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{
     Dropout, DropoutConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig,
 };
-use burn::tensor::{Distribution, Tensor, TensorData, backend::Backend};
+use burn::tensor::activation::sigmoid;
+use burn::tensor::{DType, Distribution, Tensor, TensorData, backend::Backend};
 use recall_nn::{Epilogue, NnBackend, attention, cast, conv2d, gelu, layer_norm, linear};
 
 use super::Embedder;
 use super::head::{EmbeddingHead, Head};
 use crate::Inputs;
 use crate::weights::position;
-
-/// What layer normalisation adds to the variance.
-const EPSILON: f64 = 1e-6;
 
 /// Settings of [`VisionTransformer`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,6 +27,15 @@ pub struct VisionTransformerConfig {
     pub heads: usize,
     /// Whether the branches of a block are scaled by learned factors (LayerScale), as DINOv2 does.
     pub layer_scale: bool,
+    /// Tokens beside the class token that stand for no patch (Darcet et al., ICLR 2024). With any of them,
+    /// position embeddings are those of the patches alone.
+    pub registers: usize,
+    /// Whether tokens are normalised before the first block and patches are embedded without a bias, as CLIP does it.
+    pub pre_norm: bool,
+    /// Whether the activation is x · sigmoid(1.702 x) as in OpenAI's CLIP, and not GELU.
+    pub quick_gelu: bool,
+    /// What layer normalisation adds to the variance.
+    pub epsilon: f64,
     /// Height and width of the images, multiples of `patch`.
     pub image: [usize; 2],
     /// Length of an embedding.
@@ -53,20 +60,26 @@ impl VisionTransformerConfig {
             std: 0.02,
         };
         let last = (self.depth.max(2) - 1) as f64;
+        let positions = usize::from(self.registers == 0) + rows * columns;
         VisionTransformer {
             patch_embed: PatchEmbed {
                 proj: Conv2dConfig::new([3, self.width], [self.patch, self.patch])
                     .with_stride([self.patch, self.patch])
+                    .with_bias(!self.pre_norm)
                     .init(device),
             },
             cls_token: normal.init([1, 1, self.width], device),
-            pos_embed: normal.init([1, 1 + rows * columns, self.width], device),
+            reg_token: (self.registers > 0)
+                .then(|| normal.init([1, self.registers, self.width], device)),
+            pos_embed: normal.init([1, positions, self.width], device),
+            norm_pre: self.pre_norm.then(|| self.norm(device)),
             blocks: (0..self.depth)
                 .map(|block| Block::new(self, self.drop_path * block as f64 / last, device))
                 .collect(),
             norm: self.norm(device),
             embedding: EmbeddingHead::new(self.width, self.dim, self.head, device),
             mean: self.mean,
+            epsilon: self.epsilon,
             rows,
             columns,
         }
@@ -74,7 +87,7 @@ impl VisionTransformerConfig {
 
     fn norm<B: Backend>(&self, device: &B::Device) -> LayerNorm<B> {
         LayerNormConfig::new(self.width)
-            .with_epsilon(EPSILON)
+            .with_epsilon(self.epsilon)
             .init(device)
     }
 }
@@ -85,24 +98,27 @@ impl VisionTransformerConfig {
 pub struct VisionTransformer<B: Backend> {
     patch_embed: PatchEmbed<B>,
     cls_token: Param<Tensor<B, 3>>,
+    reg_token: Option<Param<Tensor<B, 3>>>,
     pos_embed: Param<Tensor<B, 3>>,
+    norm_pre: Option<LayerNorm<B>>,
     blocks: Vec<Block<B>>,
     norm: LayerNorm<B>,
     embedding: EmbeddingHead<B>,
     mean: bool,
+    epsilon: f64,
     /// Of patches that it has position embeddings for.
     rows: usize,
     columns: usize,
 }
 
 impl<B: NnBackend> VisionTransformer<B> {
-    /// The normalised tokens, the class token first. Images of another size than the model was made for take position
-    /// embeddings that are interpolated as timm does it; these have no gradient.
+    /// The normalised tokens: the class token, registers, patches. Images of another size than the model was made for
+    /// take position embeddings that are interpolated as timm does it; these have no gradient.
     ///
     /// # Shapes
     ///
     /// - images: `[n, 3, height, width]`
-    /// - output: `[n, 1 + patches, width of a token]`
+    /// - output: `[n, 1 + registers + patches, width of a token]`
     pub fn tokens(&self, images: Tensor<B, 4>) -> Tensor<B, 3> {
         let patches = conv2d(images, &self.patch_embed.proj, Epilogue::default());
         // Channels last before the axes of the image become one. In the other order the backward pass
@@ -114,28 +130,45 @@ impl<B: NnBackend> VisionTransformer<B> {
         let [n, _, width] = patches.dims();
         let dtype = patches.dtype();
         let class = cast(self.cls_token.val(), dtype).expand([n, 1, width]);
-        let tokens =
-            Tensor::cat(vec![class, patches], 1) + cast(self.positions([rows, columns]), dtype);
+        let positions = cast(self.positions([rows, columns]), dtype);
+        let tokens = match &self.reg_token {
+            Some(registers) => {
+                let registers = registers.val();
+                let [_, count, _] = registers.dims();
+                let registers = cast(registers, dtype).expand([n, count, width]);
+                Tensor::cat(vec![class, registers, patches + positions], 1)
+            }
+            None => Tensor::cat(vec![class, patches], 1) + positions,
+        };
+        let tokens = match &self.norm_pre {
+            Some(norm) => layer_norm(tokens, norm, self.epsilon),
+            None => tokens,
+        };
         let tokens = self
             .blocks
             .iter()
             .fold(tokens, |tokens, block| block.forward(tokens));
-        layer_norm(tokens, &self.norm, EPSILON)
+        layer_norm(tokens, &self.norm, self.epsilon)
     }
 
-    /// The position embeddings of a grid of patches, after that of the class token.
+    /// How many tokens stand before those of the patches.
+    fn before_patches(&self) -> usize {
+        let registers = self.reg_token.as_ref();
+        1 + registers.map_or(0, |registers| registers.dims()[1])
+    }
+
+    /// The position embeddings of a grid of patches, after that of the class token if it has one.
     fn positions(&self, grid: position::Grid) -> Tensor<B, 3> {
         let own = self.pos_embed.val();
         let from = [self.rows, self.columns];
         if grid == from {
             return own;
         }
-        let ([_, _, width], device) = (own.dims(), own.device());
+        let ([_, count, width], device) = (own.dims(), own.device());
         let values: Vec<f32> = own.into_data().iter::<f32>().collect();
-        let (class, patches) = values.split_at(width.min(values.len()));
-        let mut values = class.to_vec();
-        values.extend(position::resample(patches, width, from, grid));
-        let shape = [1, 1 + grid[0] * grid[1], width];
+        let class = count - from[0] * from[1];
+        let values = position::resample_after(class, &values, width, from, grid);
+        let shape = [1, class + grid[0] * grid[1], width];
         Tensor::from_data(TensorData::new(values, shape), &device)
     }
 
@@ -143,9 +176,10 @@ impl<B: NnBackend> VisionTransformer<B> {
     fn pooled(&self, images: Tensor<B, 4>) -> Tensor<B, 2> {
         let tokens = self.tokens(images);
         let [_, count, _] = tokens.dims();
+        let before = self.before_patches();
         let pooled = match self.mean {
             true => cast(tokens, self.embedding.dtype())
-                .narrow(1, 1, count - 1)
+                .narrow(1, before, count - before)
                 .mean_dim(1),
             false => tokens.narrow(1, 0, 1),
         };
@@ -176,7 +210,10 @@ impl<B: NnBackend> Embedder<B> for VisionTransformer<B> {
 
     fn stage(&self, path: &[&str]) -> Option<usize> {
         match path {
-            ["patch_embed" | "cls_token" | "pos_embed", ..] => Some(0),
+            [
+                "patch_embed" | "cls_token" | "reg_token" | "pos_embed" | "norm_pre",
+                ..,
+            ] => Some(0),
             ["blocks", number, ..] => Some(1 + number.parse::<usize>().ok()?),
             // After every block.
             ["norm", ..] => Some(usize::MAX - 1),
@@ -199,6 +236,7 @@ struct Block<B: Backend> {
     mlp: Mlp<B>,
     ls2: Option<LayerScale<B>>,
     drop_path: DropPath,
+    epsilon: f64,
 }
 
 impl<B: NnBackend> Block<B> {
@@ -216,6 +254,7 @@ impl<B: NnBackend> Block<B> {
             mlp: Mlp::new(config, device),
             ls2: scale(),
             drop_path: DropPath { share: drop_path },
+            epsilon: config.epsilon,
         }
     }
 
@@ -232,11 +271,11 @@ impl<B: NnBackend> Block<B> {
         };
         let attended = self
             .attn
-            .forward(layer_norm(tokens.clone(), &self.norm1, EPSILON));
+            .forward(layer_norm(tokens.clone(), &self.norm1, self.epsilon));
         let tokens = add(tokens, attended, &self.ls1);
         let thought = self
             .mlp
-            .forward(layer_norm(tokens.clone(), &self.norm2, EPSILON));
+            .forward(layer_norm(tokens.clone(), &self.norm2, self.epsilon));
         add(tokens, thought, &self.ls2)
     }
 }
@@ -304,6 +343,7 @@ struct Mlp<B: Backend> {
     fc1: Linear<B>,
     fc2: Linear<B>,
     dropout: Dropout,
+    quick_gelu: bool,
 }
 
 impl<B: NnBackend> Mlp<B> {
@@ -312,13 +352,31 @@ impl<B: NnBackend> Mlp<B> {
             fc1: new_linear(config.width, 4 * config.width, device),
             fc2: new_linear(4 * config.width, config.width, device),
             dropout: DropoutConfig::new(config.dropout).init(),
+            quick_gelu: config.quick_gelu,
         }
     }
 
     fn forward(&self, tokens: Tensor<B, 3>) -> Tensor<B, 3> {
-        let hidden = self.dropout.forward(gelu(linear(tokens, &self.fc1)));
-        self.dropout.forward(linear(hidden, &self.fc2))
+        let hidden = linear(tokens, &self.fc1);
+        let hidden = match self.quick_gelu {
+            true => quick_gelu(hidden),
+            false => gelu(hidden),
+        };
+        self.dropout
+            .forward(linear(self.dropout.forward(hidden), &self.fc2))
     }
+}
+
+/// x · sigmoid(1.702 x), the approximation of GELU (Hendrycks and Gimpel, 2016) that OpenAI's CLIP was trained with.
+/// Of numbers in half precision it is computed in single precision, as GELU is.
+fn quick_gelu<B: NnBackend>(input: Tensor<B, 3>) -> Tensor<B, 3> {
+    let dtype = input.dtype();
+    let wide = match dtype {
+        DType::F16 | DType::BF16 => cast(input, DType::F32),
+        _ => input,
+    };
+    let gate = sigmoid(wide.clone().mul_scalar(1.702));
+    cast(wide * gate, dtype)
 }
 
 fn new_linear<B: Backend>(input: usize, output: usize, device: &B::Device) -> Linear<B> {

@@ -60,7 +60,7 @@ impl<B: Backend, M: Embedder<B>> ModuleVisitor<B> for Sort<'_, M> {
         let config = self.config;
         let name = self.walk.path.last().map_or("", String::as_str);
         // Vectors are the affine maps of normalisations, biases, layer scales and GeM's exponent.
-        let spared = D == 1 || ["cls_token", "pos_embed"].contains(&name);
+        let spared = D == 1 || ["cls_token", "reg_token", "pos_embed"].contains(&name);
         let treatment = Treatment {
             rate: match self.walk.stage() {
                 Some(_) => config.backbone_rate,

@@ -7,7 +7,7 @@ pub(crate) type Grid = [usize; 2];
 ///
 /// Bicubic with antialiasing, as timm does it: the kernel of Keys with a = −½, widened by the factor
 /// when the grid becomes smaller, its weights normalised at the border.
-pub(crate) fn resample(values: &[f32], width: usize, from: Grid, to: Grid) -> Vec<f32> {
+fn resample(values: &[f32], width: usize, from: Grid, to: Grid) -> Vec<f32> {
     // Rows and then columns: each pass mixes whole runs of numbers.
     let rows = Taps::new(from[0], to[0]);
     let run = from[1] * width;
@@ -24,6 +24,69 @@ pub(crate) fn resample(values: &[f32], width: usize, from: Grid, to: Grid) -> Ve
         }
     }
     wide
+}
+
+/// The same of embeddings that stand behind `before` others, such as that of the class token, which stay.
+pub(crate) fn resample_after(
+    before: usize,
+    values: &[f32],
+    width: usize,
+    from: Grid,
+    to: Grid,
+) -> Vec<f32> {
+    let (first, patches) = values.split_at((before * width).min(values.len()));
+    let mut values = first.to_vec();
+    values.extend(resample(patches, width, from, to));
+    values
+}
+
+/// How the position embeddings of a file become those of a model.
+pub(super) struct Regrid {
+    width: usize,
+    from: Grid,
+    to: Grid,
+    /// Whether the file has one for the class token, before those of the patches, and whether the model has.
+    class: [bool; 2],
+}
+
+impl Regrid {
+    /// From `theirs` embeddings of a square grid to `ours` of the grid `to`, if they can be that: with or without one
+    /// for the class token. A model that adds none to its class token takes a file's into the token.
+    pub fn between(theirs: usize, ours: usize, width: usize, to: Grid) -> Option<Self> {
+        let class = ours.checked_sub(to[0] * to[1])?;
+        let (side, own) = (theirs.isqrt(), theirs.checked_sub(1)?.isqrt());
+        let (side, with_class) = match (side * side == theirs, own * own + 1 == theirs) {
+            (true, _) => (side, false),
+            (_, true) => (own, true),
+            _ => return None,
+        };
+        let possible = side > 0 && class <= 1 && (with_class || class == 0);
+        possible.then_some(Self {
+            width,
+            from: [side; 2],
+            to,
+            class: [with_class, class == 1],
+        })
+    }
+
+    /// The grids, if they are not the same.
+    pub fn interpolated(&self) -> Option<[Grid; 2]> {
+        (self.from != self.to).then_some([self.from, self.to])
+    }
+
+    /// Whether the first of the file's embeddings belongs into the class token.
+    pub fn adds_class_position(&self) -> bool {
+        self.class == [true, false]
+    }
+
+    pub fn apply(&self, values: &[f32]) -> Vec<f32> {
+        let patches = match self.adds_class_position() {
+            true => values.get(self.width..).unwrap_or_default(),
+            false => values,
+        };
+        let before = usize::from(self.class[1]);
+        resample_after(before, patches, self.width, self.from, self.to)
+    }
 }
 
 /// For each place of an axis, the first source and the weights from there on.
@@ -107,6 +170,27 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn the_class_tokens_position_is_found() {
+        let between = |theirs, ours| Regrid::between(theirs, ours, 1, [2, 2]);
+        for (theirs, ours, kind) in [
+            (5, 5, [true, true]),
+            (10, 5, [true, true]),
+            (4, 4, [false, false]),
+            (9, 4, [false, false]),
+            (10, 4, [true, false]),
+        ] {
+            assert_eq!(between(theirs, ours).map(|way| way.class), Some(kind));
+        }
+        // A position that the file lacks, no square, and other models.
+        for (theirs, ours) in [(4, 5), (7, 5), (7, 4), (5, 6), (1, 5), (0, 4), (5, 3)] {
+            assert!(between(theirs, ours).is_none(), "{theirs} to {ours}");
+        }
+        let way = between(5, 4).unwrap();
+        assert!(way.adds_class_position() && way.interpolated().is_none());
+        assert_eq!(way.apply(&[9., 1., 2., 3., 4.]), [1., 2., 3., 4.]);
     }
 
     #[test]

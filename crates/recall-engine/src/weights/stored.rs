@@ -22,6 +22,18 @@ pub(super) struct Stored {
     pub numbers: Result<Numbers, String>,
 }
 
+impl Stored {
+    /// The same beneath so many more axes of length 1.
+    pub fn beneath(mut self, axes: usize) -> Self {
+        self.shape.splice(..0, vec![1; axes]);
+        if let Ok(numbers) = &mut self.numbers {
+            // Never stepped along.
+            numbers.strides.splice(..0, vec![0; axes]);
+        }
+        self
+    }
+}
+
 /// How floating-point numbers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Float {

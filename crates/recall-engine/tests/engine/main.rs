@@ -1,6 +1,7 @@
 //! What an engine computes. One program of all these tests, since each that is one by itself compiles the models and
 //! their derivatives anew.
 
+mod architectures;
 mod backbones;
 mod batches;
 mod features;

@@ -88,14 +88,21 @@ fn descriptors_of_several_scales_equal_cirtorchs() {
 #[test]
 fn a_transformer_takes_images_of_other_shapes_as_timm_does() {
     let _alone = alone();
-    let engine = engine(Backbone::Dinov2S14, Head::LayerNorm, 56);
-    for size in [[42, 70], [98, 56]] {
-        let plain = embedded(&*engine, size, &Scales::default());
-        assert_equal(&plain, &format!("dinov2-s14.{}x{}.plain", size[0], size[1]));
+    for (backbone, side, sizes) in [
+        (Backbone::Dinov2S14, 56, [[42, 70], [98, 56]]),
+        // The whole patches of 362 × 500.
+        (Backbone::Dinov2S14Reg4, 56, [[42, 70], [364, 504]]),
+        (Backbone::ClipB32, 64, [[64, 96], [352, 512]]),
+    ] {
+        let engine = engine(backbone, Head::LayerNorm, side);
+        for [height, width] in sizes {
+            let plain = embedded(&*engine, [height, width], &Scales::default());
+            assert_equal(&plain, &format!("{backbone}.{height}x{width}.plain"));
+        }
+        // At half the size sides are no whole patches any more, and are brought to some.
+        let half = embedded(&*engine, sizes[0], &scales(&[0.5]));
+        assert!(half.iter().all(|value| value.is_finite()));
     }
-    // At half the size sides are no whole patches any more, and are brought to some.
-    let half = embedded(&*engine, [42, 70], &scales(&[0.5]));
-    assert!(half.iter().all(|value| value.is_finite()));
 }
 
 #[test]

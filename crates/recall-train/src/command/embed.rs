@@ -1,5 +1,4 @@
 mod features;
-mod whitener;
 
 use std::path::PathBuf;
 
@@ -14,9 +13,9 @@ use super::print::print;
 use super::split::SplitName;
 use super::terminal::Terminal;
 use super::trained::Images;
+use super::whitening::WhiteningArgs;
 use crate::TrainedModel;
 use crate::run::{Progress, missing, sentence};
-use whitener::Whitener;
 
 /// Options of embedding.
 #[derive(Debug, Args)]
@@ -37,9 +36,8 @@ pub(super) struct EmbedArgs {
     /// How many bits a number of an embedding has: f32, or f16, which halves the file.
     #[arg(long, value_name = "TYPE", value_enum, default_value_t = PrecisionName::F32, hide_possible_values = true)]
     precision: PrecisionName,
-    /// Whiten the embeddings, by a file that the command whiten wrote.
-    #[arg(long, value_name = "FILE")]
-    whiten: Option<PathBuf>,
+    #[command(flatten)]
+    whitening: WhiteningArgs,
     /// Where to write: NAME.npy (labels go to NAME.labels.npy) or NAME.safetensors (with labels).
     /// Beside it: NAME.txt, the names of the images, a line each in the same order; NAME.classes.csv,
     /// the name behind each label; NAME.json, which model embedded which images.
@@ -67,9 +65,8 @@ impl From<PrecisionName> for Precision {
 impl EmbedArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let checkpoint = self.backbone.of(self.checkpoint.open()?)?;
-        let whitener = Whitener::open(self.whiten.as_deref())?;
         if let Some(file) = &self.features {
-            return self.embed_features(&checkpoint, file, &whitener);
+            return self.embed_features(&checkpoint, file);
         }
         let images = Images::open(&self.common, &checkpoint)?;
         let dataset = &images.dataset;
@@ -78,19 +75,19 @@ impl EmbedArgs {
         let mut inputs = Inputs::default();
         inputs.add_data("--data", &images.data, dataset);
         inputs.add("--checkpoint", checkpoint.path());
-        (self.whiten.iter()).for_each(|path| inputs.add("--whiten", path));
+        self.whitening.add_to(&mut inputs);
         self.force.check(&files.all(), &inputs)?;
         let mut writer = EmbeddingsWriter::create_in(&files.embeddings, self.precision.into())?;
         let mut terminal = Terminal::new(self.common.quiet);
         terminal.notes(dataset);
         images.note(&ids, &mut terminal)?;
         let device = self.common.backend.open()?;
-        let model = TrainedModel::on(&*device, checkpoint.clone())?.loading(self.common.loading());
+        let model = TrainedModel::on(&*device, checkpoint)?.loading(self.common.loading());
+        let model = self.whitening.behind(model)?;
         terminal.count("embedding", ids.len());
         let (mut unit_length, mut kept) = (true, Vec::with_capacity(ids.len()));
         model.embed_each(dataset, &ids, |rows, ids| {
-            let rows = whitener.apply(rows)?;
-            writer.push(&rows)?;
+            writer.push(rows)?;
             unit_length &= rows.is_normalised();
             kept.extend_from_slice(ids);
             terminal.counted(kept.len());
@@ -106,8 +103,7 @@ impl EmbedArgs {
         let (rows, dim) = (writer.rows(), writer.dim());
         let split = self.split.to_possible_value();
         let split = split.map_or_else(String::new, |split| split.get_name().to_owned());
-        let mut origin = Origin::new(&checkpoint, &images.data, split, [rows, dim], unit_length)?;
-        origin.whitening = whitener.hash();
+        let origin = Origin::new(&model, &images.data, split, [rows, dim], unit_length)?;
         let mut staged = Staged::default();
         if let Some(path) = &files.labels {
             staged.add(path, |place| save_labels(place, &labels))?;

@@ -151,6 +151,7 @@ impl EvalArgs {
                 let device = self.common.backend.open()?;
                 let model =
                     TrainedModel::on(&*device, checkpoint.clone())?.loading(self.common.loading());
+                let model = self.refining.whitening.behind(model)?;
                 terminal.count("embedding", judged.ids.len());
                 let (embeddings, kept) = model.embed_items(dataset, &judged.ids, |done| {
                     terminal.counted(done);
@@ -160,7 +161,6 @@ impl EvalArgs {
                 if let Some(unread) = sentence(missing(dataset, &judged.ids, &kept)) {
                     terminal.warn(&unread);
                 }
-                let embeddings = self.refining.whitened(embeddings)?;
                 let problems = match self.split {
                     SplitName::Test => Problem::of_dataset(dataset, embeddings, &kept, protocol)?,
                     _ => vec![Problem::of_split(dataset, embeddings, &kept, protocol)?],

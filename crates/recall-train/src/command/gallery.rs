@@ -18,6 +18,7 @@ use super::origin::Origin;
 use super::output::{self, ForceArg, Inputs};
 use super::print::print;
 use super::terminal::Terminal;
+use super::whitening::WhiteningArgs;
 use crate::config::{Boxes, Orientation};
 use crate::judge::LabelledSet;
 use crate::run::{Checkpoint, choice, missing, sentence};
@@ -45,6 +46,8 @@ pub(super) struct GalleryArgs {
     checkpoint: Option<PathBuf>,
     #[command(flatten)]
     backbone: BackboneArgs,
+    #[command(flatten)]
+    whitening: WhiteningArgs,
     /// Neighbours of each query, at most 100.
     #[arg(long, value_name = "K", default_value_t = NEIGHBOURS)]
     neighbours: usize,
@@ -145,6 +148,7 @@ impl GalleryArgs {
         if let Some(checkpoint) = checkpoint {
             inputs.add("--checkpoint", checkpoint.path());
         }
+        self.whitening.add_to(&mut inputs);
         if let Some(spec) = &self.index_data {
             inputs.add_spec("--index-data", spec);
         }
@@ -220,11 +224,17 @@ impl GalleryArgs {
         checkpoint: &Checkpoint,
         terminal: &mut Terminal,
     ) -> anyhow::Result<Searched> {
-        self.check_model(index, checkpoint, terminal)?;
-        let (of_index, of_model) = (
-            index.searched.embeddings().dim(),
-            checkpoint.config.model.dim,
-        );
+        let device = self.backend.open()?;
+        let model = TrainedModel::on(&*device, checkpoint.clone())?.loading(Loading {
+            threads: self.threads,
+            corrupt: match self.skip_corrupt {
+                true => CorruptPolicy::Skip,
+                false => CorruptPolicy::Error,
+            },
+        });
+        let model = self.whitening.behind(model)?;
+        self.check_model(index, &model, terminal)?;
+        let (of_index, of_model) = (index.searched.embeddings().dim(), model.dim());
         ensure!(
             of_index == of_model,
             "the embeddings in {} have {of_index} numbers and those of the model in {} {of_model}: \
@@ -235,14 +245,6 @@ impl GalleryArgs {
         let given = files.len();
         self.check_size(given, index)?;
         let chosen = spread(given, self.count).map(|at| files[at].clone());
-        let device = self.backend.open()?;
-        let model = TrainedModel::on(&*device, checkpoint.clone())?.loading(Loading {
-            threads: self.threads,
-            corrupt: match self.skip_corrupt {
-                true => CorruptPolicy::Skip,
-                false => CorruptPolicy::Error,
-            },
-        });
         let images = model.files(&chosen.collect::<Vec<_>>())?;
         let asked = images.items().len();
         let all: Vec<ItemId> = (0..asked).collect();
@@ -283,10 +285,10 @@ impl GalleryArgs {
     fn check_model(
         &self,
         index: &Index,
-        checkpoint: &Checkpoint,
+        model: &TrainedModel,
         terminal: &mut Terminal,
     ) -> anyhow::Result<()> {
-        let (of_index, of_model) = (self.index.display(), checkpoint.path().display());
+        let (of_index, of_model) = (self.index.display(), model.checkpoint().path().display());
         let Some(origin) = &index.origin else {
             terminal.warn(&format!(
                 "{of_index} does not say by which model it was embedded ({} is not there): if by another \
@@ -295,7 +297,7 @@ impl GalleryArgs {
             ));
             return Ok(());
         };
-        match origin.differs_from(checkpoint)? {
+        match origin.differs_from(model)? {
             None => Ok(()),
             Some(difference) => bail!(
                 "{of_index} was embedded by another model than that of {of_model} ({difference}): give the \

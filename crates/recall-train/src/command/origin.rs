@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, ensure};
 use recall_data::DataSpec;
 use recall_engine::Scales;
+use recall_eval::refine::Whitening;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-use crate::RunError;
-use crate::run::Checkpoint;
+use crate::{RunError, TrainedModel};
 
 /// Tells the file from any other JSON of that name.
 const FORMAT: &str = "recall embeddings 1";
@@ -62,12 +63,13 @@ impl Origin {
     ///
     /// A checkpoint that cannot be read.
     pub fn new(
-        checkpoint: &Checkpoint,
+        model: &TrainedModel,
         data: &DataSpec,
         split: String,
         [rows, dim]: [usize; 2],
         unit_length: bool,
     ) -> anyhow::Result<Self> {
+        let checkpoint = model.checkpoint();
         let config = &checkpoint.config;
         Ok(Self {
             format: FORMAT.to_owned(),
@@ -76,7 +78,7 @@ impl Origin {
                 sha256: checkpoint.weights_hash()?,
                 settings: without(serde_json::to_value(&config.model)?, &["weights"]),
             },
-            whitening: None,
+            whitening: model.whitening().map(hash),
             image: without(serde_json::to_value(&config.image)?, &["train", "cache"]),
             scales: scales(config.passes().scales),
             data: absolute(data),
@@ -130,13 +132,13 @@ impl Origin {
         Ok(Some(origin))
     }
 
-    /// Why the model of a checkpoint is not the one that embedded these images, if it is not.
+    /// Why a model is not the one that embedded these images, if it is not.
     ///
     /// # Errors
     ///
     /// A checkpoint that cannot be read.
-    pub fn differs_from(&self, checkpoint: &Checkpoint) -> anyhow::Result<Option<String>> {
-        let other = Self::new(checkpoint, &self.data, String::new(), [0, 0], false)?;
+    pub fn differs_from(&self, model: &TrainedModel) -> anyhow::Result<Option<String>> {
+        let other = Self::new(model, &self.data, String::new(), [0, 0], false)?;
         let short = |hash: &str| hash.chars().take(12).collect::<String>();
         if self.model.sha256 != other.model.sha256 {
             return Ok(Some(format!(
@@ -145,8 +147,14 @@ impl Origin {
                 short(&other.model.sha256)
             )));
         }
-        if self.whitening.is_some() {
-            return Ok(Some("rows were whitened there and are not here".to_owned()));
+        let whitened = match (&self.whitening, &other.whitening) {
+            (there, here) if there == here => None,
+            (Some(_), None) => Some("rows were whitened there and are not here"),
+            (None, _) => Some("rows are whitened here and were not there"),
+            (Some(_), Some(_)) => Some("the whitening is another one"),
+        };
+        if let Some(whitened) = whitened {
+            return Ok(Some(whitened.to_owned()));
         }
         if self.scales != other.scales {
             return Ok(Some("the setting evaluation.scales differs".to_owned()));
@@ -166,6 +174,15 @@ impl Origin {
             Some(format!("the setting {part}.{key} differs"))
         }))
     }
+}
+
+/// Tells a whitening from all others.
+fn hash(whitening: &Whitening) -> String {
+    let values = whitening.mean().iter();
+    let values = values.chain(whitening.projection().as_slice());
+    let mut hash = Sha256::new();
+    values.for_each(|value| hash.update(value.to_le_bytes()));
+    format!("{:x}", hash.finalize())
 }
 
 fn scales(scales: Scales) -> Option<ScalesOrigin> {

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use clap::Args;
 use recall_eval::refine::{PairWhitening, PcaWhitening};
-use recall_eval::{Embeddings, read_labels};
+use recall_eval::{Embeddings, EmbeddingsFile, read_labels};
 
+use super::common::open_checkpoint;
+use super::origin::Origin;
 use super::output::{ForceArg, Inputs, Staged};
 use super::print::print;
 use crate::RunError;
@@ -36,20 +38,20 @@ pub(super) struct WhitenArgs {
     /// How far the covariance is moved to that of noise, between 0 and 1: for few rows or few pairs.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     shrinkage: f64,
-    /// Where to write: NAME.safetensors, for --whiten of eval and embed.
-    #[arg(long, value_name = "FILE")]
-    output: PathBuf,
+    /// Where to write: NAME.safetensors, for --whiten of embed, eval and gallery.
+    #[arg(long, value_name = "FILE", required_unless_present = "checkpoint")]
+    output: Option<PathBuf>,
+    /// Instead of --output: the folder of a run, or of one of its checkpoints, whose model embedded these rows. From then
+    /// on the whitening stands behind this model in embed, eval and gallery.
+    #[arg(long, value_name = "DIR", conflicts_with = "output")]
+    checkpoint: Option<PathBuf>,
     #[command(flatten)]
     force: ForceArg,
 }
 
 impl WhitenArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        ensure!(
-            super::common::holds_labels(&self.output),
-            "{}: a whitening is kept in a .safetensors file; use that extension",
-            self.output.display()
-        );
+        let output = self.place()?;
         let mut inputs = Inputs::default();
         inputs.add("--embeddings", &self.embeddings);
         for (option, path) in [("--labels", &self.labels), ("--pairs", &self.pairs)] {
@@ -57,8 +59,7 @@ impl WhitenArgs {
                 inputs.add(option, path);
             }
         }
-        self.force
-            .check(std::slice::from_ref(&self.output), &inputs)?;
+        self.force.check(std::slice::from_ref(&output), &inputs)?;
         let rows = Embeddings::open(&self.embeddings)?;
         let rows = rows
             .normalised()
@@ -82,7 +83,7 @@ impl WhitenArgs {
             }
         };
         let mut staged = Staged::default();
-        staged.add(&self.output, |place| whitening.save(place))?;
+        staged.add(&output, |place| whitening.save(place))?;
         staged.publish()?;
         print(&format!(
             "whitening of {} dimensions to {}, learned from {} rows",
@@ -90,7 +91,40 @@ impl WhitenArgs {
             whitening.out(),
             rows.rows()
         ))?;
-        print(&format!("wrote  {}", self.output.display()))
+        print(&format!("wrote  {}", output.display()))
+    }
+
+    /// Where the whitening goes; into a checkpoint only that of its own embeddings.
+    fn place(&self) -> anyhow::Result<PathBuf> {
+        let Some(dir) = &self.checkpoint else {
+            let output = self.output.clone().unwrap_or_default();
+            ensure!(
+                super::common::holds_labels(&output),
+                "{}: a whitening is kept in a .safetensors file; use that extension",
+                output.display()
+            );
+            return Ok(output);
+        };
+        let checkpoint = open_checkpoint(dir)?;
+        let file = EmbeddingsFile::open(&self.embeddings)?;
+        let (rows, dim) = ([file.rows(), file.dim()], checkpoint.config.model.dim);
+        let (shown, of_model) = (self.embeddings.display(), checkpoint.path().display());
+        ensure!(
+            file.dim() == dim,
+            "the embeddings in {shown} have {} numbers and those of the model in {of_model} {dim}: give rows that              this model embedded, not whitened yet",
+            file.dim()
+        );
+        if let Some(origin) = Origin::beside(&self.embeddings, rows)? {
+            ensure!(
+                origin.model.sha256 == checkpoint.weights_hash()?,
+                "{shown} was embedded by another model than that of {of_model}: embed it with this one"
+            );
+            ensure!(
+                origin.whitening.is_none(),
+                "{shown} was whitened already: embed it with --no-whitening"
+            );
+        }
+        Ok(checkpoint.whitening_file())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Layers of settings: defaults or a preset, then a document, then assignments.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use recall_data::DataSpec;
 use toml::{Table, Value};
@@ -9,6 +9,7 @@ use super::faults::{self, Fault};
 use super::parse::{one_line, parse_assignment, parse_document};
 use super::schema::join;
 use super::{BatchConfig, BatchSize, ConfigError, Preset, RunConfig, keys, loss, ranges};
+use crate::Backbone;
 
 impl RunConfig {
     /// Reads a document with the keys it wants to change, and then `key.path=value` assignments, in
@@ -89,11 +90,12 @@ impl RunConfig {
     }
 
     /// The configuration of a run: a preset or the defaults, the document, the assignments, and over
-    /// all of them `data` and `weights`, where they are given.
+    /// all of them `data` and `weights`, where they are given. Where neither a preset nor a setting names the
+    /// backbone, it is that of the weights.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read). A preset of a publication is refused unless data and weights are named
+    /// As [`read`](Self::read), and if the weights may belong to several backbones and none is named. A preset of a publication is refused unless data and weights are named
     /// in one of these ways; `model.weights=false` names random ones.
     pub fn for_training(
         preset: Option<Preset>,
@@ -105,6 +107,7 @@ impl RunConfig {
         let layers = Layers::of(preset, document, assignments, data.as_ref())?;
         let has_data = layers.has_data || data.is_some();
         let has_weights = layers.has_weights || weights.is_some();
+        let has_backbone = layers.has_backbone || preset.is_some();
         let mut config = layers.finish()?;
         if let Some(data) = data {
             config.data = data;
@@ -135,8 +138,31 @@ impl RunConfig {
                 return Err(ConfigError::PresetWeights { name });
             }
         }
+        if !has_backbone && let Some(weights) = &config.model.weights {
+            config.model.backbone = backbone_of(weights, config.model.backbone)?;
+        }
         config.check()?;
         Ok(config)
+    }
+}
+
+/// The backbone of a file of weights, or the one that is meant otherwise: what cannot be read is said when it is loaded.
+fn backbone_of(weights: &Path, otherwise: Backbone) -> Result<Backbone, ConfigError> {
+    let found = Backbone::of_weights(weights).unwrap_or_default();
+    match found[..] {
+        [] => Ok(otherwise),
+        [backbone] => Ok(backbone),
+        _ => {
+            let names: Vec<&str> = found.iter().map(|backbone| backbone.name()).collect();
+            Err(ConfigError::Value {
+                key: "model.backbone",
+                problem: format!(
+                    "the weights {} may be those of {}, which differ in no tensor; name one",
+                    weights.display(),
+                    names.join(" or ")
+                ),
+            })
+        }
     }
 }
 
@@ -152,6 +178,8 @@ struct Layers {
     has_data: bool,
     /// Whether a layer names the weights, or says that there are none.
     has_weights: bool,
+    /// Whether a layer names the backbone.
+    has_backbone: bool,
 }
 
 impl Layers {
@@ -167,6 +195,7 @@ impl Layers {
             incomplete: None,
             has_data: false,
             has_weights: false,
+            has_backbone: false,
         };
         // Each layer is checked by itself, so that a message can say which one is at fault.
         if let Some((origin, text)) = document {
@@ -209,6 +238,7 @@ impl Layers {
         self.has_data |= changes.contains_key("data");
         let model = changes.get("model").and_then(Value::as_table);
         self.has_weights |= model.is_some_and(|model| model.contains_key("weights"));
+        self.has_backbone |= model.is_some_and(|model| model.contains_key("backbone"));
         loss::follow_kind(&mut self.table, &changes);
         if let Some(problem) = loss::of_another_kind(&self.table, &changes) {
             return Err(refuse(problem));

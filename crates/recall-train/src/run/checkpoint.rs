@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use recall_engine::ModelFiles;
 use recall_eval::Evaluation;
+use recall_eval::refine::Whitening;
 use serde::{Deserialize, Serialize};
 
 use super::DataRecord;
@@ -99,6 +100,8 @@ const OPTIMISER: &str = "optimiser.safetensors";
 /// What the loss trains and remembers, where it does.
 const LOSS: &str = "loss.safetensors";
 const DESCRIPTION: &str = "model.json";
+/// What stands behind the model: learned after the run, and so in no manifest.
+const WHITENING: &str = "whitening.safetensors";
 const CONFIG: &str = "config.toml";
 const STATE: &str = "state.json";
 
@@ -213,6 +216,23 @@ impl Checkpoint {
             path: self.path.clone(),
             problem: format!("its manifest has no hash of {MODEL}"),
         })
+    }
+
+    /// The whitening that stands behind its model, if the command `whiten` put one there.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Eval`] if its file cannot be read or is something else.
+    pub fn whitening(&self) -> Result<Option<Whitening>, RunError> {
+        let file = self.whitening_file();
+        Ok((file.exists())
+            .then(|| Whitening::open(&file))
+            .transpose()?)
+    }
+
+    /// Where a whitening of its embeddings belongs.
+    pub(crate) fn whitening_file(&self) -> PathBuf {
+        self.path.join(WHITENING)
     }
 
     /// The file with the weights that are judged.

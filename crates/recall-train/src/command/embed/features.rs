@@ -11,7 +11,7 @@ use super::super::origin::Origin;
 use super::super::output::{Inputs, Staged};
 use super::super::print::print;
 use super::super::terminal::Terminal;
-use super::{EmbedArgs, Whitener};
+use super::EmbedArgs;
 use crate::{Checkpoint, TrainedModel};
 
 /// Rows that are in memory at once.
@@ -22,7 +22,6 @@ impl EmbedArgs {
         &self,
         checkpoint: &Checkpoint,
         file: &Path,
-        whitener: &Whitener,
     ) -> anyhow::Result<()> {
         let config = &checkpoint.config;
         let Some(dim) = config.model.features else {
@@ -47,7 +46,7 @@ impl EmbedArgs {
         let mut inputs = Inputs::default();
         inputs.add("--features", file);
         inputs.add("--checkpoint", checkpoint.path());
-        (self.whiten.iter()).for_each(|path| inputs.add("--whiten", path));
+        self.whitening.add_to(&mut inputs);
         self.force
             .check(&[self.output.clone(), origin.clone()], &inputs)?;
         let labels = match holds_labels(&self.output) {
@@ -58,6 +57,7 @@ impl EmbedArgs {
         let mut terminal = Terminal::new(self.common.quiet);
         let device = self.common.backend.open()?;
         let model = TrainedModel::on(&*device, checkpoint.clone())?;
+        let model = self.whitening.behind(model)?;
         terminal.count("embedding", rows.rows());
         let mut values = vec![0.0; ROWS.min(rows.rows()) * dim];
         let mut unit_length = true;
@@ -71,7 +71,6 @@ impl EmbedArgs {
                 }
             }
             let embedded = model.embed_rows(block)?;
-            let embedded = whitener.apply(&embedded)?;
             unit_length &= embedded.is_normalised();
             writer.push(&embedded)?;
             terminal.counted(end);
@@ -82,8 +81,7 @@ impl EmbedArgs {
             labels: None,
         };
         let shape @ [count, numbers] = [writer.rows(), writer.dim()];
-        let mut about = Origin::new(checkpoint, &data, "all".to_owned(), shape, unit_length)?;
-        about.whitening = whitener.hash();
+        let about = Origin::new(&model, &data, "all".to_owned(), shape, unit_length)?;
         let mut staged = Staged::default();
         staged.add_text(&origin, &about.to_json()?)?;
         writer.finish(labels.as_deref())?;

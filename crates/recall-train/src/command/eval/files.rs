@@ -70,7 +70,7 @@ pub(super) struct FileArgs {
     ignore: Ignore,
     /// Take dot products of rows as they are. Otherwise rows are brought to length 1, so that the
     /// similarity is the cosine.
-    #[arg(long, requires = "embeddings")]
+    #[arg(long, requires = "embeddings", conflicts_with = "whiten")]
     no_normalise: bool,
     /// Other embeddings of the same rows, to be compared query by query with the first.
     #[arg(long, value_name = "FILE", requires = "embeddings")]
@@ -152,7 +152,7 @@ impl FileArgs {
         };
         let mut config = args.config(usual);
         config.refinement = refining.refinement();
-        let whitening = refining.whitening()?;
+        let whitening = refining.whitening.of_file()?;
         let queries = self.query_embeddings.as_deref();
         if let (Some(queries), Wanted::Labels { .. }) = (queries, &wanted) {
             self.compare_names(queries, embeddings, terminal)?;

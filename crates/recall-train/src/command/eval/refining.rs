@@ -1,23 +1,21 @@
 //! What is done between the network and the figures.
 
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::ensure;
 use clap::Args;
-use recall_eval::Embeddings;
 use recall_eval::refine::{
-    DatabaseAugmentation, Diffusion, KReciprocal, QueryExpansion, Reranking, Whitening,
+    DatabaseAugmentation, Diffusion, KReciprocal, QueryExpansion, Reranking,
 };
 
+use super::super::whitening::WhiteningArgs;
 use crate::judge::Refinement;
 
 /// Steps after the network, applied in this order.
 #[derive(Debug, Args)]
 pub(super) struct RefineArgs {
-    /// Whiten queries and gallery, by a file that the command whiten wrote.
-    #[arg(long, value_name = "FILE", conflicts_with = "no_normalise")]
-    whiten: Option<PathBuf>,
+    #[command(flatten)]
+    pub whitening: WhiteningArgs,
     /// Average each item of the gallery with its N nearest, weighted by similarity to the power of ALPHA (3; with 0 all weigh the
     /// same).
     #[arg(long, value_name = "N[:ALPHA]", conflicts_with = "no_normalise")]
@@ -32,27 +30,6 @@ pub(super) struct RefineArgs {
 }
 
 impl RefineArgs {
-    /// The whitening, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// A file that cannot be read or is something else.
-    pub fn whitening(&self) -> anyhow::Result<Option<Whitening>> {
-        Ok(self.whiten.as_ref().map(Whitening::open).transpose()?)
-    }
-
-    /// Embeddings, whitened if that is wanted.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`whitening`](Self::whitening), and rows that it does not take.
-    pub fn whitened(&self, embeddings: Embeddings) -> anyhow::Result<Embeddings> {
-        Ok(match self.whitening()? {
-            None => embeddings,
-            Some(whitening) => whitening.apply(&embeddings.normalised()?)?,
-        })
-    }
-
     pub fn refinement(&self) -> Refinement {
         Refinement {
             augmentation: (self.database_augmentation).map(|averaged| DatabaseAugmentation {
