@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
+use assert_cmd::Command;
 use recall_eval::refine::{
     DatabaseAugmentation, Diffusion, KReciprocal, PairWhitening, PcaWhitening, QueryExpansion,
     Reranking, Whitening,

@@ -77,6 +77,6 @@ pub use readers::is_image;
 pub use sampler::{BatchSampler, BatchSamplerConfig, ClassCount, Sampling, SmallClasses};
 pub use spec::DataSpec;
 pub use transform::{
-    ColourJitter, EvalTransform, RandomAffine, RandomResizedCrop, TrainTransform, Transform,
-    TransformConfig, WholeTransform,
+    ColourJitter, EvalTransform, RandomAffine, RandomResizedCrop, RatioTransform, TrainTransform,
+    Transform, TransformConfig, WholeTransform,
 };

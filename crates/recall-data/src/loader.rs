@@ -1,5 +1,5 @@
 mod rows;
-mod whole;
+mod shaped;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -18,6 +18,7 @@ use crate::random::{Key, Purpose};
 use crate::{DataError, Dataset, ImageCache, ItemId, Transform};
 
 pub use rows::row_problem;
+use shaped::Order;
 
 /// What happens to an image that cannot be read or decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -72,7 +73,8 @@ pub struct BatchRequest {
 /// Decoded and transformed images, or rows of features.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// The items, in the order of the request, less those that were skipped.
+    /// The items, in the order of the request, less those that were skipped. Those that went through a
+    /// [`RatioTransform`](crate::RatioTransform) are sorted by shape.
     pub ids: Vec<ItemId>,
     /// Their classes.
     pub labels: Vec<u32>,
@@ -99,7 +101,8 @@ pub enum BatchInputs {
         /// Numbers of a row.
         dim: usize,
     },
-    /// Images that kept their shapes ([`WholeTransform`](crate::WholeTransform)), those of a shape together.
+    /// Images that kept their shapes ([`WholeTransform`](crate::WholeTransform),
+    /// [`RatioTransform`](crate::RatioTransform)), those of a shape together.
     Shapes(Vec<Alike>),
 }
 
@@ -178,8 +181,8 @@ struct Inner {
 }
 
 impl Loader {
-    /// A loader of `dataset`'s images through `transform`, a [`TrainTransform`](crate::TrainTransform),
-    /// an [`EvalTransform`](crate::EvalTransform) or a [`WholeTransform`](crate::WholeTransform).
+    /// A loader of `dataset`'s images through `transform`, such as a [`TrainTransform`](crate::TrainTransform)
+    /// or an [`EvalTransform`](crate::EvalTransform).
     ///
     /// # Errors
     ///
@@ -367,7 +370,16 @@ impl Inner {
                 };
                 self.load_sized([transform.crop; 2], apply, request, part, cache, stop)
             }
-            Transform::Whole(transform) => self.load_whole(transform, request, part, cache, stop),
+            Transform::Ratio(transform) => {
+                let apply = |picture: &Picture<'_>, key: Key| {
+                    transform.pixels(picture, &mut key.generator(Purpose::AUGMENTATION))
+                };
+                self.load_shaped(apply, Order::ByShape, request, part, cache, stop)
+            }
+            Transform::Whole(transform) => {
+                let apply = |picture: &Picture<'_>, _: Key| transform.pixels(picture);
+                self.load_shaped(apply, Order::AsAsked, request, part, cache, stop)
+            }
         }
     }
 
@@ -381,24 +393,16 @@ impl Inner {
         cache: Option<&ImageCache>,
         stop: &AtomicBool,
     ) -> Option<Result<Batch, DataError>> {
-        let BatchRequest { epoch, step, .. } = *request;
-        // Which of its copies an item is counts in the whole batch.
-        let copies = copies(&request.ids)[part.clone()].to_vec();
+        let keys = self.keys(request, part.clone());
         let mut ids = request.ids[part].to_vec();
         let image_bytes = 3 * height * width;
         let mut pixels = vec![0; ids.len() * image_bytes];
         let results: Vec<Result<(), DataError>> = self.pool.install(|| {
             ids.par_iter()
-                .zip(&copies)
+                .zip(&keys)
                 .zip(pixels.par_chunks_exact_mut(image_bytes))
-                .map(|((&id, &copy), place)| {
+                .map(|((&id, &key), place)| {
                     if !stop.load(Ordering::Relaxed) {
-                        let key = Key {
-                            seed: self.seed,
-                            epoch,
-                            step,
-                            item: copy << 40 | id as u64,
-                        };
                         self.load_image(id, cache, |picture| apply(picture, key, place))?;
                     }
                     Ok(())
@@ -442,6 +446,21 @@ impl Inner {
             },
             skipped,
         }))
+    }
+
+    /// What the augmentation of each item of a part is drawn from.
+    fn keys(&self, request: &BatchRequest, part: Range<usize>) -> Vec<Key> {
+        // Which of its copies an item is counts in the whole batch.
+        let copies = copies(&request.ids);
+        let items = copies[part.clone()].iter().zip(&request.ids[part]);
+        items
+            .map(|(&copy, &id)| Key {
+                seed: self.seed,
+                epoch: request.epoch,
+                step: request.step,
+                item: copy << 40 | id as u64,
+            })
+            .collect()
     }
 
     /// Hands the pixels of an item to `apply`.

@@ -4,12 +4,14 @@
 mod affine;
 mod colour;
 mod crop;
+mod ratio;
 mod resize;
 mod whole;
 
 pub use affine::RandomAffine;
 pub use colour::ColourJitter;
 pub use crop::RandomResizedCrop;
+pub use ratio::RatioTransform;
 pub use whole::WholeTransform;
 
 use image::RgbImage;
@@ -254,6 +256,8 @@ impl EvalTransform {
 pub enum Transform {
     /// Random augmentation.
     Train(TrainTransform),
+    /// The same of an image that keeps its ratio.
+    Ratio(RatioTransform),
     /// The same for each reading of an image.
     Eval(EvalTransform),
     /// The same, of an image that keeps its ratio.
@@ -275,6 +279,12 @@ impl From<EvalTransform> for Transform {
     }
 }
 
+impl From<RatioTransform> for Transform {
+    fn from(transform: RatioTransform) -> Self {
+        Self::Ratio(transform)
+    }
+}
+
 impl From<WholeTransform> for Transform {
     fn from(transform: WholeTransform) -> Self {
         Self::Whole(transform)
@@ -290,6 +300,7 @@ impl Transform {
     pub fn validate(&self) -> Result<(), DataError> {
         match self {
             Self::Train(transform) => transform.validate(),
+            Self::Ratio(transform) => transform.validate(),
             Self::Eval(transform) => transform.validate(),
             Self::Whole(transform) => transform.validate(),
         }
@@ -300,7 +311,7 @@ impl Transform {
         match self {
             Self::Train(transform) => Some(transform.size),
             Self::Eval(transform) => Some([transform.crop; 2]),
-            Self::Whole(_) => None,
+            Self::Ratio(_) | Self::Whole(_) => None,
         }
     }
 }

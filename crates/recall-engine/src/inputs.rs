@@ -11,6 +11,8 @@ use crate::{EngineError, Pixels};
 pub enum Inputs<'a> {
     /// Images.
     Pixels(Pixels<'a>),
+    /// Images of several shapes, those of a shape together: one behind the other they are the batch.
+    Shapes(&'a [Pixels<'a>]),
     /// Rows of features, for a head alone: that of the model, or a model that is nothing else.
     Features(Features<'a>),
 }
@@ -41,6 +43,7 @@ impl Inputs<'_> {
     pub fn count(&self) -> usize {
         match self {
             Self::Pixels(pixels) => pixels.count(),
+            Self::Shapes(shapes) => shapes.iter().map(Pixels::count).sum(),
             Self::Features(features) => features.count(),
         }
     }
@@ -48,7 +51,7 @@ impl Inputs<'_> {
     /// What they are, in the plural.
     pub(crate) fn noun(&self) -> &'static str {
         match self {
-            Self::Pixels(_) => "images",
+            Self::Pixels(_) | Self::Shapes(_) => "images",
             Self::Features(_) => "rows of features",
         }
     }
@@ -57,9 +60,27 @@ impl Inputs<'_> {
     pub(crate) fn check(&self) -> Result<(), EngineError> {
         match self {
             Self::Pixels(pixels) => pixels.check(),
+            Self::Shapes([]) => Err(EngineError::Batch("there are no images".to_owned())),
+            Self::Shapes(shapes) => shapes.iter().try_for_each(Pixels::check),
             Self::Features(features) => features.check(),
         }
     }
+}
+
+/// The images of each shape that are among some rows of all.
+pub(crate) fn within<'a>(
+    shapes: &'a [Pixels<'a>],
+    rows: &Range<usize>,
+) -> impl Iterator<Item = (Pixels<'a>, Range<usize>)> {
+    let (from, to) = (rows.start, rows.end);
+    let mut first = 0;
+    shapes.iter().filter_map(move |pixels| {
+        let start = first;
+        first += pixels.count();
+        let of_shape = from.max(start)..to.min(first);
+        let some = of_shape.start < of_shape.end;
+        some.then(|| (*pixels, of_shape.start - start..of_shape.end - start))
+    })
 }
 
 impl Features<'_> {
@@ -96,6 +117,29 @@ impl Features<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_are_found_among_shapes() {
+        let bytes = [0; 3 * 4 * 4];
+        let shapes = [[2, 3, 1, 2], [3, 3, 1, 1], [1, 3, 4, 4]].map(|shape: [usize; 4]| Pixels {
+            bytes: &bytes[..shape.iter().product()],
+            shape,
+        });
+        let all = Inputs::Shapes(&shapes);
+        assert!(all.check().is_ok() && all.count() == 6);
+        assert!(Inputs::Shapes(&[]).check().is_err());
+        let found = |rows: Range<usize>| -> Vec<_> {
+            let found = within(&shapes, &rows);
+            found
+                .map(|(pixels, rows)| (pixels.shape[0], rows))
+                .collect()
+        };
+        assert_eq!(found(0..6), [(2, 0..2), (3, 0..3), (1, 0..1)]);
+        assert_eq!(found(1..3), [(2, 1..2), (3, 0..1)]);
+        assert_eq!(found(3..5), [(3, 1..3)]);
+        assert_eq!(found(5..6), [(1, 0..1)]);
+        assert_eq!(found(2..2), []);
+    }
 
     #[test]
     fn rows_have_to_be_whole_and_some() {

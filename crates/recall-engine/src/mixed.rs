@@ -22,6 +22,7 @@ pub(crate) fn embedded_mixed<B: NnBackend, M: Embedder<B>>(
     let Some(mixture) = mixture else {
         return embedded(model, inputs, rows, preparation, device);
     };
+    // A configuration that mixes inputs has images of one size.
     let partners = &mixture.partners()[rows.clone()];
     let count = rows.len();
     match inputs {
@@ -37,6 +38,7 @@ pub(crate) fn embedded_mixed<B: NnBackend, M: Embedder<B>>(
             let others = standardise.images(others, 0..count, device);
             model.embed(preparation.taken(mix(own, others, mixture.lambda())))
         }
+        Inputs::Shapes(_) => embedded(model, inputs, rows, preparation, device),
         Inputs::Features(features) => {
             let values = gathered(features.values, features.dim, partners);
             let others = Features {

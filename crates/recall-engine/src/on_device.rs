@@ -16,6 +16,7 @@ use crate::device::DeviceOf;
 use crate::hash::{backbone_hash, weights_hash};
 use crate::health::{broken_rows, mean_similarity};
 use crate::held::Held;
+use crate::inputs::within;
 use crate::loss::{AutodiffLoss, Objective};
 use crate::loss_scale::LossScale;
 use crate::mixed::embedded_mixed;
@@ -506,6 +507,15 @@ pub(crate) fn embedded<B: NnBackend, M: Embedder<B>>(
 ) -> Tensor<B, 2> {
     match inputs {
         Inputs::Pixels(pixels) => model.embed(preparation.images(pixels, rows, device)),
+        Inputs::Shapes(shapes) => {
+            let parts = within(shapes, &rows)
+                .map(|(pixels, rows)| model.embed(preparation.images(pixels, rows, device)));
+            let mut parts: Vec<_> = parts.collect();
+            match parts.len() {
+                1 => parts.swap_remove(0),
+                _ => Tensor::cat(parts, 0),
+            }
+        }
         Inputs::Features(features) => model.embed_features(features.rows(rows, device)),
     }
 }

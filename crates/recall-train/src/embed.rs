@@ -209,11 +209,7 @@ pub fn embedded(
         BatchInputs::Shapes(groups) => groups,
     };
     let (mut values, mut dim) = (Vec::new(), 1);
-    for group in groups {
-        let pixels = Pixels {
-            bytes: &group.bytes,
-            shape: group.shape,
-        };
+    for (group, pixels) in groups.iter().zip(shapes(batch)) {
         let rows = engine.embed_at(pixels, scales)?;
         dim = rows.dim();
         values.resize(batch.ids.len() * dim, 0.0);
@@ -222,6 +218,21 @@ pub fn embedded(
         }
     }
     Ok(Embeddings::new(values, dim)?)
+}
+
+/// The images of a batch that kept their shapes, those of a shape together; none of others.
+pub(crate) fn shapes(batch: &Batch) -> Vec<Pixels<'_>> {
+    match &batch.inputs {
+        BatchInputs::Shapes(groups) => {
+            let groups = groups.iter();
+            let pixels = groups.map(|group| Pixels {
+                bytes: &group.bytes,
+                shape: group.shape,
+            });
+            pixels.collect()
+        }
+        BatchInputs::Pixels { .. } | BatchInputs::Features { .. } => Vec::new(),
+    }
 }
 
 /// The images or features of a batch as an engine takes them. Images that keep their shapes are several inputs, see

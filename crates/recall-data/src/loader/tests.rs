@@ -7,8 +7,8 @@ use image::{ImageFormat, RgbImage};
 
 use super::*;
 use crate::{
-    ColourJitter, EvalTransform, ImageSource, Item, RandomResizedCrop, Split, TrainTransform,
-    WholeTransform,
+    ColourJitter, EvalTransform, ImageSource, Item, RandomResizedCrop, RatioTransform, Split,
+    TrainTransform, WholeTransform,
 };
 
 fn picture(number: u32) -> Vec<u8> {
@@ -443,4 +443,89 @@ fn images_that_keep_their_shapes_come_by_shape_with_their_places() {
         .map(|batch| batch.unwrap().ids)
         .collect();
     assert_eq!(parts, [vec![1], vec![]]);
+}
+
+/// Pictures of these widths and heights.
+fn of_sizes(dir: &Path, sizes: &[(u32, u32)]) -> Arc<Dataset> {
+    let items = sizes.iter().zip(0..).map(|(&(width, height), number)| {
+        let path = dir.join(format!("{number}.png"));
+        let pixel = |x: u32, y: u32| image::Rgb([(3 * x) as u8, (5 * y) as u8, number]);
+        let image = RgbImage::from_fn(width, height, pixel);
+        image.save(&path).unwrap();
+        let source = ImageSource::File(path);
+        Item::new(
+            number.to_string(),
+            source,
+            u32::from(number) / 2,
+            Split::Train,
+        )
+    });
+    let names = ["a", "b", "c"].map(String::from).to_vec();
+    Arc::new(Dataset::from_items("sizes", items.collect(), names).unwrap())
+}
+
+#[test]
+fn images_that_keep_their_ratio_come_sorted_by_shape_and_square_ones_as_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let sizes = [(40, 30), (30, 30), (30, 40), (50, 50), (80, 60), (9, 9)];
+    let dataset = of_sizes(folder.path(), &sizes);
+    let ids = dataset.split(Split::Train);
+    let train = TrainTransform {
+        size: [24, 24],
+        ..train()
+    };
+    let transform = RatioTransform::new(train.clone());
+    let area = 24 * 24_usize;
+    let load = |transform: Transform, threads, part: std::ops::Range<usize>| {
+        let config = LoaderConfig {
+            threads,
+            ..LoaderConfig::default()
+        };
+        let loader = Loader::new(Arc::clone(&dataset), transform, config).unwrap();
+        let request = BatchRequest {
+            epoch: 1,
+            step: 2,
+            ids: ids.clone(),
+        };
+        loader.parts([(request, part)]).next().unwrap().unwrap()
+    };
+    let batch = load(transform.clone().into(), 1, 0..6);
+    assert_eq!(load(transform.clone().into(), 3, 0..6), batch);
+    let BatchInputs::Shapes(groups) = &batch.inputs else {
+        panic!("they have shapes of their own");
+    };
+    let places = groups.iter().flat_map(|group| group.places.iter().copied());
+    assert_eq!(places.collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    let mut seen = Vec::new();
+    for group in groups {
+        let [count, _, height, width] = group.shape;
+        assert!(
+            (height * width).abs_diff(area) * 10 < area,
+            "{height} x {width}"
+        );
+        seen.push((count, height.cmp(&width)));
+    }
+    use std::cmp::Ordering::{Equal, Greater, Less};
+    assert_eq!(seen, [(2, Less), (3, Equal), (1, Greater)]);
+    assert_eq!(batch.labels, dataset.labels(&batch.ids));
+
+    // The same generator draws for an item, whatever its shape and whatever is loaded with it.
+    let square = load(train.into(), 2, 0..6);
+    let bytes = |id| {
+        let place = square.ids.iter().position(|&other| other == id).unwrap();
+        &square.pixels()[3 * area * place..3 * area * (place + 1)]
+    };
+    for (&place, image) in groups[1]
+        .places
+        .iter()
+        .zip(groups[1].bytes.chunks(3 * area))
+    {
+        assert_eq!(image, bytes(batch.ids[place]));
+    }
+    let part = load(transform.into(), 1, 1..2);
+    assert_eq!(part.ids, [ids[1]]);
+    let BatchInputs::Shapes(alone) = &part.inputs else {
+        panic!("it has a shape of its own");
+    };
+    assert_eq!(alone[0].bytes, bytes(ids[1]));
 }

@@ -91,7 +91,7 @@ impl<B: NnBackend> Embedder<B> for FeatureHead<B> {
 
     fn refusal(&self, inputs: &Inputs<'_>) -> Option<String> {
         match inputs {
-            Inputs::Pixels(_) => {
+            Inputs::Pixels(_) | Inputs::Shapes(_) => {
                 Some("the model is a head on rows of features and takes no images".into())
             }
             Inputs::Features(_) => not_of_width(inputs, self.mean.dims()[0]),

@@ -113,7 +113,7 @@ pub struct VisionTransformer<B: Backend> {
 
 impl<B: NnBackend> VisionTransformer<B> {
     /// The normalised tokens: the class token, registers, patches. Images of another size than the model was made for
-    /// take position embeddings that are interpolated as timm does it; these have no gradient.
+    /// take position embeddings that are interpolated as timm does it.
     ///
     /// # Shapes
     ///
@@ -164,12 +164,24 @@ impl<B: NnBackend> VisionTransformer<B> {
         if grid == from {
             return own;
         }
-        let ([_, count, width], device) = (own.dims(), own.device());
-        let values: Vec<f32> = own.into_data().iter::<f32>().collect();
+        let [_, count, width] = own.dims();
         let class = count - from[0] * from[1];
-        let values = position::resample_after(class, &values, width, from, grid);
-        let shape = [1, class + grid[0] * grid[1], width];
-        Tensor::from_data(TensorData::new(values, shape), &device)
+        let patches = own.clone().narrow(1, class, count - class);
+        // An axis at a time, as products: so they have gradients, and stay on the device.
+        let along = |axis: usize, rest: usize, values: Tensor<B, 3>| -> Tensor<B, 3> {
+            let (new, old) = (grid[axis], from[axis]);
+            let weights = TensorData::new(position::weights(old, new), [new, old]);
+            let weights = Tensor::<B, 2>::from_data(weights, (&own.device(), own.dtype()));
+            let mixed = weights.matmul(values.reshape([old, rest * width]));
+            mixed.reshape([new, rest, width])
+        };
+        let tall = along(0, from[1], patches);
+        let wide = along(1, grid[0], tall.swap_dims(0, 1));
+        let patches = wide.swap_dims(0, 1).reshape([1, grid[0] * grid[1], width]);
+        match class {
+            0 => patches,
+            _ => Tensor::cat(vec![own.narrow(1, 0, class), patches], 1),
+        }
     }
 
     /// What the head takes, `[n, width of a token]`: the normalised class token, or the mean of the patches.
@@ -386,4 +398,52 @@ fn new_linear<B: Backend>(input: usize, output: usize, device: &B::Device) -> Li
             std: 0.02,
         })
         .init(device)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::Autodiff;
+    use burn_flex::Flex;
+
+    use super::*;
+
+    type Graph = Autodiff<Flex>;
+
+    #[test]
+    fn positions_of_another_grid_are_trained_too() {
+        for registers in [0, 2] {
+            let config = VisionTransformerConfig {
+                patch: 4,
+                width: 8,
+                depth: 1,
+                heads: 2,
+                layer_scale: false,
+                registers,
+                pre_norm: false,
+                quick_gelu: false,
+                epsilon: 1e-6,
+                image: [12, 16],
+                dim: 3,
+                head: Head::default(),
+                mean: false,
+                dropout: 0.0,
+                drop_path: 0.0,
+            };
+            let model: VisionTransformer<Graph> = config.init(&Default::default());
+            let class = usize::from(registers == 0);
+            let positions = model.positions([2, 5]);
+            assert_eq!(positions.dims(), [1, class + 10, 8]);
+            let gradients = positions.sum().backward();
+            let gradient = model.pos_embed.val().grad(&gradients).unwrap();
+            let sums = gradient
+                .sum_dim(2)
+                .into_data()
+                .iter::<f32>()
+                .collect::<Vec<_>>();
+            // Each new place takes a whole, of the old ones.
+            let total: f32 = sums.iter().skip(class).sum();
+            assert!((total - 80.0).abs() < 1e-3, "{total}");
+            assert!(sums.iter().take(class).all(|sum| (sum - 8.0).abs() < 1e-5));
+        }
+    }
 }

@@ -27,17 +27,22 @@ fn resample(values: &[f32], width: usize, from: Grid, to: Grid) -> Vec<f32> {
 }
 
 /// The same of embeddings that stand behind `before` others, such as that of the class token, which stay.
-pub(crate) fn resample_after(
-    before: usize,
-    values: &[f32],
-    width: usize,
-    from: Grid,
-    to: Grid,
-) -> Vec<f32> {
+fn resample_after(before: usize, values: &[f32], width: usize, from: Grid, to: Grid) -> Vec<f32> {
     let (first, patches) = values.split_at((before * width).min(values.len()));
     let mut values = first.to_vec();
     values.extend(resample(patches, width, from, to));
     values
+}
+
+/// How much of each of `from` places each of `to` places takes, `[to, from]` row by row.
+pub(crate) fn weights(from: usize, to: usize) -> Vec<f32> {
+    let mut weights = vec![0.0; to * from];
+    let rows = weights.chunks_exact_mut(from).zip(Taps::new(from, to).0);
+    for (row, (first, taps)) in rows {
+        let places = row[first..].iter_mut().zip(taps);
+        places.for_each(|(place, weight)| *place = weight as f32);
+    }
+    weights
 }
 
 /// How the position embeddings of a file become those of a model.
@@ -168,6 +173,20 @@ mod tests {
                     (ours - theirs).abs() < 1e-5,
                     "{from:?} to {to:?}: {ours} {theirs}"
                 );
+            }
+        }
+    }
+
+    /// As the model takes them: a product along each axis.
+    #[test]
+    fn weights_are_what_is_mixed() {
+        let values: Vec<f32> = (0..12).map(|i| (i * 5 % 7) as f32).collect();
+        for (from, to) in [(12, 5), (12, 17), (12, 12), (3, 1)] {
+            let weights = weights(from, to);
+            let expected = resample(&values[..from], 1, [from, 1], [to, 1]);
+            for (row, expected) in weights.chunks(from).zip(expected) {
+                let sum: f32 = row.iter().zip(&values).map(|(a, b)| a * b).sum();
+                assert!((sum - expected).abs() < 1e-5, "{from} to {to}");
             }
         }
     }

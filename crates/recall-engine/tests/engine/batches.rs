@@ -2,7 +2,7 @@
 
 use burn::backend::Autodiff;
 use burn_flex::Flex;
-use recall_engine::{Device, EngineConfig, Pixels, StepRequest, of_backend};
+use recall_engine::{Device, EngineConfig, Inputs, Pixels, StepRequest, of_backend};
 
 use crate::support::alone;
 
@@ -50,4 +50,55 @@ fn what_does_not_fit_together_is_refused() {
     let refused = step(whole, &labels, 0).unwrap_err();
     assert!(refused.contains('0'), "{refused}");
     assert_eq!(step(whole, &labels, 2).unwrap().broken, None);
+}
+
+/// A step over images of several shapes is the same in chunks of any size, also where a chunk has two shapes.
+#[test]
+fn images_of_several_shapes_are_one_batch() {
+    let _alone = alone();
+    let device = of_backend::<Autodiff<Flex>>(Default::default());
+    let bytes: Vec<u8> = (0..3 * 32 * 48 * 3).map(|i| (i * 7 % 251) as u8).collect();
+    let shapes = [[3, 3, 32, 48], [2, 3, 32, 32], [2, 3, 48, 32]].map(|shape: [usize; 4]| Pixels {
+        bytes: &bytes[..shape.iter().product()],
+        shape,
+    });
+    let labels = [0, 1, 2, 0, 1, 2, 2];
+    let inputs = Inputs::Shapes(&shapes);
+    let stepped = |chunk| {
+        let mut engine = device.engine(&EngineConfig::default()).unwrap();
+        let request = StepRequest {
+            inputs,
+            labels: &labels,
+            chunk,
+            first_chunk: 0,
+            learning_rate: 1e-2,
+            model_seed: 0,
+            loss_seed: 0,
+        };
+        let result = engine.step(&request, &mut |_, _| ()).unwrap();
+        assert_eq!(result.broken, None);
+        (result, engine.embed(inputs).unwrap())
+    };
+    let (whole, after) = stepped(7);
+    for chunk in [1, 2, 4, 5] {
+        let (result, embeddings) = stepped(chunk);
+        let (ours, theirs) = (result.loss.unwrap(), whole.loss.unwrap());
+        assert!((ours - theirs).abs() < 1e-5, "{chunk}: {ours} {theirs}");
+        let pairs = embeddings.as_slice().iter().zip(after.as_slice());
+        let apart = pairs.fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
+        assert!(apart < 1e-4, "{chunk}: {apart}");
+    }
+
+    let engine = device.engine(&EngineConfig::default()).unwrap();
+    let together = engine.embed(inputs).unwrap();
+    let each = shapes.iter().flat_map(|&pixels| {
+        let rows = engine.embed(pixels.into()).unwrap();
+        rows.as_slice().to_vec()
+    });
+    assert_eq!(together.as_slice(), each.collect::<Vec<_>>());
+
+    assert!(engine.embed(Inputs::Shapes(&[])).is_err());
+    let mut cut = shapes;
+    cut[1].shape[0] = 3;
+    assert!(engine.embed(Inputs::Shapes(&cut)).is_err());
 }

@@ -23,6 +23,12 @@ pub struct ImageConfig {
     /// See `recall_data::ImageCache`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheConfig>,
+    /// Whether images that are trained on keep their ratio: each takes the one of eleven sizes, between 1:2 and 2:1, that is
+    /// nearest to its ratio, all of the area of `image.train.size`.
+    ///
+    /// Default: false, all have the size `image.train.size`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keep_ratio: bool,
     /// What happens to images that are trained on.
     pub train: TrainTransform,
     /// What happens to images that are evaluated.
@@ -63,6 +69,7 @@ impl Default for ImageConfig {
             boxes: Boxes::AsPublished,
             orientation: Orientation::AsPublished,
             cache: None,
+            keep_ratio: false,
             train: TrainTransform {
                 size: [32, 32],
                 random_resized_crop: Some(RandomResizedCrop {

@@ -1,6 +1,6 @@
-//! How images go through the model to be judged.
+//! How images go through the model, to be trained on or judged.
 
-use recall_data::{Transform, WholeTransform};
+use recall_data::{RatioTransform, Transform, WholeTransform};
 use recall_engine::Scales;
 
 use super::{ConfigError, RunConfig};
@@ -15,6 +15,19 @@ pub struct Passes {
 }
 
 impl RunConfig {
+    /// What happens to an image that is trained on: of `image.train`, with sides that the model takes.
+    pub fn trained_images(&self) -> Transform {
+        let train = self.image.train.clone();
+        match self.image.keep_ratio {
+            true => Transform::Ratio(RatioTransform {
+                train,
+                multiple_of: self.model.backbone.patch().unwrap_or(1),
+                at_least: self.model.smallest_side(),
+            }),
+            false => train.into(),
+        }
+    }
+
     /// What happens to an image that is embedded to be judged: of `image.eval`, with sides that the model takes.
     pub fn judged_images(&self) -> Transform {
         match self.whole() {
@@ -84,6 +97,11 @@ impl RunConfig {
                 _ => "evaluation.scales",
             };
             return value(key, problem);
+        }
+        self.check_rows("image.keep_ratio", self.image.keep_ratio)?;
+        if self.image.keep_ratio && self.loss.input_mixup.is_some() {
+            let problem = "loss.input_mixup mixes images of one size; turn one of them off";
+            return value("image.keep_ratio", problem.into());
         }
         let Some(side) = self.image.eval.longest_side else {
             return self.check_rows("evaluation.scales", !self.scales().are_plain());

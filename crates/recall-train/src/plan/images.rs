@@ -44,7 +44,7 @@ impl Images {
         let loader = loading.loader(
             &self.dataset,
             &config.image,
-            config.image.train.clone(),
+            config.trained_images(),
             config.seed,
         )?;
         let mut requests: Vec<_> = self.sampler.requests(0).take(2).collect();

@@ -44,6 +44,13 @@ impl Loaders {
             say_what_augmentation_costs(run, engine, progress)?;
             return Ok(self);
         }
+        if config.image.keep_ratio {
+            progress.note(
+                "features of the frozen backbone are kept of images of one size only: without \
+                 image.keep_ratio each would be computed once",
+            );
+            return Ok(self);
+        }
         if run.ranks.are_several() {
             progress.note(
                 "features of the frozen backbone are kept by runs of one process only: here each step \

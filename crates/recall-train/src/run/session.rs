@@ -30,7 +30,7 @@ impl Loaders {
         let (loading, images) = (&run.loading, &run.config.image);
         let seed = run.config.seed;
         Ok(Self {
-            train: loading.loader(dataset, images, images.train.clone(), seed)?,
+            train: loading.loader(dataset, images, run.config.trained_images(), seed)?,
             eval: loading.loader(dataset, images, run.config.judged_images(), seed)?,
         })
     }

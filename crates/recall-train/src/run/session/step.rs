@@ -2,12 +2,12 @@
 
 use recall_data::random::Key;
 use recall_data::{Batch, ItemId};
-use recall_engine::{Broken, EngineError, NonFinite, StepRequest, StepResult};
+use recall_engine::{Broken, EngineError, Inputs, NonFinite, StepRequest, StepResult};
 
 use super::whole::Whole;
 use super::{Parts, Session};
 use crate::RunError;
-use crate::embed::inputs;
+use crate::embed::{inputs, shapes};
 use crate::records::StepRecord;
 use crate::run::checkpoint::CheckpointState;
 use crate::run::health::{broken_gradients, broken_images};
@@ -107,8 +107,12 @@ impl Session<'_> {
         let labels: Vec<i64> = batch.labels.iter().map(|&label| number(label)).collect();
         let chunk = self.parts.chunk;
         let share = self.parts.run.ranks.share(whole.planned(), chunk);
+        let shapes = shapes(batch);
         let request = StepRequest {
-            inputs: inputs(batch),
+            inputs: match &shapes[..] {
+                [] => inputs(batch),
+                shapes => Inputs::Shapes(shapes),
+            },
             labels: &labels,
             chunk,
             first_chunk: share.start / chunk.max(1),

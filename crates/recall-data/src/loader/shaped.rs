@@ -6,37 +6,47 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use super::{Alike, Batch, BatchInputs, BatchRequest, CorruptPolicy, Inner, Skipped};
-use crate::{DataError, ImageCache, WholeTransform};
+use crate::picture::Picture;
+use crate::random::Key;
+use crate::{DataError, ImageCache, ItemId};
 
 /// Planar pixels with their height and width.
 type Image = (Vec<u8>, [usize; 2]);
 
+/// In which order the items of a batch come out.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Order {
+    /// As they were asked for.
+    AsAsked,
+    /// Those of a shape one behind the other, as they were asked for among each other.
+    ByShape,
+}
+
 impl Inner {
-    /// `None` if it was stopped.
-    pub(super) fn load_whole(
+    /// Images of sizes that `apply` says. `None` if it was stopped.
+    pub(super) fn load_shaped(
         &self,
-        transform: &WholeTransform,
+        apply: impl Fn(&Picture<'_>, Key) -> Result<Image, DataError> + Sync,
+        order: Order,
         request: &BatchRequest,
         part: Range<usize>,
         cache: Option<&ImageCache>,
         stop: &AtomicBool,
     ) -> Option<Result<Batch, DataError>> {
+        let keys = self.keys(request, part.clone());
         let asked = &request.ids[part];
         let results: Vec<Option<Result<Image, DataError>>> = self.pool.install(|| {
-            let load = |&id| match stop.load(Ordering::Relaxed) {
+            let load = |(&id, &key)| match stop.load(Ordering::Relaxed) {
                 true => None,
-                false => Some(self.load_image(id, cache, |picture| transform.pixels(picture))),
+                false => Some(self.load_image(id, cache, |picture| apply(picture, key))),
             };
-            asked.par_iter().map(load).collect()
+            asked.par_iter().zip(&keys).map(load).collect()
         });
         let results: Vec<_> = results.into_iter().collect::<Option<_>>()?;
-        let (mut ids, mut images, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut loaded, mut skipped) = (Vec::<(ItemId, Image)>::new(), Vec::new());
         for (&id, result) in asked.iter().zip(results) {
             match (result, self.corrupt) {
-                (Ok(image), _) => {
-                    ids.push(id);
-                    images.push(image);
-                }
+                (Ok(image), _) => loaded.push((id, image)),
                 (
                     Err(error @ (DataError::Decode { .. } | DataError::Io { .. })),
                     CorruptPolicy::Skip,
@@ -47,6 +57,10 @@ impl Inner {
                 (Err(error), _) => return Some(Err(error)),
             }
         }
+        if order == Order::ByShape {
+            loaded.sort_by_key(|(_, (_, shape))| *shape);
+        }
+        let (ids, images): (Vec<_>, _) = loaded.into_iter().unzip();
         Some(Ok(Batch {
             labels: self.dataset.labels(&ids),
             ids,
