@@ -30,8 +30,9 @@ pub(super) struct Landmark {
     each: usize,
     epochs: u64,
     learning_rate: f64,
-    /// Side of the squares that are trained on.
+    /// Side of the squares that are trained on, or of those whose area images have in their ratio.
     side: usize,
+    keep_ratio: bool,
 }
 
 static LANDMARKS: [Landmark; 4] = [
@@ -45,7 +46,9 @@ static LANDMARKS: [Landmark; 4] = [
         each: 2,
         epochs: 100,
         learning_rate: 5e-7,
-        side: 362,
+        // A photograph, 4:3, becomes 272 x 363 pixels then: its longest side is that of the released code, 362.
+        side: 314,
+        keep_ratio: true,
     },
     google("recall-at-k", LossKind::RecallAtK),
     google("smooth-ap", LossKind::SmoothAp),
@@ -65,6 +68,7 @@ const fn google(name: &'static str, kind: LossKind) -> Landmark {
         epochs: 1,
         learning_rate: 1e-4,
         side: 800,
+        keep_ratio: false,
     }
 }
 
@@ -140,7 +144,8 @@ impl Landmark {
                 ..default.optimiser
             },
             image: ImageConfig {
-                // The whole image; its ratio is not kept.
+                keep_ratio: self.keep_ratio,
+                // The whole image.
                 train: TrainTransform {
                     size: [self.side; 2],
                     random_resized_crop: None,
