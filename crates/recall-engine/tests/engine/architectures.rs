@@ -6,8 +6,8 @@ use burn::backend::Autodiff;
 use burn::tensor::Tensor;
 use burn_flex::Flex;
 use recall_engine::{
-    Backbone, Embedder, Engine, EngineConfig, LoadedWeights, ModelConfig, Network, load_weights,
-    of_backend, save_weights,
+    Backbone, Device, Embedder, Engine, EngineConfig, LoadedWeights, ModelConfig, Network,
+    load_weights, of_backend, save_weights,
 };
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 

@@ -82,7 +82,7 @@ impl EmbedArgs {
         terminal.notes(dataset);
         images.note(&ids, &mut terminal)?;
         let device = self.common.backend.open()?;
-        let model = TrainedModel::on(&*device, checkpoint)?.loading(self.common.loading());
+        let model = TrainedModel::on(&*device, checkpoint.clone())?.loading(self.common.loading());
         let model = self.whitening.behind(model)?;
         terminal.count("embedding", ids.len());
         let (mut unit_length, mut kept) = (true, Vec::with_capacity(ids.len()));
