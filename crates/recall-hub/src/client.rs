@@ -231,3 +231,49 @@ fn reason(error: &ureq::Transport) -> String {
     }
     one_line(&text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_one_segment_of_an_address() {
+        let spec: HubSpec = "hf:o/n@refs%2Fpr%2F1/a b/c#?%2F\u{e9}.bin".parse().unwrap();
+        for endpoint in ["http://mirror:8080/hub", "http://mirror:8080/hub/"] {
+            let client = Client::new(&HubSettings::new(endpoint, "")).unwrap();
+            assert_eq!(
+                client.page(&spec),
+                "http://mirror:8080/hub/o/n/resolve/refs%2Fpr%2F1/a%20b/c%23%3F%252F%C3%A9.bin"
+            );
+        }
+    }
+
+    #[test]
+    fn only_the_same_scheme_host_and_port_are_its_own() {
+        let client = Client::new(&HubSettings::new("https://hub.example", "")).unwrap();
+        for (url, own) in [
+            ("https://hub.example:443/x", true),
+            ("https://hub.example:444/x", false),
+            ("http://hub.example/x", false),
+            ("https://hub.example.evil/x", false),
+        ] {
+            assert_eq!(client.is_own(&url.parse().unwrap()), own, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_never_leaves_tls() {
+        let client = Client::new(&HubSettings::new("https://hub.example", "")).unwrap();
+        let spec = "hf:o/n/x".parse().unwrap();
+        let url = client.page(&spec).parse().unwrap();
+        let lead = |to: &str| {
+            let answer = format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\n\r\n");
+            client.redirect(&spec, &url, &answer.parse().unwrap())
+        };
+        assert!(lead("https://storage.example/x").is_ok_and(|next| next.is_some()));
+        assert!(lead("/other").is_ok_and(|next| next.is_some_and(|next| client.is_own(&next))));
+        for to in ["http://storage.example/x", "file:///etc/passwd", "https://"] {
+            assert!(lead(to).is_err(), "{to}");
+        }
+    }
+}

@@ -34,3 +34,8 @@ pub use error::HubError;
 pub use hub::{Fetched, Hub};
 pub use settings::HubSettings;
 pub use spec::HubSpec;
+
+/// The Rust block of the page is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -141,3 +141,28 @@ fn receive(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_rest_of_the_same_file_goes_on() {
+        for (range, expected) in [
+            ("bytes 3-9/10", true),
+            ("bytes 3-9/*", true),
+            ("bytes 4-9/10", false),
+            ("bytes 3-9/11", false),
+            ("bytes */10", false),
+            ("3-9", false),
+            ("", false),
+        ] {
+            let answer = format!("HTTP/1.1 206 OK\r\nContent-Range: {range}\r\n\r\n");
+            assert_eq!(
+                goes_on(&answer.parse().unwrap(), 3, 10),
+                expected,
+                "{range}"
+            );
+        }
+    }
+}

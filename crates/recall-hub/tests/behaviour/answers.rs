@@ -80,10 +80,7 @@ fn hostile_etags_and_commits_are_never_paths() {
         };
         server.change(|plan| drop(plan.files.insert("model.safetensors".into(), stored)));
         let message = message(fetch(&server.url(), cache.path(), spec));
-        assert!(
-            message.contains("no usable ETag") || message.contains("a usable ETag"),
-            "{message}"
-        );
+        assert!(message.contains("does not say a usable ETag"), "{message}");
     }
     for commit in ["../../x", "main", ""] {
         server.change(|plan| {
@@ -101,31 +98,49 @@ fn hostile_etags_and_commits_are_never_paths() {
 #[test]
 fn a_commit_that_was_not_asked_for_is_refused() {
     let (server, cache) = (server(), tempdir().unwrap());
+    server.change(|plan| plan.commit = Some("b".repeat(40)));
+    for spec in [
+        format!("hf:o/n@{COMMIT}"),
+        format!("hf:o/n@{COMMIT}/model.safetensors"),
+    ] {
+        let message = message(fetch(&server.url(), cache.path(), &spec));
+        assert!(message.contains("another commit, bbbb"), "{message}");
+    }
+}
+
+#[test]
+fn an_etag_that_is_no_checksum_is_taken_by_its_length() {
+    let (server, cache) = (server(), tempdir().unwrap());
     let stored = Stored {
         etag: "any-1".into(),
-        contents: vec![1],
+        contents: vec![1, 2],
     };
     server.change(|plan| drop(plan.files.insert("model.safetensors".into(), stored)));
-    server.change(|plan| plan.commit = Some("b".repeat(40)));
-    let other = format!("hf:o/n@{COMMIT}/model.safetensors");
-    // The server does not have it.
-    assert!(message(fetch(&server.url(), cache.path(), &other)).contains("has no revision"));
-    // An ETag that is no checksum is taken by its length.
-    let fetched = fetch(&server.url(), cache.path(), "hf:o/n/model.safetensors").unwrap();
-    assert_eq!(fs::read(fetched.path).unwrap(), [1]);
+    let fetched = fetch(&server.url(), cache.path(), "hf:o/n").unwrap();
+    assert_eq!(fs::read(fetched.path).unwrap(), [1, 2]);
+}
+
+#[test]
+fn a_repository_with_a_new_name_is_found_by_the_old_one() {
+    let (server, cache) = (server(), tempdir().unwrap());
+    for spec in ["hf:old/n", "hf:old/n@refs%2Fpr%2F1/model.safetensors"] {
+        let fetched = fetch(&server.url(), cache.path(), spec).unwrap();
+        assert_eq!(fs::read(&fetched.path).unwrap(), contents());
+        assert!(
+            fetched
+                .path
+                .starts_with(cache.path().join("models--old--n"))
+        );
+    }
 }
 
 #[test]
 fn a_circle_of_redirects_ends() {
     let (server, cache) = (server(), tempdir().unwrap());
-    let back = format!("{}/o/n/resolve/main/model.safetensors?", server.url());
-    server.change(|plan| plan.storage = Some(back));
-    let message = message(fetch(
-        &server.url(),
-        cache.path(),
-        "hf:o/n/model.safetensors",
-    ));
-    assert!(message.contains("redirects more than 5 times"), "{message}");
+    for spec in ["hf:circle/n", "hf:circle/n/model.safetensors"] {
+        let message = message(fetch(&server.url(), cache.path(), spec));
+        assert!(message.contains("redirects more than 5 times"), "{message}");
+    }
 }
 
 #[test]

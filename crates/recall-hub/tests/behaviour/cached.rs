@@ -40,12 +40,10 @@ fn a_file_that_python_fetched_is_found_without_a_request() {
 #[test]
 fn without_a_server_the_cache_goes_on() {
     let (server, cache) = (server(), tempdir().unwrap());
-    let url = server.url();
-    fetch(&url, cache.path(), "hf:o/n").unwrap();
-    drop(server);
+    fetch(&server.url(), cache.path(), "hf:o/n").unwrap();
     for spec in ["hf:o/n", "hf:o/n@main/model.safetensors"] {
-        assert!(fetch(&url, cache.path(), spec).unwrap().from_cache);
-        let mut settings = settings(&url, cache.path());
+        assert!(fetch(NOBODY, cache.path(), spec).unwrap().from_cache);
+        let mut settings = settings(NOBODY, cache.path());
         settings.offline = true;
         assert!(fetch_with(settings, spec).unwrap().from_cache);
     }
@@ -54,23 +52,27 @@ fn without_a_server_the_cache_goes_on() {
 #[test]
 fn the_choice_without_a_server_is_made_among_what_is_here() {
     let cache = tempdir().unwrap();
-    let url = server().url();
     by_python(cache.path(), "README.md", b"");
     by_python(cache.path(), "d/x.pth", b"weights");
-    assert_eq!(fetch(&url, cache.path(), "hf:o/n").unwrap().file, "d/x.pth");
+    assert_eq!(
+        fetch(NOBODY, cache.path(), "hf:o/n").unwrap().file,
+        "d/x.pth"
+    );
     by_python(cache.path(), "y.bin", b"others");
-    let message = message(fetch(&url, cache.path(), "hf:o/n"));
+    let message = message(fetch(NOBODY, cache.path(), "hf:o/n"));
     assert!(message.contains("d/x.pth, y.bin"), "{message}");
 }
 
 #[test]
 fn what_is_neither_here_nor_to_be_had_is_a_sentence_with_the_way_out() {
     let cache = tempdir().unwrap();
-    let url = server().url();
     for spec in ["hf:o/n", "hf:o/n/x.pth"] {
-        let gone = message(fetch(&url, cache.path(), spec));
-        assert!(gone.contains("could not be reached (127.0.0.1:"), "{gone}");
-        let mut settings = settings(&url, cache.path());
+        let gone = message(fetch(NOBODY, cache.path(), spec));
+        assert!(
+            gone.contains("could not be reached (127.0.0.1:1: "),
+            "{gone}"
+        );
+        let mut settings = settings(NOBODY, cache.path());
         settings.offline = true;
         let offline = message(fetch_with(settings, spec));
         assert!(offline.contains("HF_HUB_OFFLINE"), "{offline}");

@@ -42,6 +42,10 @@ pub struct Plan {
     pub ignores_range: bool,
     /// One byte of the contents is another.
     pub damages: bool,
+    /// The size of a file that is stored elsewhere, if it is not the right one; 0 for none.
+    pub size: Option<usize>,
+    /// The contents have another ETag than their description.
+    pub changes: bool,
     /// No request is answered.
     pub hangs: bool,
     /// The wait after each kilobyte.
@@ -151,6 +155,12 @@ impl Plan {
             return head(&mut stream, status, 0, &error(code));
         }
         let commit = self.commit.as_deref().unwrap_or(COMMIT);
+        let moved = |to: &str| head(&mut &stream, 307, 0, &format!("Location: {to}\r\n"));
+        if seen.path.contains("/circle/") {
+            return moved(&seen.path);
+        } else if seen.path.contains("/old/") {
+            return moved(&seen.path.replace("/old/", "/o/"));
+        }
         let parts: Vec<&str> = seen.path.split('/').skip(1).collect();
         match &*parts {
             ["api", "models", "o", "n", "revision", revision] if self.has(revision) => {
@@ -170,7 +180,10 @@ impl Plan {
                 let Some(stored) = self.files.get(&file) else {
                     return head(&mut stream, 404, 0, &error("EntryNotFound"));
                 };
-                let (etag, size) = (&stored.etag, stored.contents.len());
+                let etag = match self.changes && seen.method == "GET" {
+                    true => "changed",
+                    false => &stored.etag,
+                };
                 let commit = format!("X-Repo-Commit: {commit}\r\n");
                 match &self.storage {
                     None => self.send(
@@ -181,14 +194,12 @@ impl Plan {
                     ),
                     Some(storage) => {
                         let to = format!("Location: {storage}/stored/{file}?signature=secret\r\n");
-                        let linked =
-                            format!("X-Linked-Etag: \"{etag}\"\r\nX-Linked-Size: {size}\r\n");
-                        head(
-                            &mut stream,
-                            302,
-                            0,
-                            &format!("{commit}{linked}{to}ETag: \"other\"\r\n"),
-                        )
+                        let linked = format!("X-Linked-Etag: \"{etag}\"\r\nETag: \"other\"\r\n");
+                        let size = match self.size.unwrap_or(stored.contents.len()) {
+                            0 => String::new(),
+                            size => format!("X-Linked-Size: {size}\r\n"),
+                        };
+                        head(&mut stream, 302, 0, &[commit, linked, size, to].concat())
                     }
                 }
             }
@@ -205,12 +216,8 @@ impl Plan {
     }
 
     fn has(&self, revision: &str) -> bool {
-        [
-            "main",
-            "refs%2Fpr%2F1",
-            self.commit.as_deref().unwrap_or(COMMIT),
-        ]
-        .contains(&revision)
+        let commit = self.commit.as_deref();
+        ["main", "refs%2Fpr%2F1", COMMIT].contains(&revision) || commit == Some(revision)
     }
 
     fn send(
@@ -255,7 +262,7 @@ impl Plan {
     }
 }
 
-fn head(stream: &mut TcpStream, status: u16, length: usize, headers: &str) -> std::io::Result<()> {
+fn head(mut stream: impl Write, status: u16, length: usize, headers: &str) -> std::io::Result<()> {
     write!(
         stream,
         "HTTP/1.1 {status} x\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n"

@@ -10,6 +10,9 @@ use crate::server::{Plan, Seen, Server, Stored};
 /// The commit of `main`.
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
+/// An address where nothing answers.
+pub const NOBODY: &str = "http://127.0.0.1:1";
+
 /// Contents of 100 KB that repeat nowhere soon.
 pub fn contents() -> Vec<u8> {
     (0..100_000_u32)

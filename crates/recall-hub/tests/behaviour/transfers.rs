@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use recall_hub::Hub;
@@ -46,11 +47,11 @@ fn a_file_is_fetched_once_and_lies_as_python_lays_it() {
         fs::read_to_string(folder.join("refs/main")).unwrap(),
         COMMIT
     );
-    assert_eq!(blobs(cache.path()), [etag.clone()]);
+    assert_eq!(blobs(cache.path()), [&*etag]);
     #[cfg(unix)]
     assert_eq!(
         fs::read_link(&fetched.path).unwrap(),
-        format!("../../blobs/{etag}").as_ref() as &std::path::Path
+        Path::new(&format!("../../blobs/{etag}"))
     );
 
     // No request at all.
@@ -63,9 +64,7 @@ fn a_file_is_fetched_once_and_lies_as_python_lays_it() {
 fn a_cut_transfer_goes_on_at_the_next_call() {
     let (server, cache) = (server(), tempdir().unwrap());
     server.change(|plan| plan.cut = Some(30_000));
-    let mut settings = settings(&server.url(), cache.path());
-    // As many as it takes to try once with nothing new.
-    settings.attempts = 1;
+    let settings = settings(&server.url(), cache.path());
     let message = message(fetch_with(settings.clone(), SPEC));
     assert!(message.contains("30000 of 100000 bytes"), "{message}");
     assert!(!repository(cache.path()).join("snapshots").exists());
@@ -232,14 +231,40 @@ fn the_token_stays_with_the_endpoint() {
 #[test]
 fn storage_at_the_same_address_has_etags_of_its_own() {
     let (server, cache) = (server(), tempdir().unwrap());
-    server.change(|plan| plan.storage = Some(server_relative()));
+    // `Location: /stored/...`
+    server.change(|plan| plan.storage = Some(String::new()));
     let fetched = fetch(&server.url(), cache.path(), SPEC).unwrap();
     assert_eq!(fs::read(fetched.path).unwrap(), contents());
 }
 
-/// `Location: /stored/...`
-fn server_relative() -> String {
-    String::new()
+#[test]
+fn another_length_or_file_than_described_is_not_written() {
+    let (server, cache) = (server(), tempdir().unwrap());
+    server.change(|plan| plan.changes = true);
+    let changed = message(fetch(&server.url(), cache.path(), SPEC));
+    assert!(
+        changed.contains("0 of 100000 bytes (the file changed on 127.0.0.1:"),
+        "{changed}"
+    );
+
+    server.change(|plan| {
+        plan.changes = false;
+        plan.storage = Some(String::new());
+    });
+    for (size, problem) in [
+        (Some(50), "sends 100000 bytes where 50 are missing"),
+        (Some(200_000), "sends 100000 bytes where 200000 are missing"),
+        (Some(0), "does not say the size"),
+    ] {
+        server.change(|plan| plan.size = size);
+        let message = message(fetch(&server.url(), cache.path(), SPEC));
+        assert!(message.contains(problem), "{message}");
+    }
+    let part = repository(cache.path())
+        .join("blobs")
+        .join(&blobs(cache.path())[0]);
+    assert_eq!(fs::metadata(part).unwrap().len(), 0);
+    assert!(!repository(cache.path()).join("snapshots").exists());
 }
 
 #[test]
