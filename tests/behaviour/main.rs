@@ -8,6 +8,7 @@ mod data_sets;
 mod features;
 mod field_cases;
 mod gallery;
+mod hub;
 mod judging;
 mod losses;
 #[cfg(all(unix, feature = "mpi"))]

@@ -9,6 +9,7 @@ mod embed;
 mod eval;
 mod gallery;
 mod guess;
+mod hub;
 mod interrupt;
 mod origin;
 mod output;

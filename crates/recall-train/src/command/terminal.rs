@@ -87,6 +87,19 @@ impl Terminal {
         }
     }
 
+    /// So many bytes of a file are here.
+    #[cfg(feature = "hub")]
+    pub(super) fn bytes(&mut self, done: u64, total: u64) {
+        if self.bar.is_none() {
+            let bytes = "{prefix} {bar:40} {binary_bytes}/{binary_total_bytes}  {eta}";
+            self.start(total, bytes);
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_prefix("fetching weights");
+            bar.set_position(done);
+        }
+    }
+
     pub(super) fn counted(&mut self, done: usize) {
         if let Some(bar) = &self.bar {
             bar.set_position(done as u64);

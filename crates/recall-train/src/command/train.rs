@@ -5,6 +5,7 @@ use anyhow::bail;
 use clap::Args;
 
 use super::common::CommonArgs;
+use super::hub;
 use super::interrupt;
 use super::print::{print, quoted, say};
 use super::ranks::{self, Job};
@@ -25,7 +26,8 @@ pub(super) struct TrainArgs {
     #[command(flatten)]
     settings: SettingsArgs,
     /// Weights to start from: .safetensors, or a state dict that PyTorch saved (.pth, .bin), with the
-    /// names of torchvision, timm or a checkpoint. Short for --set model.weights=FILE.
+    /// names of torchvision, timm, open_clip or a checkpoint; or hf:OWNER/NAME[@REVISION][/FILE], which fetches a
+    /// file of the Hugging Face Hub once. Short for --set model.weights=FILE.
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// The folder of the run; it must be new or empty. Without it: the next free one in runs/.
@@ -223,13 +225,21 @@ impl TrainArgs {
                     .map_err(RunError::file("use the folder", from.path()))?;
                 from.config.beginning_with(place, document, set, data)?
             }
-            None => RunConfig::for_training(
-                self.settings.preset,
-                document,
-                set,
-                data,
-                self.weights.clone(),
-            )?,
+            None => {
+                let with = |weights: Option<PathBuf>| {
+                    let preset = self.settings.preset;
+                    RunConfig::for_training(preset, document, set, data.clone(), weights)
+                };
+                let config = with(self.weights.clone())?;
+                // Once everything else makes sense.
+                match hub::named(config.model.weights.as_deref()) {
+                    Some(name) => {
+                        let mut terminal = Terminal::new(self.common.quiet);
+                        with(Some(hub::fetched(name, &mut terminal)?))?
+                    }
+                    None => config,
+                }
+            }
         };
         Ok(TrainingRun {
             config,
