@@ -1,5 +1,6 @@
 //! Judging a trained model, or embeddings from anywhere.
 
+mod file_args;
 mod files;
 mod refining;
 
@@ -21,7 +22,7 @@ use crate::embed::need_labels;
 use crate::judge::{JudgeConfig, Problem, Ranking, metrics};
 use crate::run::{Checkpoint, Progress, missing, sentence};
 use crate::{NamedBackend, TrainedModel};
-use files::FileArgs;
+use file_args::FileArgs;
 use refining::RefineArgs;
 
 /// Options of judging.
