@@ -8,35 +8,21 @@ use super::table::Summary;
 
 /// The file, the title and the text of each figure.
 pub fn of(claim: &Claim, summaries: &[Summary<'_>]) -> Result<Vec<(String, String, String)>> {
-    let mut figures = Vec::new();
+    let named = |name: String, title: &str, svg| Ok((format!("{name}.svg"), title.to_owned(), svg));
+    let name = &claim.name;
     match (&claim.estimate, claim.points.is_empty()) {
-        (Some(_), _) => {
-            for (at, curve) in estimates(claim, summaries).into_iter().enumerate() {
-                figures.push((
-                    format!("{}-{at}.svg", claim.name),
-                    curve.title.clone(),
-                    curve.to_svg()?,
-                ));
-            }
-        }
+        (Some(_), _) => (estimates(claim, summaries).iter().enumerate())
+            .map(|(at, curve)| named(format!("{name}-{at}"), &curve.title, curve.to_svg()?))
+            .collect(),
         (None, true) => {
             let chart = ranking(claim, summaries);
-            figures.push((
-                format!("{}.svg", claim.name),
-                chart.title.clone(),
-                chart.to_svg()?,
-            ));
+            Ok(vec![named(name.clone(), &chart.title, chart.to_svg()?)?])
         }
         (None, false) => {
             let curve = along(claim, summaries);
-            figures.push((
-                format!("{}.svg", claim.name),
-                claim.title.clone(),
-                curve.to_svg()?,
-            ));
+            Ok(vec![named(name.clone(), &claim.title, curve.to_svg()?)?])
         }
     }
-    Ok(figures)
 }
 
 /// Things side by side, the best on top.
