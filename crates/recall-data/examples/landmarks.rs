@@ -15,6 +15,8 @@ use recall_data::{BatchSamplerConfig, DataSpec, Dataset, Split};
 /// Images and landmarks of Google Landmarks v2, the clean list and the whole one.
 const CLEAN: [usize; 2] = [1_580_470, 81_313];
 const ALL: [usize; 2] = [4_132_914, 203_094];
+/// Images and 3D models of SfM-120k.
+const MODELS: [(&str, [usize; 2]); 2] = [("train", [91_642, 551]), ("val", [6_403, 162])];
 /// Images of revisitop1m.
 const DISTRACTORS: usize = 1_001_001;
 
@@ -75,6 +77,50 @@ fn write_distractors(file: &Path) -> std::io::Result<()> {
     fs::write(file, text)
 }
 
+/// A pickle of protocol 2, as Python writes dictionaries of lists.
+fn write_models(file: &Path) -> std::io::Result<()> {
+    fn text(pickle: &mut Vec<u8>, text: &str) {
+        pickle.push(b'X');
+        pickle.extend((text.len() as u32).to_le_bytes());
+        pickle.extend(text.as_bytes());
+    }
+    fn list<T>(pickle: &mut Vec<u8>, items: Vec<T>, write: impl Fn(&mut Vec<u8>, T)) {
+        pickle.extend(b"](");
+        items.into_iter().for_each(|item| write(pickle, item));
+        pickle.push(b'e');
+    }
+    let number = |pickle: &mut Vec<u8>, number: usize| {
+        pickle.push(b'J');
+        pickle.extend((number as u32).to_le_bytes());
+    };
+    let mut pickle = b"\x80\x02}(".to_vec();
+    for (split, [images, models]) in MODELS {
+        text(&mut pickle, split);
+        pickle.extend(b"}(");
+        text(&mut pickle, "cids");
+        let names = (0..images).map(|image| format!("{:0>40}", id(image)));
+        list(&mut pickle, names.collect(), |pickle, name| {
+            text(pickle, &name)
+        });
+        let clusters = (0..images).map(|image| landmark(image, models, images));
+        // Two pairs for each image.
+        let pairs = 0..2 * images;
+        let queries = pairs.clone().map(|pair| pair / 2).collect();
+        let positives = pairs.map(|pair| (pair * 7 + 3) % images).collect();
+        for (key, numbers) in [
+            ("cluster", clusters.collect()),
+            ("qidxs", queries),
+            ("pidxs", positives),
+        ] {
+            text(&mut pickle, key);
+            list(&mut pickle, numbers, number);
+        }
+        pickle.push(b'u');
+    }
+    pickle.extend(b"u.");
+    fs::write(file, pickle)
+}
+
 /// The most memory that the process has had, in bytes, where the system says it.
 fn peak() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
@@ -112,15 +158,15 @@ fn open(spec: &str) -> Result<Dataset, Box<dyn Error>> {
 }
 
 /// What a run does before its first batch.
-fn begin(spec: &str) -> Result<(), Box<dyn Error>> {
+fn begin(spec: &str, batch: usize) -> Result<(), Box<dyn Error>> {
     let dataset = open(spec)?;
     let started = Instant::now();
     let missing = dataset.missing_files().len();
     tell(&format!("  looked for on disk, {missing} missing"), started);
     let started = Instant::now();
     let ids = dataset.split(Split::Train);
-    let sampler = BatchSamplerConfig::new(4096, 4).init(ids, &dataset.labels(ids))?;
-    tell("  a sampler of batches of 4,096", started);
+    let sampler = BatchSamplerConfig::new(batch, 4).init(ids, &dataset.labels(ids))?;
+    tell(&format!("  a sampler of batches of {batch}"), started);
     let started = Instant::now();
     let batches = sampler.epoch(0);
     tell(
@@ -132,7 +178,7 @@ fn begin(spec: &str) -> Result<(), Box<dyn Error>> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     if let Some(spec) = std::env::args().nth(1) {
-        return begin(&spec);
+        return begin(&spec, 1024);
     }
     let dir = std::env::temp_dir().join(format!("recall-landmarks-{}", std::process::id()));
     fs::create_dir(&dir)?;
@@ -145,10 +191,12 @@ fn measure(dir: &Path) -> Result<(), Box<dyn Error>> {
     write_clean(&dir.join("train_clean.csv"))?;
     write_all(&dir.join("train.csv"))?;
     write_distractors(&dir.join("revisitop1m.txt"))?;
+    write_models(&dir.join("retrieval-SfM-120k.pkl"))?;
     let at = dir.display();
 
-    begin(&format!("gldv2:{at}"))?;
+    begin(&format!("gldv2:{at}"), 4096)?;
     drop(open(&format!("gldv2:{at}/train.csv"))?);
     drop(open(&format!("revisitop1m:{at}"))?);
+    begin(&format!("sfm120k:{at}"), 2048)?;
     Ok(())
 }
