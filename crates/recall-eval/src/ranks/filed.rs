@@ -40,7 +40,16 @@ impl FileRetrieval<'_> {
     ///
     /// Those of [`ranks`](Self::ranks).
     pub fn ranks_with(&self, rows: usize) -> Result<PositiveRanks, EvalError> {
-        self.ranks_by(rows.max(1), [self.block(), TILE], FEW)
+        let pairs = self.task_pairs();
+        match self.streams(pairs) {
+            true => self.ranks_streaming(rows.clamp(1, self.tile())),
+            false => self.ranks_by(rows.max(1), [self.block(), TILE], FEW),
+        }
+    }
+
+    fn task_pairs(&self) -> usize {
+        let of = |q| self.task.positives_of(q).count();
+        (0..self.task.queries()).into_par_iter().map(of).sum()
     }
 
     /// Queries of a block. Where they are few the threads share them out: each block brings all items into the kernel's
@@ -60,6 +69,25 @@ impl FileRetrieval<'_> {
         [block, tile]: [usize; 2],
         few: usize,
     ) -> Result<PositiveRanks, EvalError> {
+        self.ranks_counted([block, tile], few, rows, |blocks| self.count(blocks, rows))
+    }
+
+    /// `tile` items at a time, which meet all queries.
+    pub(super) fn ranks_streaming(&self, tile: usize) -> Result<PositiveRanks, EvalError> {
+        // All positives are placed among, so none are few.
+        let rows = STRETCH / self.gallery.dim();
+        self.ranks_counted([self.block(), TILE], 0, rows.max(1), |blocks| {
+            self.count_streaming(blocks, tile)
+        })
+    }
+
+    fn ranks_counted(
+        &self,
+        [block, tile]: [usize; 2],
+        few: usize,
+        rows: usize,
+        count: impl FnOnce(&mut [Block<'_, '_>]) -> Result<(), EvalError>,
+    ) -> Result<PositiveRanks, EvalError> {
         let kernel = Kernel::detect();
         let mut room = Room::of(&self.task, 0..self.task.queries())?;
         let mut parts = room.parts(&self.task);
@@ -74,7 +102,7 @@ impl FileRetrieval<'_> {
             self.place(&mut blocks, stretch.end)?;
         }
         blocks.par_iter_mut().for_each(Block::rank_positives);
-        self.count(&mut blocks, rows)?;
+        count(&mut blocks)?;
         self.gallery.check_unchanged()?;
 
         let tied: Vec<Vec<TiedQuery>> = blocks.into_par_iter().map(Block::finish).collect();
@@ -274,9 +302,14 @@ mod tests {
             }
             let want = memory.ranks().unwrap();
             prop_assert_eq!(&disk.ranks_by(rows, [block, block], few).unwrap(), &want);
+            prop_assert_eq!(&disk.ranks_streaming(rows).unwrap(), &want);
             prop_assert_eq!(&disk.ranks().unwrap(), &want);
-            let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-            prop_assert_eq!(&one_thread.install(|| disk.ranks_with(rows)).unwrap(), &want);
+            for threads in [1, 3] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                prop_assert_eq!(&pool.install(|| disk.ranks_with(rows)).unwrap(), &want);
+                let by_blocks = || disk.ranks_by(rows, [block, block], few).unwrap();
+                prop_assert_eq!(&pool.install(by_blocks), &want);
+            }
         }
     }
 

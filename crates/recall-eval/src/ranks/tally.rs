@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Key;
+use crate::kernel::Reached;
 
 /// What was counted for the positives of a block, one place for each. The positives of a query lie
 /// together and are ranked.
@@ -53,6 +54,20 @@ impl Tally {
         }
     }
 
+    /// Adds what was counted of other items, for the same positives. Not for those that were added up.
+    pub fn add(&mut self, other: &Self) {
+        let sides = [
+            (&mut self.before, &other.before),
+            (&mut self.tied_before, &other.tied_before),
+            (&mut self.tied_after, &other.tied_after),
+        ];
+        for (counts, others) in sides {
+            for (count, other) in counts.iter_mut().zip(others) {
+                *count += other;
+            }
+        }
+    }
+
     /// Compares the items of a tile with each of the positives.
     #[inline(always)]
     fn each(&mut self, row: &[f32], start: usize, keys: &[Key], range: Range<usize>) {
@@ -74,9 +89,9 @@ impl Tally {
         }
     }
 
-    /// Finds the place of each item among the positives.
+    /// Finds the place of each item among the positives, after the last of which none of them comes.
     #[inline(always)]
-    fn placed(&mut self, found: &mut Found, positives: Positives<'_>, range: Range<usize>) {
+    pub fn placed(&mut self, found: &mut Found, positives: Positives<'_>, range: Range<usize>) {
         let levels = &positives.levels[range.clone()];
         let before = &mut self.before[range.clone()];
         found.bisect(levels);
@@ -194,6 +209,23 @@ impl Found {
         }
         self.similarities.truncate(count);
         self.ids.truncate(count);
+    }
+
+    /// Takes those of some items that have at least this similarity and are in none of the lists, which ascend as the
+    /// items do. Items are given by their places behind number `start`.
+    #[inline(always)]
+    pub fn take_from(&mut self, reached: &Reached, start: usize, least: f32, without: [&[u32]; 2]) {
+        self.similarities.clear();
+        self.ids.clear();
+        let items = reached.similarities.iter().zip(&reached.items);
+        for (&similarity, &item) in items {
+            let id = start as u32 + item;
+            let leaves = || without.iter().any(|ids| ids.binary_search(&id).is_ok());
+            if similarity >= least && !leaves() {
+                self.similarities.push(similarity);
+                self.ids.push(id);
+            }
+        }
     }
 
     /// Finds how many of `levels`, which descend, are above each item.
