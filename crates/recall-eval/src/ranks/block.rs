@@ -182,6 +182,11 @@ impl<'a, 'p> Block<'a, 'p> {
         }
     }
 
+    /// Queries with up to so many positives count for each of them, in [`count`](Self::count).
+    pub fn count_few(&mut self, few: usize) {
+        self.few = few;
+    }
+
     /// A tally for its positives, for [`count_reached`](Self::count_reached).
     pub fn tally(&self) -> Tally {
         Tally::new(self.keys.len())

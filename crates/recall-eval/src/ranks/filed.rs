@@ -1,8 +1,12 @@
 //! Ranks over a gallery that stays in its file.
 //!
-//! The gallery passes by twice, a stretch of rows at a time, and all blocks of queries look at each
-//! stretch while it is in memory: first at the positives among its rows, which alone are read, to
-//! have their similarities; then at all rows, to count. While a stretch is counted the next is read.
+//! The gallery passes by twice. First the positives among its rows, which alone are read, get their similarities, a stretch
+//! of rows at a time. Then all rows are counted, in one of two ways that give the same:
+//!
+//! - In small tiles that meet all queries at once ([`stream`](super::stream)), where few items reach a positive.
+//! - A stretch at a time: all blocks of queries look at it while it is in memory, and while it is counted the next is read.
+//!   So it is where many items lie among the positives, to be compared with them some at an instruction, and where there are
+//!   too many positives for each thread to count by itself.
 
 use std::ops::Range;
 
@@ -40,13 +44,22 @@ impl FileRetrieval<'_> {
     ///
     /// Those of [`ranks`](Self::ranks).
     pub fn ranks_with(&self, rows: usize) -> Result<PositiveRanks, EvalError> {
-        let pairs = self.task_pairs();
-        match self.streams(pairs) {
-            true => self.ranks_streaming(rows.clamp(1, self.tile())),
-            false => self.ranks_by(rows.max(1), [self.block(), TILE], FEW),
+        let rows = rows.max(1);
+        if !self.streams(self.task_pairs()) {
+            return self.ranks_by(rows, [self.block(), TILE], FEW);
         }
+        let tile = rows.min(self.tile());
+        self.ranks_counted([self.block(), TILE], 0, rows, |blocks| {
+            let lanes = self.lanes(blocks);
+            if self.few_reach(&lanes, tile) {
+                return self.count_streaming(blocks, &lanes, tile);
+            }
+            blocks.iter_mut().for_each(|block| block.count_few(FEW));
+            self.count(blocks, rows)
+        })
     }
 
+    /// Pairs of query and positive.
     fn task_pairs(&self) -> usize {
         let of = |q| self.task.positives_of(q).count();
         (0..self.task.queries()).into_par_iter().map(of).sum()
@@ -72,15 +85,15 @@ impl FileRetrieval<'_> {
         self.ranks_counted([block, tile], few, rows, |blocks| self.count(blocks, rows))
     }
 
-    /// `tile` items at a time, which meet all queries.
+    /// `tile` items at a time, which meet all queries, however many reach a positive.
+    #[cfg(test)]
     pub(super) fn ranks_streaming(&self, tile: usize) -> Result<PositiveRanks, EvalError> {
-        // All positives are placed among, so none are few.
-        let rows = STRETCH / self.gallery.dim();
-        self.ranks_counted([self.block(), TILE], 0, rows.max(1), |blocks| {
-            self.count_streaming(blocks, tile)
+        self.ranks_counted([self.block(), TILE], 0, 1_000, |blocks| {
+            self.count_streaming(blocks, &self.lanes(blocks), tile)
         })
     }
 
+    /// Ranks of positives that are placed among `rows` rows at a time, and then counted.
     fn ranks_counted(
         &self,
         [block, tile]: [usize; 2],

@@ -22,6 +22,12 @@ const TILE: usize = 1 << 15;
 const TILES: usize = 16;
 const PAIRS: usize = 1 << 18;
 
+/// Tiles that tell how many items reach a positive.
+const SAMPLES: usize = 8;
+
+/// Many are more than one of so many pairs: each of them costs as much as the product of some 600 values.
+const MANY: usize = 4;
+
 /// Bytes that the counts of all threads may take.
 const COUNTS: usize = 1 << 26;
 
@@ -51,17 +57,43 @@ impl FileRetrieval<'_> {
         rows.next_multiple_of(QueryLanes::ITEMS)
     }
 
+    /// The queries, with the last of their positives in the blocks, which are ranked.
+    pub(super) fn lanes(&self, blocks: &[Block<'_, '_>]) -> QueryLanes {
+        let mut floors = vec![f32::INFINITY; self.queries.rows()];
+        blocks.iter().for_each(|block| block.lower(&mut floors));
+        let queries = self.queries.as_slice();
+        QueryLanes::new(Kernel::detect(), queries, self.queries.dim(), &floors)
+    }
+
+    /// Whether few items reach the last positive of a query, as far as some tiles tell. It decides about time alone.
+    pub(super) fn few_reach(&self, lanes: &QueryLanes, tile: usize) -> bool {
+        let (rows, queries) = (self.gallery.rows(), self.queries.rows());
+        let mut worker = Worker::new(&[], queries);
+        let mut pairs = 0;
+        for at in 0..SAMPLES {
+            let start = rows / SAMPLES * at;
+            let tile = start..rows.min(start + tile);
+            pairs += tile.len() * queries;
+            // A row at fault is named when all are counted.
+            if worker.reach(self, lanes, tile, 0).is_err() {
+                return true;
+            }
+        }
+        let reached: usize = worker
+            .reached
+            .iter()
+            .map(|reached| reached.items.len())
+            .sum();
+        reached <= pairs / MANY
+    }
+
     /// Compares all items with the positives of the blocks, which are ranked, `tile` at a time.
     pub(super) fn count_streaming(
         &self,
         blocks: &mut [Block<'_, '_>],
+        lanes: &QueryLanes,
         tile: usize,
     ) -> Result<(), EvalError> {
-        let mut floors = vec![f32::INFINITY; self.queries.rows()];
-        blocks.iter().for_each(|block| block.lower(&mut floors));
-        let queries = self.queries.as_slice();
-        let lanes = QueryLanes::new(Kernel::detect(), queries, self.queries.dim(), &floors);
-
         // Parts are given out in their order, as files are best read. Behind one at fault there is nothing to do, but all
         // before it are looked at: the first is the one that is named.
         let rows = self.gallery.rows();
@@ -76,7 +108,7 @@ impl FileRetrieval<'_> {
                 if number >= end.load(Ordering::Relaxed) {
                     return worker;
                 }
-                if let Err(error) = worker.count(self, &lanes, shared, (of_part(number), tile)) {
+                if let Err(error) = worker.count(self, lanes, shared, (of_part(number), tile)) {
                     end.fetch_min(number, Ordering::Relaxed);
                     worker.fault = Some((number, error));
                     return worker;
@@ -113,6 +145,21 @@ impl Worker {
         }
     }
 
+    /// Reads a tile, and adds what reaches a positive; places begin with `first`.
+    fn reach(
+        &mut self,
+        retrieval: &FileRetrieval<'_>,
+        lanes: &QueryLanes,
+        tile: Range<usize>,
+        first: usize,
+    ) -> Result<(), EvalError> {
+        let values = &mut self.values;
+        values.resize(tile.len() * retrieval.gallery.dim(), 0.0);
+        retrieval.read_part(tile, values, &mut self.read)?;
+        lanes.reach(values, first, &mut self.reached);
+        Ok(())
+    }
+
     /// Counts the items in `some`, a tile at a time.
     fn count(
         &mut self,
@@ -121,15 +168,17 @@ impl Worker {
         blocks: &[Block<'_, '_>],
         (some, tile): (Range<usize>, usize),
     ) -> Result<(), EvalError> {
-        let (values, reached) = (&mut self.values, &mut self.reached);
-        reached.iter_mut().for_each(Reached::clear);
+        self.reached.iter_mut().for_each(Reached::clear);
         for start in some.clone().step_by(tile) {
             let rows = start..some.end.min(start + tile);
-            values.resize(rows.len() * retrieval.gallery.dim(), 0.0);
-            retrieval.read_part(rows, values, &mut self.read)?;
-            lanes.reach(values, start - some.start, reached);
+            self.reach(retrieval, lanes, rows, start - some.start)?;
         }
-        let (found, tallies) = (&mut self.found, &mut self.tallies);
+        let Self {
+            reached,
+            found,
+            tallies,
+            ..
+        } = self;
         Kernel::detect().run(
             #[inline(always)]
             || {

@@ -215,17 +215,23 @@ impl Found {
     /// items do. Items are given by their places behind number `start`.
     #[inline(always)]
     pub fn take_from(&mut self, reached: &Reached, start: usize, least: f32, without: [&[u32]; 2]) {
-        self.similarities.clear();
-        self.ids.clear();
-        let items = reached.similarities.iter().zip(&reached.items);
-        for (&similarity, &item) in items {
+        let Reached {
+            similarities,
+            items,
+        } = reached;
+        self.similarities.resize(items.len(), 0.0);
+        self.ids.resize(items.len(), 0);
+        let all_stay = without.iter().all(|ids| ids.is_empty());
+        let mut count = 0;
+        for (&similarity, &item) in similarities.iter().zip(items) {
             let id = start as u32 + item;
-            let leaves = || without.iter().any(|ids| ids.binary_search(&id).is_ok());
-            if similarity >= least && !leaves() {
-                self.similarities.push(similarity);
-                self.ids.push(id);
-            }
+            self.similarities[count] = similarity;
+            self.ids[count] = id;
+            let stays = all_stay || without.iter().all(|ids| ids.binary_search(&id).is_err());
+            count += usize::from(similarity >= least && stays);
         }
+        self.similarities.truncate(count);
+        self.ids.truncate(count);
     }
 
     /// Finds how many of `levels`, which descend, are above each item.
@@ -258,30 +264,39 @@ impl Found {
         let Some(levels) = self.padded.first_chunk::<N>() else {
             return;
         };
-        const LANES: usize = 16;
         let (items, rest) = self.similarities.as_chunks::<LANES>();
         let (places, rest_places) = self.places.as_chunks_mut::<LANES>();
-        let one = |items: &[f32; LANES], places: &mut [u32; LANES]| {
-            let mut step = N as u32 / 2;
-            while step > 0 {
-                for lane in 0..LANES {
-                    let probe = levels[(places[lane] + step - 1) as usize & (N - 1)];
-                    places[lane] += if probe > items[lane] { step } else { 0 };
-                }
-                step /= 2;
-            }
-        };
         for (items, places) in items.iter().zip(places) {
             let mut found = [0; LANES];
-            one(items, &mut found);
+            bisect_lanes(levels, items, &mut found);
             *places = found;
         }
         if !rest.is_empty() {
             let (mut items, mut found) = ([0.0; LANES], [0; LANES]);
             items[..rest.len()].copy_from_slice(rest);
-            one(&items, &mut found);
+            bisect_lanes(levels, &items, &mut found);
             rest_places.copy_from_slice(&found[..rest.len()]);
         }
+    }
+}
+
+/// Items whose places are found together.
+const LANES: usize = 16;
+
+/// Not a closure: those are not compiled for the processor with what is around them.
+#[inline(always)]
+fn bisect_lanes<const N: usize>(
+    levels: &[f32; N],
+    items: &[f32; LANES],
+    places: &mut [u32; LANES],
+) {
+    let mut step = N as u32 / 2;
+    while step > 0 {
+        for lane in 0..LANES {
+            let probe = levels[(places[lane] + step - 1) as usize & (N - 1)];
+            places[lane] += if probe > items[lane] { step } else { 0 };
+        }
+        step /= 2;
     }
 }
 
