@@ -26,8 +26,8 @@ impl FileRetrieval<'_> {
     /// The exact ranks of every query's positives, on all threads of the current rayon pool: the
     /// same as [`Retrieval::ranks`](crate::Retrieval::ranks) gives for the same rows in memory.
     ///
-    /// Memory: the queries twice, 64 MiB for rows of the gallery, and 28 bytes for each pair of
-    /// query and positive, four of which are the result.
+    /// Memory: the queries three times, up to 64 MiB for rows of the gallery or for counts of the
+    /// threads, and 28 bytes for each pair of query and positive, four of which are the result.
     ///
     /// # Errors
     ///
