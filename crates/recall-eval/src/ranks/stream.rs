@@ -25,7 +25,8 @@ const PAIRS: usize = 1 << 18;
 /// Tiles that tell how many items reach a positive.
 const SAMPLES: usize = 8;
 
-/// Many are more than one of so many pairs: each of them costs as much as the product of some 600 values.
+/// Many are more than one of so many pairs: to place each of them takes longer than to compare all items with the positives,
+/// some at an instruction.
 const MANY: usize = 4;
 
 /// Bytes that the counts of all threads may take.
@@ -53,7 +54,7 @@ impl FileRetrieval<'_> {
 
     /// Rows of a tile: full ones of the kernel, but for the last.
     pub(super) fn tile(&self) -> usize {
-        let rows = TILE / self.gallery.dim();
+        let rows = (TILE / self.gallery.dim()).max(1);
         rows.next_multiple_of(QueryLanes::ITEMS)
     }
 
@@ -254,6 +255,26 @@ mod tests {
     fn on(threads: usize, run: impl FnOnce() -> PositiveRanks + Send) -> PositiveRanks {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
         pool.build().unwrap().install(run)
+    }
+
+    #[test]
+    fn a_row_larger_than_a_tile() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gallery.npy");
+        let dim = TILE + 3;
+        let value = |at: usize| if at % 7 == at / dim { 2.0 } else { 0.5 };
+        let gallery = Embeddings::new((0..5 * dim).map(value).collect(), dim).unwrap();
+        gallery.save(&path).unwrap();
+        let queries = gallery.select(&[3]).unwrap().normalised().unwrap();
+        let file = GalleryFile::unread(EmbeddingsFile::open(&path).unwrap(), None).unwrap();
+        let positives = vec![vec![3, 1]];
+        let (q, p) = (&queries, positives.clone());
+        let retrieval = FileRetrieval::query_against_gallery_with(q, &file, p).unwrap();
+        let gallery = gallery.normalised().unwrap();
+        let memory = crate::Retrieval::query_against_gallery_with(q, &gallery, positives);
+        let want = memory.unwrap().ranks().unwrap();
+        assert_eq!(retrieval.ranks().unwrap(), want);
+        assert_eq!(retrieval.ranks_streaming(retrieval.tile()).unwrap(), want);
     }
 
     proptest! {
