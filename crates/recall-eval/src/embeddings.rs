@@ -1,3 +1,5 @@
+pub(crate) mod unit;
+
 use crate::EvalError;
 
 /// How far from 1 the length of a row may be for it to count as normalised.

@@ -11,7 +11,11 @@
 //! Between machines the last bit may still differ: the multiply-add is fused where the processor
 //! can do so.
 
+mod reach;
+
 use pulp::{Arch, Simd, WithSimd};
+
+pub(crate) use reach::{QueryLanes, Reached};
 
 /// Queries a micro tile holds: 6 × 2 vectors of accumulators, 2 of gallery items and 1 of a query
 /// fill the 16 registers of AVX2, and hide the latency of the multiply-add everywhere.
@@ -24,6 +28,8 @@ const VECTORS: usize = 2;
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel {
     arch: Arch,
+    /// Values of a vector.
+    lanes: usize,
     /// Gallery items of a micro tile.
     width: usize,
 }
@@ -53,9 +59,11 @@ impl Products {
 impl Kernel {
     pub(crate) fn detect() -> Self {
         let arch = Arch::new();
+        let lanes = arch.dispatch(Lanes);
         Self {
             arch,
-            width: VECTORS * arch.dispatch(Lanes),
+            lanes,
+            width: VECTORS * lanes,
         }
     }
 

@@ -10,7 +10,7 @@
 //! so long or so short that f32 does not hold their products, copies are ranked that were multiplied by
 //! powers of two: no similarity becomes infinite, and none that differ become equal by vanishing.
 
-mod filed;
+pub(crate) mod filed;
 mod members;
 pub(crate) mod range;
 pub(crate) mod task;

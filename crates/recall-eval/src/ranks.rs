@@ -25,6 +25,7 @@
 mod block;
 mod filed;
 mod key;
+mod stream;
 mod tally;
 
 use std::ops::Range;

@@ -56,10 +56,21 @@ pub(super) struct Filed {
 impl Filed {
     /// Reads as many values as `out` has room for, from value `first` on.
     pub fn read(&self, source: &Source, first: usize, out: &mut [f32]) -> Result<(), EvalError> {
+        self.read_in(&mut Vec::new(), source, first, out)
+    }
+
+    /// The same with room for a piece of the file that a reader of many keeps.
+    fn read_in(
+        &self,
+        piece: &mut Vec<u8>,
+        source: &Source,
+        first: usize,
+        out: &mut [f32],
+    ) -> Result<(), EvalError> {
         let size = self.float.bytes();
         let start = self.start + first as u64 * size as u64;
         let mut rest = &mut *out;
-        source.pieces(start, rest.len() * size, |bytes| {
+        source.pieces_in(piece, start, rest.len() * size, |bytes| {
             let part = rest.split_off_mut(..bytes.len() / size).unwrap_or_default();
             self.float.decode(bytes, self.big_endian, part);
         })
@@ -139,6 +150,16 @@ impl EmbeddingsFile {
     /// If there are no such rows, if `out` has another length, or if the file cannot be read, as
     /// when it was cut short since it was opened.
     pub fn read(&self, rows: Range<usize>, out: &mut [f32]) -> Result<(), EvalError> {
+        self.read_in(&mut Vec::new(), rows, out)
+    }
+
+    /// The same with room for a piece of the file that a reader of many keeps.
+    pub(crate) fn read_in(
+        &self,
+        piece: &mut Vec<u8>,
+        rows: Range<usize>,
+        out: &mut [f32],
+    ) -> Result<(), EvalError> {
         let there = rows.start <= rows.end && rows.end <= self.rows;
         if !there || out.len() != rows.len() * self.dim {
             return Err(refuse(
@@ -158,7 +179,7 @@ impl EmbeddingsFile {
         }
         let first = rows.start * self.dim;
         match &self.values {
-            Values::Filed(filed) => filed.read(&self.source, first, out),
+            Values::Filed(filed) => filed.read_in(piece, &self.source, first, out),
             Values::Turned(values) => {
                 out.copy_from_slice(&values[first..][..out.len()]);
                 Ok(())

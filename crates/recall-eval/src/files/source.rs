@@ -93,11 +93,25 @@ impl Source {
     /// memory.
     pub fn pieces(
         &self,
+        start: u64,
+        bytes: usize,
+        take: impl FnMut(&[u8]),
+    ) -> Result<(), EvalError> {
+        self.pieces_in(&mut Vec::new(), start, bytes, take)
+    }
+
+    /// The same with room for a piece that a reader of many keeps.
+    pub fn pieces_in(
+        &self,
+        piece: &mut Vec<u8>,
         mut start: u64,
         bytes: usize,
         mut take: impl FnMut(&[u8]),
     ) -> Result<(), EvalError> {
-        let mut piece = vec![0; bytes.min(PIECE)];
+        let room = bytes.min(PIECE);
+        if piece.len() < room {
+            piece.resize(room, 0);
+        }
         let mut left = bytes;
         while left > 0 {
             let piece = &mut piece[..left.min(PIECE)];

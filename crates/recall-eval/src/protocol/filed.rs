@@ -9,7 +9,9 @@ use rayon::prelude::*;
 use super::range::{LengthsBut0, Powers, multiply};
 use super::task::Task;
 use super::{IgnoreGroup, check_dimensions};
+use crate::embeddings::unit::{Extremes, to_unit_lengths};
 use crate::embeddings::{divide, is_unit_length, lengths};
+use crate::kernel::Kernel;
 use crate::refine::{Projecting, Whitening};
 use crate::{Embeddings, EmbeddingsFile, EvalError};
 
@@ -141,10 +143,13 @@ impl GalleryFile {
     /// Looks at the lengths of some rows, all of which can be ranked.
     fn survey(&self, rows: Range<usize>, read: &mut Read) -> Result<(), EvalError> {
         let Read {
-            values, lengths, ..
+            piece,
+            values,
+            lengths,
+            ..
         } = read;
         values.resize(rows.len() * self.files[0].dim(), 0.0);
-        self.read_filed(rows.clone(), values)?;
+        self.read_filed(rows.clone(), values, piece)?;
         self.measure(rows.start, values, lengths)
     }
 
@@ -178,8 +183,39 @@ impl GalleryFile {
                 ranked: LengthsBut0::of_one(length),
             });
         }
+        self.meet(found);
+        Ok(())
+    }
+
+    fn meet(&self, found: Lengths) {
         let mut all = self.lengths.lock().unwrap_or_else(PoisonError::into_inner);
         *all = all.and(found);
+    }
+
+    /// Brings rows to unit length, from number `first` on, all of which can be ranked, and measures them.
+    fn bring_to_unit(
+        &self,
+        first: usize,
+        rows: &mut [f32],
+        scratch: &mut Vec<f32>,
+        lengths: &mut Vec<f64>,
+    ) -> Result<(), EvalError> {
+        let dim = self.files[0].dim();
+        let [shortest, longest] = self.lengths().filed;
+        let mut met = Extremes { shortest, longest };
+        let brought = Kernel::detect().run(
+            #[inline(always)]
+            || to_unit_lengths(rows, dim, &mut met, scratch),
+        );
+        if let Err(at) = brought {
+            return self.measure(first + at, &rows[at * dim..][..dim], lengths);
+        }
+        let Extremes { shortest, longest } = met;
+        let ranked = LengthsBut0 { shortest, longest };
+        self.meet(Lengths {
+            filed: [shortest, longest],
+            ranked,
+        });
         Ok(())
     }
 
@@ -260,24 +296,23 @@ impl GalleryFile {
     /// Reads rows as they are ranked.
     fn read(&self, rows: Range<usize>, out: &mut [f32], read: &mut Read) -> Result<(), EvalError> {
         let first = rows.start;
-        let Some(whitening) = &self.whitening else {
-            self.read_filed(rows, out)?;
-            if self.unit {
-                self.measure(first, out, &mut read.lengths)?;
-                divide_all(out, self.dim(), &read.lengths);
-            }
-            return Ok(());
-        };
         let Read {
+            piece,
             values,
             lengths,
+            scratch,
             projecting,
         } = read;
-        let dim = self.files[0].dim();
-        values.resize(rows.len() * dim, 0.0);
-        self.read_filed(rows, values)?;
-        self.measure(first, values, lengths)?;
-        divide_all(values, dim, lengths);
+        let Some(whitening) = &self.whitening else {
+            self.read_filed(rows, out, piece)?;
+            return match self.unit {
+                true => self.bring_to_unit(first, out, scratch, lengths),
+                false => Ok(()),
+            };
+        };
+        values.resize(rows.len() * self.files[0].dim(), 0.0);
+        self.read_filed(rows, values, piece)?;
+        self.bring_to_unit(first, values, scratch, lengths)?;
         whitening.project(values, out, projecting);
         self::lengths(out, self.dim(), lengths);
         let nowhere = |length: &f64| !(*length > 0.0 && length.is_finite());
@@ -288,14 +323,19 @@ impl GalleryFile {
         Ok(())
     }
 
-    fn read_filed(&self, rows: Range<usize>, mut out: &mut [f32]) -> Result<(), EvalError> {
+    fn read_filed(
+        &self,
+        rows: Range<usize>,
+        mut out: &mut [f32],
+        piece: &mut Vec<u8>,
+    ) -> Result<(), EvalError> {
         let mut first = 0;
         for file in &self.files {
             let last = first + file.rows();
             let (start, end) = (rows.start.max(first), rows.end.min(last));
             if start < end {
                 let (these, rest) = out.split_at_mut((end - start) * file.dim());
-                file.read(start - first..end - first, these)?;
+                file.read_in(piece, start - first..end - first, these)?;
                 out = rest;
             }
             first = last;
@@ -312,9 +352,13 @@ fn divide_all(rows: &mut [f32], dim: usize, lengths: &[f64]) {
 
 /// What a thread keeps between one part and the next.
 #[derive(Default)]
-struct Read {
+pub(crate) struct Read {
+    /// Of a file.
+    piece: Vec<u8>,
     values: Vec<f32>,
     lengths: Vec<f64>,
+    /// One row.
+    scratch: Vec<f32>,
     projecting: Projecting,
 }
 
@@ -505,7 +549,7 @@ impl<'a> FileRetrieval<'a> {
         })
     }
 
-    fn read_part(
+    pub(crate) fn read_part(
         &self,
         rows: Range<usize>,
         values: &mut [f32],

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Key;
 use super::tally::{Found, Positives, Tally};
 use crate::Embeddings;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Reached};
 use crate::protocol::task::Task;
 use crate::sweep::{Buffers, Items, Sweep};
 
@@ -36,6 +36,8 @@ pub(super) struct Block<'a, 'p> {
     tally: Tally,
     /// How many are few.
     few: usize,
+    /// How many queries of the task are one row.
+    each: usize,
 }
 
 /// A query whose ranks depend on the order of equal similarities.
@@ -84,6 +86,7 @@ impl<'a, 'p> Block<'a, 'p> {
             tally: Tally::new(keys.len()),
             keys,
             few,
+            each,
         }
     }
 
@@ -167,6 +170,58 @@ impl<'a, 'p> Block<'a, 'p> {
                 },
             );
         });
+    }
+
+    /// Lowers the floor of each row of queries to the least similarity that matters in one of its rankings.
+    pub fn lower(&self, floors: &mut [f32]) {
+        for (&(q, _), range) in self.parts.iter().zip(self.offsets.windows(2)) {
+            if let Some(&least) = self.levels[range[0]..range[1]].last() {
+                let floor = &mut floors[q / self.each];
+                *floor = floor.min(least);
+            }
+        }
+    }
+
+    /// Queries with up to so many positives count for each of them, in [`count`](Self::count).
+    pub fn count_few(&mut self, few: usize) {
+        self.few = few;
+    }
+
+    /// A tally for its positives, for [`count_reached`](Self::count_reached).
+    pub fn tally(&self) -> Tally {
+        Tally::new(self.keys.len())
+    }
+
+    /// Counts items whose ids are in `some`: for each row of queries those that reach its floor, by their places there. They
+    /// are placed among the positives, so the block is one that takes no number of them for few.
+    #[inline(always)]
+    pub fn count_reached(
+        &self,
+        tally: &mut Tally,
+        reached: &[Reached],
+        some: &Range<usize>,
+        found: &mut Found,
+    ) {
+        let positives = Positives {
+            keys: &self.keys,
+            levels: &self.levels,
+        };
+        for (&(q, _), range) in self.parts.iter().zip(self.offsets.windows(2)) {
+            let (range, reached) = (range[0]..range[1], &reached[q / self.each]);
+            if reached.items.is_empty() {
+                continue;
+            }
+            if let Some(&least) = self.levels[range.clone()].last() {
+                let without = self.task.ignored_between(q, some);
+                found.take_from(reached, some.start, least, without);
+                tally.placed(found, positives, range);
+            }
+        }
+    }
+
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, tally: &Tally) {
+        self.tally.add(tally);
     }
 
     /// Writes the ranks of the positives; returns the queries with ties.

@@ -1,8 +1,12 @@
 //! Ranks over a gallery that stays in its file.
 //!
-//! The gallery passes by twice, a stretch of rows at a time, and all blocks of queries look at each
-//! stretch while it is in memory: first at the positives among its rows, which alone are read, to
-//! have their similarities; then at all rows, to count. While a stretch is counted the next is read.
+//! The gallery passes by twice. First the positives among its rows, which alone are read, get their similarities, a stretch
+//! of rows at a time. Then all rows are counted, in one of two ways that give the same:
+//!
+//! - In small tiles that meet all queries at once ([`stream`](super::stream)), where few items reach a positive.
+//! - A stretch at a time: all blocks of queries look at it while it is in memory, and while it is counted the next is read.
+//!   So it is where many items lie among the positives, to be compared with them some at an instruction, and where there are
+//!   too many positives for each thread to count by itself.
 
 use std::ops::Range;
 
@@ -22,8 +26,8 @@ impl FileRetrieval<'_> {
     /// The exact ranks of every query's positives, on all threads of the current rayon pool: the
     /// same as [`Retrieval::ranks`](crate::Retrieval::ranks) gives for the same rows in memory.
     ///
-    /// Memory: the queries twice, 64 MiB for rows of the gallery, and 28 bytes for each pair of
-    /// query and positive, four of which are the result.
+    /// Memory: the queries three times, up to 64 MiB for rows of the gallery or for counts of the
+    /// threads, and 28 bytes for each pair of query and positive, four of which are the result.
     ///
     /// # Errors
     ///
@@ -40,7 +44,25 @@ impl FileRetrieval<'_> {
     ///
     /// Those of [`ranks`](Self::ranks).
     pub fn ranks_with(&self, rows: usize) -> Result<PositiveRanks, EvalError> {
-        self.ranks_by(rows.max(1), [self.block(), TILE], FEW)
+        let rows = rows.max(1);
+        if !self.streams(self.task_pairs()) {
+            return self.ranks_by(rows, [self.block(), TILE], FEW);
+        }
+        let tile = rows.min(self.tile());
+        self.ranks_counted([self.block(), TILE], 0, rows, |blocks| {
+            let lanes = self.lanes(blocks);
+            if self.few_reach(&lanes, tile) {
+                return self.count_streaming(blocks, &lanes, tile);
+            }
+            blocks.iter_mut().for_each(|block| block.count_few(FEW));
+            self.count(blocks, rows)
+        })
+    }
+
+    /// Pairs of query and positive.
+    fn task_pairs(&self) -> usize {
+        let of = |q| self.task.positives_of(q).count();
+        (0..self.task.queries()).into_par_iter().map(of).sum()
     }
 
     /// Queries of a block. Where they are few the threads share them out: each block brings all items into the kernel's
@@ -60,6 +82,25 @@ impl FileRetrieval<'_> {
         [block, tile]: [usize; 2],
         few: usize,
     ) -> Result<PositiveRanks, EvalError> {
+        self.ranks_counted([block, tile], few, rows, |blocks| self.count(blocks, rows))
+    }
+
+    /// `tile` items at a time, which meet all queries, however many reach a positive.
+    #[cfg(test)]
+    pub(super) fn ranks_streaming(&self, tile: usize) -> Result<PositiveRanks, EvalError> {
+        self.ranks_counted([self.block(), TILE], 0, 1_000, |blocks| {
+            self.count_streaming(blocks, &self.lanes(blocks), tile)
+        })
+    }
+
+    /// Ranks of positives that are placed among `rows` rows at a time, and then counted.
+    fn ranks_counted(
+        &self,
+        [block, tile]: [usize; 2],
+        few: usize,
+        rows: usize,
+        count: impl FnOnce(&mut [Block<'_, '_>]) -> Result<(), EvalError>,
+    ) -> Result<PositiveRanks, EvalError> {
         let kernel = Kernel::detect();
         let mut room = Room::of(&self.task, 0..self.task.queries())?;
         let mut parts = room.parts(&self.task);
@@ -74,7 +115,7 @@ impl FileRetrieval<'_> {
             self.place(&mut blocks, stretch.end)?;
         }
         blocks.par_iter_mut().for_each(Block::rank_positives);
-        self.count(&mut blocks, rows)?;
+        count(&mut blocks)?;
         self.gallery.check_unchanged()?;
 
         let tied: Vec<Vec<TiedQuery>> = blocks.into_par_iter().map(Block::finish).collect();
@@ -274,9 +315,14 @@ mod tests {
             }
             let want = memory.ranks().unwrap();
             prop_assert_eq!(&disk.ranks_by(rows, [block, block], few).unwrap(), &want);
+            prop_assert_eq!(&disk.ranks_streaming(rows).unwrap(), &want);
             prop_assert_eq!(&disk.ranks().unwrap(), &want);
-            let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-            prop_assert_eq!(&one_thread.install(|| disk.ranks_with(rows)).unwrap(), &want);
+            for threads in [1, 3] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                prop_assert_eq!(&pool.install(|| disk.ranks_with(rows)).unwrap(), &want);
+                let by_blocks = || disk.ranks_by(rows, [block, block], few).unwrap();
+                prop_assert_eq!(&pool.install(by_blocks), &want);
+            }
         }
     }
 

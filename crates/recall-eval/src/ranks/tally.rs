@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Key;
+use crate::kernel::Reached;
 
 /// What was counted for the positives of a block, one place for each. The positives of a query lie
 /// together and are ranked.
@@ -53,6 +54,20 @@ impl Tally {
         }
     }
 
+    /// Adds what was counted of other items, for the same positives. Not for those that were added up.
+    pub fn add(&mut self, other: &Self) {
+        let sides = [
+            (&mut self.before, &other.before),
+            (&mut self.tied_before, &other.tied_before),
+            (&mut self.tied_after, &other.tied_after),
+        ];
+        for (counts, others) in sides {
+            for (count, other) in counts.iter_mut().zip(others) {
+                *count += other;
+            }
+        }
+    }
+
     /// Compares the items of a tile with each of the positives.
     #[inline(always)]
     fn each(&mut self, row: &[f32], start: usize, keys: &[Key], range: Range<usize>) {
@@ -74,9 +89,9 @@ impl Tally {
         }
     }
 
-    /// Finds the place of each item among the positives.
+    /// Finds the place of each item among the positives, after the last of which none of them comes.
     #[inline(always)]
-    fn placed(&mut self, found: &mut Found, positives: Positives<'_>, range: Range<usize>) {
+    pub fn placed(&mut self, found: &mut Found, positives: Positives<'_>, range: Range<usize>) {
         let levels = &positives.levels[range.clone()];
         let before = &mut self.before[range.clone()];
         found.bisect(levels);
@@ -196,6 +211,29 @@ impl Found {
         self.ids.truncate(count);
     }
 
+    /// Takes those of some items that have at least this similarity and are in none of the lists, which ascend as the
+    /// items do. Items are given by their places behind number `start`.
+    #[inline(always)]
+    pub fn take_from(&mut self, reached: &Reached, start: usize, least: f32, without: [&[u32]; 2]) {
+        let Reached {
+            similarities,
+            items,
+        } = reached;
+        self.similarities.resize(items.len(), 0.0);
+        self.ids.resize(items.len(), 0);
+        let all_stay = without.iter().all(|ids| ids.is_empty());
+        let mut count = 0;
+        for (&similarity, &item) in similarities.iter().zip(items) {
+            let id = start as u32 + item;
+            self.similarities[count] = similarity;
+            self.ids[count] = id;
+            let stays = all_stay || without.iter().all(|ids| ids.binary_search(&id).is_err());
+            count += usize::from(similarity >= least && stays);
+        }
+        self.similarities.truncate(count);
+        self.ids.truncate(count);
+    }
+
     /// Finds how many of `levels`, which descend, are above each item.
     #[inline(always)]
     fn bisect(&mut self, levels: &[f32]) {
@@ -226,30 +264,39 @@ impl Found {
         let Some(levels) = self.padded.first_chunk::<N>() else {
             return;
         };
-        const LANES: usize = 16;
         let (items, rest) = self.similarities.as_chunks::<LANES>();
         let (places, rest_places) = self.places.as_chunks_mut::<LANES>();
-        let one = |items: &[f32; LANES], places: &mut [u32; LANES]| {
-            let mut step = N as u32 / 2;
-            while step > 0 {
-                for lane in 0..LANES {
-                    let probe = levels[(places[lane] + step - 1) as usize & (N - 1)];
-                    places[lane] += if probe > items[lane] { step } else { 0 };
-                }
-                step /= 2;
-            }
-        };
         for (items, places) in items.iter().zip(places) {
             let mut found = [0; LANES];
-            one(items, &mut found);
+            bisect_lanes(levels, items, &mut found);
             *places = found;
         }
         if !rest.is_empty() {
             let (mut items, mut found) = ([0.0; LANES], [0; LANES]);
             items[..rest.len()].copy_from_slice(rest);
-            one(&items, &mut found);
+            bisect_lanes(levels, &items, &mut found);
             rest_places.copy_from_slice(&found[..rest.len()]);
         }
+    }
+}
+
+/// Items whose places are found together.
+const LANES: usize = 16;
+
+/// Not a closure: those are not compiled for the processor with what is around them.
+#[inline(always)]
+fn bisect_lanes<const N: usize>(
+    levels: &[f32; N],
+    items: &[f32; LANES],
+    places: &mut [u32; LANES],
+) {
+    let mut step = N as u32 / 2;
+    while step > 0 {
+        for lane in 0..LANES {
+            let probe = levels[(places[lane] + step - 1) as usize & (N - 1)];
+            places[lane] += if probe > items[lane] { step } else { 0 };
+        }
+        step /= 2;
     }
 }
 
