@@ -326,30 +326,31 @@ fn dinov2_b14() {
 #[test]
 fn dinov2_with_registers() {
     let _alone = alone();
-    equals_the_original(Backbone::Dinov2S14Reg4, Pooling::AsPublished, 56);
-    equals_the_original(Backbone::Dinov2B14Reg4, Pooling::Mean, 42);
+    equals_the_original(Backbone::Dinov2S14Reg4, Pooling::Mean, 56);
 }
 
 #[test]
 fn image_towers_of_clip() {
     let _alone = alone();
     equals_the_original(Backbone::ClipB32, Pooling::AsPublished, 64);
-    equals_the_original(Backbone::ClipB16, Pooling::Mean, 48);
     equals_the_original(Backbone::ClipB32Quickgelu, Pooling::AsPublished, 64);
-    equals_the_original(Backbone::ClipB16Quickgelu, Pooling::AsPublished, 48);
 }
 
+/// They differ from those above in numbers alone.
 #[test]
-#[ignore = "1.2 GB of weights each, written, read and trained: five minutes and 6 GB of memory"]
+#[ignore = "up to 1.2 GB of weights each, written, read and trained: minutes, and 6 GB of memory"]
 fn large_transformers() {
     let _alone = alone();
-    for backbone in [
-        Backbone::Dinov2L14,
-        Backbone::Dinov2L14Reg4,
-        Backbone::ClipL14,
-        Backbone::ClipL14Quickgelu,
+    for (backbone, pooling, side) in [
+        (Backbone::VitL16, Pooling::Cls, 48),
+        (Backbone::Dinov2L14, Pooling::Cls, 42),
+        (Backbone::Dinov2B14Reg4, Pooling::Cls, 42),
+        (Backbone::Dinov2L14Reg4, Pooling::Cls, 42),
+        (Backbone::ClipB16, Pooling::Mean, 48),
+        (Backbone::ClipB16Quickgelu, Pooling::Cls, 48),
+        (Backbone::ClipL14, Pooling::Cls, 42),
+        (Backbone::ClipL14Quickgelu, Pooling::Cls, 42),
     ] {
-        on_flex(backbone, Pooling::AsPublished, Head::default(), 42);
+        on_flex(backbone, pooling, Head::default(), side);
     }
-    on_flex(Backbone::VitL16, Pooling::AsPublished, Head::default(), 48);
 }
