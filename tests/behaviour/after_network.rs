@@ -15,7 +15,7 @@ use recall_eval::{
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{command, picture, refuse, succeed, tiny};
+use crate::support::{checkpoint, command, picture, refuse, succeed, tiny};
 
 const DIM: usize = 8;
 
@@ -416,9 +416,8 @@ fn a_whitening_in_a_checkpoint_stands_behind_its_model() {
         "--no-whitening",
     ]));
     let open = |name: &str| Embeddings::open(dir.path().join(name)).unwrap();
-    let place = fs::read_to_string(dir.path().join("run/checkpoints/last")).unwrap();
-    let file = (dir.path().join("run/checkpoints")).join(place.trim());
-    let whitening = Whitening::open(file.join("whitening.safetensors")).unwrap();
+    let place = checkpoint(&dir.path().join("run"), "best");
+    let whitening = Whitening::open(place.join("whitening.safetensors")).unwrap();
     assert_eq!(open("again.npy"), open("plain.npy"));
     assert_eq!(
         open("white.npy"),

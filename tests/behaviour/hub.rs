@@ -4,7 +4,7 @@ use std::fs;
 
 use tempfile::tempdir;
 
-use crate::support::{refuse, succeed, tiny};
+use crate::support::{checkpoint, refuse, succeed, tiny};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -12,8 +12,7 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 fn weights_of_the_hub_come_from_its_cache_without_a_network() {
     let dir = tempdir().unwrap();
     succeed(&mut tiny(dir.path(), &["--out", "first", "--quiet"]));
-    let place = fs::read_to_string(dir.path().join("first/checkpoints/last")).unwrap();
-    let checkpoint = dir.path().join("first/checkpoints").join(place.trim());
+    let first = checkpoint(&dir.path().join("first"), "last");
 
     let cache = dir.path().join("cache");
     let repository = cache.join("models--me--tiny");
@@ -22,7 +21,7 @@ fn weights_of_the_hub_come_from_its_cache_without_a_network() {
     fs::create_dir_all(repository.join("refs")).unwrap();
     fs::write(repository.join("refs/main"), COMMIT).unwrap();
     let file = snapshot.join("model.safetensors");
-    fs::copy(checkpoint.join("model.safetensors"), &file).unwrap();
+    fs::copy(first.join("model.safetensors"), &file).unwrap();
 
     let train = |options: &[&str]| {
         let mut train = tiny(dir.path(), options);

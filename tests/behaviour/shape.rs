@@ -8,7 +8,7 @@ use recall_train::{Checkpoint, NamedBackend, TrainedModel};
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{command, refuse, succeed, tiny};
+use crate::support::{command, metrics, refuse, succeed, tiny};
 
 /// Landscape and portrait, sides that nothing divides, a line and a single pixel.
 const SIZES: [(u32, u32); 6] = [(40, 36), (36, 40), (17, 33), (1, 1), (61, 3), (23, 23)];
@@ -190,4 +190,56 @@ fn a_frozen_backbone_judges_whole_images_though_their_features_are_not_kept() {
     ]);
     let kept = fs::read_dir(dir.path().join("features")).unwrap();
     assert_eq!(kept.count(), 1, "those of training");
+}
+
+#[test]
+fn training_images_keep_their_ratio_and_the_run_its_bits() {
+    let dir = tempdir().unwrap();
+    photos(dir.path());
+    let train = |out: &str, more: &[&str]| {
+        let mut train = tiny(dir.path(), &["--out", out, "--quiet"]);
+        train.args(DATA).args(["--set", "image.keep_ratio=true"]);
+        train.args(["--set", "epochs=2"]).args(more);
+        train
+    };
+    succeed(&mut train("one", &["--threads", "1"]));
+    succeed(&mut train("two", &["--threads", "3"]));
+    let steps = |out: &str| -> Vec<Value> {
+        let records = metrics(&dir.path().join(out)).into_iter();
+        records.filter(|record| record["kind"] == "step").collect()
+    };
+    assert!(steps("one").len() > 2 && steps("one").iter().all(|step| step["loss"].is_number()));
+    assert_eq!(steps("one"), steps("two"));
+    // In squares they are other images; in smaller chunks the same.
+    succeed(&mut train("squares", &["--set", "image.keep_ratio=false"]));
+    assert_ne!(steps("squares"), steps("one"));
+    succeed(&mut train("chunks", &["--set", "batch.chunk=3"]));
+    let losses = |out: &str| {
+        steps(out)
+            .iter()
+            .map(|step| step["loss"].as_f64().unwrap())
+            .collect()
+    };
+    let (whole, parts): (Vec<f64>, Vec<f64>) = (losses("one"), losses("chunks"));
+    let near = whole.iter().zip(&parts).all(|(a, b)| (a - b).abs() < 1e-3);
+    assert!(near, "{whole:?} {parts:?}");
+
+    let message = refuse(&mut train(
+        "no",
+        &[
+            "--set",
+            "loss.kind=norm-softmax",
+            "--set",
+            "loss.input_mixup=0.2",
+        ],
+    ));
+    assert!(
+        message.starts_with("image.keep_ratio: loss.input_mixup"),
+        "{message}"
+    );
+    let message = refuse(&mut train("no", &["--set", "model.backbone=residual"]));
+    assert!(
+        message.starts_with("image.keep_ratio: residual takes rows"),
+        "{message}"
+    );
 }

@@ -180,3 +180,50 @@ fn hash(path: &Path) -> String {
     let hash = Sha256::digest(fs::read(path).unwrap());
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[test]
+fn without_a_backbone_the_weights_say_which_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    photos(dir.path());
+    let write = |name: &str, shapes: &[(&str, &[usize])]| {
+        let bytes: Vec<Vec<u8>> = shapes
+            .iter()
+            .map(|(_, shape)| vec![0; 4 * shape.iter().product::<usize>()])
+            .collect();
+        let views = shapes.iter().zip(&bytes).map(|((name, shape), bytes)| {
+            (
+                *name,
+                TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap(),
+            )
+        });
+        let path = dir.path().join(name);
+        safetensors::serialize_to_file(views, None, &path).unwrap();
+        path
+    };
+    let patches: (&str, &[usize]) = ("patch_embed.proj.weight", &[384, 3, 16, 16]);
+    let small = write(
+        "s16.safetensors",
+        &[patches, ("blocks.11.norm1.weight", &[384])],
+    );
+    let message = refused(dir.path(), &small);
+    assert!(message.contains("missing: cls_token"), "{message}");
+    // Named, it is what was named.
+    let weights = small.to_str().unwrap();
+    let line = ["--data", "folder:photos", "--weights", weights];
+    let message = refuse(tiny(dir.path(), &line).args(["--set", "model.backbone=convnet"]));
+    let word =
+        "they are those of vit-s16, and the model is convnet: give --set model.backbone=vit-s16";
+    assert!(message.ends_with(word), "{message}");
+
+    let patches: (&str, &[usize]) = ("patch_embed.proj.weight", &[768, 3, 32, 32]);
+    let tower = [
+        patches,
+        ("norm_pre.weight", &[768]),
+        ("blocks.11.norm1.weight", &[768]),
+    ];
+    let message = refused(dir.path(), &write("tower.safetensors", &tower));
+    assert!(
+        message.contains("those of clip-b32 or clip-b32-quickgelu"),
+        "{message}"
+    );
+}
