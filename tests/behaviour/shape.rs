@@ -224,22 +224,17 @@ fn training_images_keep_their_ratio_and_the_run_its_bits() {
     let near = whole.iter().zip(&parts).all(|(a, b)| (a - b).abs() < 1e-3);
     assert!(near, "{whole:?} {parts:?}");
 
-    let message = refuse(&mut train(
-        "no",
-        &[
-            "--set",
-            "loss.kind=norm-softmax",
-            "--set",
-            "loss.input_mixup=0.2",
-        ],
-    ));
-    assert!(
-        message.starts_with("image.keep_ratio: loss.input_mixup"),
-        "{message}"
-    );
-    let message = refuse(&mut train("no", &["--set", "model.backbone=residual"]));
-    assert!(
-        message.starts_with("image.keep_ratio: residual takes rows"),
-        "{message}"
-    );
+    let refused = |settings: &[&str]| {
+        let mut train = command(dir.path(), &["--set", "image.keep_ratio=true"]);
+        for setting in settings {
+            train.args(["--set", setting]);
+        }
+        refuse(&mut train)
+    };
+    let message = refused(&["loss.kind=norm-softmax", "loss.input_mixup=0.2"]);
+    let word = "image.keep_ratio: loss.input_mixup";
+    assert!(message.starts_with(word), "{message}");
+    let message = refused(&["model.backbone=residual"]);
+    let word = "image.keep_ratio: residual takes rows";
+    assert!(message.starts_with(word), "{message}");
 }
