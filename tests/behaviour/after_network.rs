@@ -421,7 +421,9 @@ fn a_whitening_in_a_checkpoint_stands_behind_its_model() {
     assert_eq!(open("again.npy"), open("plain.npy"));
     assert_eq!(
         open("white.npy"),
-        whitening.apply(&open("plain.npy")).unwrap()
+        whitening
+            .apply(&open("plain.npy").normalised().unwrap())
+            .unwrap()
     );
 
     // Judged and shown as it is embedded.

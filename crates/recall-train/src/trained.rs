@@ -218,7 +218,7 @@ impl TrainedModel {
             ids,
             &self.passes(),
             |rows, ids| match &self.whitening {
-                Some(whitening) => take(&whitening.apply(rows)?, ids),
+                Some(_) => take(&self.whitened(rows.clone())?, ids),
                 None => take(rows, ids),
             },
         )
@@ -226,7 +226,8 @@ impl TrainedModel {
 
     fn whitened(&self, rows: Embeddings) -> Result<Embeddings, RunError> {
         Ok(match &self.whitening {
-            Some(whitening) => whitening.apply(&rows)?,
+            // As embeddings that come from a file are whitened.
+            Some(whitening) => whitening.apply(&rows.normalised()?)?,
             None => rows,
         })
     }

@@ -206,7 +206,10 @@ fn without_a_backbone_the_weights_say_which_it_is() {
         &[patches, ("blocks.11.norm1.weight", &[384])],
     );
     let message = refused(dir.path(), &small);
-    assert!(message.contains("missing: cls_token"), "{message}");
+    assert!(
+        message.contains("missing: patch_embed.proj.bias, cls_token"),
+        "{message}"
+    );
     // Named, it is what was named.
     let weights = small.to_str().unwrap();
     let line = ["--data", "folder:photos", "--weights", weights];

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use recall_loss::{RecallBackend, plain::gather_in_rows};
 
-use crate::dense::{Dense, NOTHING, column_like, indices, log, log1p, ordered, unit};
+use crate::dense::{Dense, NOTHING, column_like, greatest, indices, log, log1p, ordered, unit};
 use crate::error::{positive, require};
 use crate::pairs::no_positives;
 use crate::{Batch, LossError, MetricLoss, Places};
@@ -365,8 +365,6 @@ fn synthetic_similarities<B: RecallBackend>(
         let picked: Vec<usize> = all().map(|mixed| mixed.0).collect();
         let weight: Vec<f64> = all().map(|mixed| mixed.1).collect();
         let square = |rows: Tensor<B, 2>| (rows.clone() * rows).sum_dim(1);
-        // Those of all, and then some of them: Burn's Fusion (0.21) computes sums over rows that it selects in the same
-        // kernel wrongly, where each query has one.
         let squares = ordered(square(negatives.clone()), &picked).reshape([count, singles]);
         let rest = column(weight.iter().map(|weight| 1.0 - weight).collect(), singles);
         let weight = column(weight, singles);
@@ -385,7 +383,7 @@ fn synthetic_similarities<B: RecallBackend>(
 
 /// `log Σ e^(scale (x − greatest))` of each row and its greatest value, both `[n, 1]`.
 fn logs_of_sums<B: Backend>(values: Tensor<B, 2>, scale: f64) -> (Tensor<B, 2>, Tensor<B, 2>) {
-    let greatest = values.clone().detach().max_dim(1);
+    let greatest = greatest(values.clone());
     let sums = (values - greatest.clone())
         .mul_scalar(scale)
         .exp()
