@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::beta::beta;
 use crate::dense::{
-    Dense, NOTHING, column_like, count, greatest, indices, log1p, ordered, root, unit,
+    Dense, NOTHING, column_like, count, indices, log1p, ordered, root, row_maxima, unit,
 };
 use crate::error::{finite, not_negative, positive};
 use crate::pairs::no_positives;
@@ -257,7 +257,7 @@ impl Metrix {
             // The 1 under the logarithm is a term with the exponent 0.
             let exponents = similarities.clone().mul_scalar(factor);
             let exponents = exponents.mask_fill(mask.clone().bool_not(), NOTHING);
-            let greatest = greatest(exponents.clone()).clamp_min(0.0);
+            let greatest = row_maxima(exponents.clone()).clamp_min(0.0);
             let terms = (exponents - greatest.clone()).exp();
             let logs = shifted_log(terms.sum_dim(1), greatest);
             logs.sum().mul_scalar(1.0 / (factor.abs() * rows as f64))
