@@ -115,15 +115,8 @@ pub(crate) fn log_sum_exp<B: Backend>(
     mask: &Tensor<B, 2, Bool>,
 ) -> Tensor<B, 2> {
     let values = values.mask_fill(mask.clone().bool_not(), NOTHING);
-    let greatest = row_maxima(values.clone());
+    let greatest = values.clone().detach().max_dim(1);
     log((values - greatest.clone()).exp().sum_dim(1)) + greatest
-}
-
-/// The greatest value of each row, `[n, 1]`, a constant, which goes over the host: Burn's Fusion (0.21) puts a maximum and
-/// the sum that is shifted by it into one kernel, which on wgpu gives wrong sums, depending on what was computed before.
-pub(crate) fn row_maxima<B: Backend>(values: Tensor<B, 2>) -> Tensor<B, 2> {
-    let (device, dtype) = (values.device(), values.dtype());
-    Tensor::from_data(values.detach().max_dim(1).into_data(), (&device, dtype))
 }
 
 /// The logarithm of what is above 0. Its derivative is an exponential: Burn's is a reciprocal, of which NdArray has 12 to

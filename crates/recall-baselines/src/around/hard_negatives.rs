@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use recall_loss::{RecallBackend, plain::gather_in_rows};
 
-use crate::dense::{Dense, NOTHING, column_like, indices, log, log1p, ordered, row_maxima, unit};
+use crate::dense::{Dense, NOTHING, column_like, indices, log, log1p, ordered, unit};
 use crate::error::{positive, require};
 use crate::pairs::no_positives;
 use crate::{Batch, LossError, MetricLoss, Places};
@@ -383,7 +383,7 @@ fn synthetic_similarities<B: RecallBackend>(
 
 /// `log Σ e^(scale (x − greatest))` of each row and its greatest value, both `[n, 1]`.
 fn logs_of_sums<B: Backend>(values: Tensor<B, 2>, scale: f64) -> (Tensor<B, 2>, Tensor<B, 2>) {
-    let greatest = row_maxima(values.clone());
+    let greatest = values.clone().detach().max_dim(1);
     let sums = (values - greatest.clone())
         .mul_scalar(scale)
         .exp()

@@ -9,9 +9,7 @@ use recall_loss::RecallBackend;
 use serde::{Deserialize, Serialize};
 
 use super::beta::beta;
-use crate::dense::{
-    Dense, NOTHING, column_like, count, indices, log1p, ordered, root, row_maxima, unit,
-};
+use crate::dense::{Dense, NOTHING, column_like, count, indices, log1p, ordered, root, unit};
 use crate::error::{finite, not_negative, positive};
 use crate::pairs::no_positives;
 use crate::{Batch, ContrastiveConfig, LossError, MetricLoss, Places};
@@ -257,7 +255,7 @@ impl Metrix {
             // The 1 under the logarithm is a term with the exponent 0.
             let exponents = similarities.clone().mul_scalar(factor);
             let exponents = exponents.mask_fill(mask.clone().bool_not(), NOTHING);
-            let greatest = row_maxima(exponents.clone()).clamp_min(0.0);
+            let greatest = exponents.clone().detach().max_dim(1).clamp_min(0.0);
             let terms = (exponents - greatest.clone()).exp();
             let logs = shifted_log(terms.sum_dim(1), greatest);
             logs.sum().mul_scalar(1.0 / (factor.abs() * rows as f64))

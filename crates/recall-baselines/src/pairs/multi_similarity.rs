@@ -5,7 +5,7 @@ use burn::tensor::{Bool, Tensor};
 use recall_loss::RecallBackend;
 
 use super::{PairLoss, no_positives, no_triplets, places_of};
-use crate::dense::{Dense, NOTHING, log, row_maxima};
+use crate::dense::{Dense, NOTHING, log};
 use crate::error::{finite, not_negative, positive};
 use crate::rows::{
     Found, Measure, Place, RowLoss, Sides, Term, exp, greatest, lanes, rows, suit, walk,
@@ -168,7 +168,7 @@ fn log_one_and_sum_exp<B: RecallBackend>(
     mask: &Tensor<B, 2, Bool>,
 ) -> Tensor<B, 2> {
     let values = values.mask_fill(mask.clone().bool_not(), NOTHING);
-    let shift = row_maxima(values.clone()).clamp_min(0.0);
+    let shift = values.clone().detach().max_dim(1).clamp_min(0.0);
     let sum = (values - shift.clone()).exp().sum_dim(1) + shift.clone().neg().exp();
     log(sum) + shift
 }

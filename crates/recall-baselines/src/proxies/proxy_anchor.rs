@@ -7,7 +7,7 @@ use burn::tensor::{Bool, Tensor, backend::Backend};
 use recall_loss::RecallBackend;
 
 use super::{around_zero, proxies};
-use crate::dense::{Dense, NOTHING, log, row_maxima};
+use crate::dense::{Dense, NOTHING, log};
 use crate::error::{finite, positive};
 use crate::rows::{
     Found, Measure, Place, RowLoss, Side, Sides, Term, exp, greatest, lanes, rows, suit, walk,
@@ -84,7 +84,7 @@ fn weights(places: &Places) -> [f64; 2] {
 /// `log(1 + Σ e^x)` of the values of each row where the mask is true, `[n, 1]`.
 fn log_one_and_sums<B: Backend>(values: Tensor<B, 2>, mask: &Tensor<B, 2, Bool>) -> Tensor<B, 2> {
     let values = values.mask_fill(mask.clone().bool_not(), NOTHING);
-    let shift = row_maxima(values.clone()).clamp_min(0.0);
+    let shift = values.clone().detach().max_dim(1).clamp_min(0.0);
     let sums = (values - shift.clone()).exp().sum_dim(1);
     log(sums + shift.clone().neg().exp()) + shift
 }

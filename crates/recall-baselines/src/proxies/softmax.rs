@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, backend::Backend};
 use recall_loss::RecallBackend;
 
 use crate::Places;
-use crate::dense::{Dense, log, only, row_maxima};
+use crate::dense::{Dense, log, only};
 use crate::rows::{
     Found, Measure, Place, RowLoss, Side, Sides, Term, exp, greatest, lanes, rows, suit, walk,
 };
@@ -88,7 +88,7 @@ pub(super) fn mixed_softmax<B: RecallBackend>(
 
 /// `log Σ_c e^x` of each row, `[n, 1]`.
 pub(crate) fn log_sums<B: Backend>(logits: Tensor<B, 2>) -> Tensor<B, 2> {
-    let greatest = row_maxima(logits.clone());
+    let greatest = logits.clone().detach().max_dim(1);
     log((logits - greatest.clone()).exp().sum_dim(1)) + greatest
 }
 
