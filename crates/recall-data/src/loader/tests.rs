@@ -485,7 +485,7 @@ fn images_that_keep_their_ratio_come_sorted_by_shape_and_square_ones_as_ever() {
         let request = BatchRequest {
             epoch: 1,
             step: 2,
-            ids: ids.clone(),
+            ids: ids.to_vec(),
         };
         loader.parts([(request, part)]).next().unwrap().unwrap()
     };
