@@ -64,7 +64,11 @@ fn a_plan_in_words_and_in_numbers() {
         warning.contains("optimiser.milestones: 1 is never reached in 1 epoch"),
         "{stderr}"
     );
-    assert_eq!(rest, "measuring small chunks\n");
+    // On a machine that is busy it says more in the meantime.
+    let first_guess = |line: &str| line.starts_with("a first guess, from one image");
+    let (measuring, meantime) = rest.split_once('\n').unwrap();
+    assert_eq!(measuring, "measuring small chunks", "{stderr}");
+    assert!(meantime.lines().all(first_guess), "{stderr}");
     for row in ["step", "run", "peak memory", "largest chunk", "of the step"] {
         assert!(
             stdout.lines().any(|line| line.starts_with(row)),
