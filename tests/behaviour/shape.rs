@@ -160,6 +160,7 @@ fn sizes_that_do_not_fit_together_are_refused() {
             "image.eval.longest_side",
         ),
         (&["image.eval.longest_side=0"], "image.eval.longest_side"),
+        (&["model.pad_patches=true"], "model.pad_patches"),
         (&["evaluation.scales=[]"], "evaluation.scales"),
         (&["evaluation.scales=[9.0]"], "evaluation.scales"),
         (&["evaluation.scale_power=0"], "evaluation.scale_power"),

@@ -165,6 +165,54 @@ def check_open_clip(model, name, pixels):
     assert apart < 1e-9
 
 
+class Cirtorch(torch.nn.Module):
+    """A network as cirtorch builds and names it: the parts of a ResNet in a row, GeM, and a projection that whitens."""
+
+    def __init__(self, resnet, features):
+        super().__init__()
+        self.features = torch.nn.Sequential(*list(resnet.children())[:-2])
+        self.pool = torch.nn.ParameterDict({"p": torch.nn.Parameter(torch.ones(1) * 3)})
+        self.whiten = torch.nn.Linear(features, DIM)
+
+    def forward(self, images):
+        def unit(x):
+            return x / (x.norm(dim=1, keepdim=True) + 1e-6)
+
+        p = self.pool["p"]
+        return unit(self.whiten(unit(self.features(images).clamp(min=1e-6).pow(p).mean((2, 3)).pow(1 / p))))
+
+
+# This project's names of what cirtorch names otherwise.
+CIRTORCH = [
+    ("features.0.", "backbone.conv1."),
+    ("features.1.", "backbone.bn1."),
+    ("features.4.", "backbone.layer1."),
+    ("features.5.", "backbone.layer2."),
+    ("features.6.", "backbone.layer3."),
+    ("features.7.", "backbone.layer4."),
+    ("pool.", "gem."),
+    ("whiten.", "embedding.linear."),
+]
+
+
+@torch.no_grad()
+def check_cirtorch(model, pixels):
+    """cirtorch's network computes what the one with a projection that whitens does, so one fixture serves both."""
+    theirs = Cirtorch(torchvision.models.resnet18(), 512).double().eval()
+    ours = model.state_dict()
+    state = theirs.state_dict()
+    for key in state:
+        ours_key = key
+        for before, after in CIRTORCH:
+            if key.startswith(before):
+                ours_key = after + key.removeprefix(before)
+        state[key] = ours[ours_key]
+    theirs.load_state_dict(state)
+    apart = (theirs(pixels) - model(pixels)).abs().max()
+    print(f"cirtorch: {apart:.1e} apart")
+    assert apart < 1e-5
+
+
 def main(folder):
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -174,6 +222,8 @@ def main(folder):
         pixels = (1.5 * formula("pixels", (3, 3, size, size))).float().double()
         if ours in ("clip-b32", "clip-b32-quickgelu"):
             check_open_clip(model, "ViT-B-32" + ours.removeprefix("clip-b32"), pixels)
+        if ours == "resnet18-whitening":
+            check_cirtorch(model, pixels)
         embeddings = model(pixels)
         slope = formula("slope", tuple(embeddings.shape))
         (embeddings * slope).sum().backward()

@@ -39,7 +39,10 @@ def combined(rows, power):
 
 
 def transformer(name, size):
-    backbone = timm.create_model(name, pretrained=False, img_size=size, num_classes=0, dynamic_img_size=True)
+    # Sides that are whole patches are not padded.
+    backbone = timm.create_model(
+        name, pretrained=False, img_size=size, num_classes=0, dynamic_img_size=True, dynamic_img_pad=True
+    )
     model = Embedder(backbone, backbone.num_features, "cls", False).double().eval()
     state = model.state_dict()
     for key, value in state.items():
@@ -67,6 +70,11 @@ def main(folder):
         vit = transformer(theirs, size)
         for height, width in shapes:
             out[f"{ours}.{height}x{width}.plain"] = vit(images(2, height, width))
+        # No whole patches, at any scale.
+        height, width = shapes[0][0] + 3, shapes[0][1] + 9
+        x = images(2, height, width)
+        rows = [vit(interpolated(x, scale)) for scale in SCALES]
+        out[f"{ours}.{height}x{width}.padded"] = combined(rows, 1)
 
     for scale in [2**-0.5, 0.5, 0.3, 2**0.5]:
         out[f"interpolated.{scale:.4f}"] = interpolated(formula("interpolated", (1, 3, 7, 10)), scale)

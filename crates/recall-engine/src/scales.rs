@@ -93,7 +93,7 @@ pub(crate) struct Sides {
 impl Sides {
     pub fn of(model: &ModelConfig) -> Self {
         Self {
-            multiple_of: model.backbone.patch().unwrap_or(1),
+            multiple_of: model.side_step(),
             at_least: model.smallest_side(),
         }
     }

@@ -68,10 +68,10 @@ impl LoadedWeights {
 /// in any format since 0.1.10; nothing in it is run. What is in the file decides, not its name.
 ///
 /// Names are those of torchvision and timm, or of [`save_weights`]; also those of open_clip, whose image tower is
-/// taken, and of DINOv2's authors. Half precision becomes single.
+/// taken, of DINOv2's authors, and of cirtorch's ResNets with their GeM and projection. Half precision becomes single.
 /// What the file may hold beyond the model is the classifier (`fc.*`, `head.*`), batch
 /// normalisation's `num_batches_tracked`, `pre_logits.*` and `mask_token`. What it may lack is the
-/// head of the embedding, as a whole. `grid` is the model's grid of patches if it has one: position
+/// head of the embedding, as a whole or all but GeM's exponent. `grid` is the model's grid of patches if it has one: position
 /// embeddings of another square grid are interpolated to it.
 ///
 /// # Errors
@@ -101,7 +101,8 @@ pub fn load_weights<B: Backend, M: Module<B>>(
     };
     let mut regrid = None;
 
-    let headless = !stored.keys().any(|name| is_head(name));
+    // cirtorch's first networks have no projection behind their GeM.
+    let headless = !stored.keys().any(|name| name.starts_with("embedding."));
     let (mut missing, mut misshapen) = (Vec::new(), Vec::new());
     for tensor in &tensors {
         match stored.get(&tensor.name) {
@@ -138,12 +139,17 @@ pub fn load_weights<B: Backend, M: Module<B>>(
         ("of another shape", misshapen),
         ("unknown to the model", unused),
     ];
-    let faults: Vec<String> = faults
+    let mut faults: Vec<String> = faults
         .iter()
         .filter(|(_, names)| !names.is_empty())
         .map(|(what, names)| format!("{what}: {}", listed(names)))
         .collect();
     if !faults.is_empty() {
+        if original == Some(originals::CIRTORCH) {
+            let theirs = "networks of cirtorch with a projection are model.pooling=gem, model.head=whitening and a \
+                          model.dim of the backbone's features";
+            faults.push(theirs.into());
+        }
         return Err(refuse(faults.join("; ")));
     }
 

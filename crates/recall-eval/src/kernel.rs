@@ -72,6 +72,11 @@ impl Kernel {
         self.arch.dispatch(f)
     }
 
+    /// The same for a loop in vectors.
+    pub(crate) fn dispatch<Op: WithSimd>(self, op: Op) -> Op::Output {
+        self.arch.dispatch(op)
+    }
+
     pub(crate) fn pack_queries<'a>(
         self,
         rows: impl ExactSizeIterator<Item = &'a [f32]>,

@@ -53,6 +53,11 @@ pub struct ModelConfig {
     /// Default 0.
     #[schemars(range(min = 0), extend("exclusiveMaximum" = 1))]
     pub drop_path: f64,
+    /// Of transformers: whether images whose sides are no whole patches are padded with zeros at the right and the bottom,
+    /// as timm's `dynamic_img_pad` does it. Otherwise images that keep their ratio are brought to whole patches.
+    ///
+    /// Default false.
+    pub pad_patches: bool,
     /// Of `convnet`: channels of the stem and of each convolution after it.
     ///
     /// Default 64, 128, 256.
@@ -94,6 +99,7 @@ impl Default for ModelConfig {
             head: Head::default(),
             dropout: 0.0,
             drop_path: 0.0,
+            pad_patches: false,
             widths,
             grid,
             features: None,
@@ -112,14 +118,20 @@ impl ModelConfig {
             // Padded convolutions leave at least one pixel; an own model knows itself, and a head on features
             // takes no image.
             Family::ResNet { .. } | Family::Own | Family::Head { .. } => 1,
-            Family::VisionTransformer { patch, .. } => patch,
+            Family::VisionTransformer { .. } => self.side_step(),
         }
+    }
+
+    /// What sides of images have to be multiples of: the side of a patch, unless these are padded; else 1.
+    pub fn side_step(&self) -> usize {
+        let patch = self.backbone.patch().filter(|_| !self.pad_patches);
+        patch.unwrap_or(1)
     }
 
     /// Rows and columns of patches that a transformer makes of an image of this height and width.
     pub fn patch_grid(&self, image: [usize; 2]) -> Option<[usize; 2]> {
         let patch = self.backbone.patch()?;
-        Some(image.map(|side| side / patch))
+        Some(image.map(|side| side.div_ceil(patch)))
     }
 
     /// The settings of `convnet`.
@@ -157,6 +169,10 @@ impl ModelConfig {
         if !transformer && self.drop_path > 0.0 {
             let problem = format!("{name} has no stochastic depth; leave it 0");
             return Some(("model.drop_path", problem));
+        }
+        if !transformer && self.pad_patches {
+            let problem = format!("{name} has no patches; leave it false");
+            return Some(("model.pad_patches", problem));
         }
         if !head && name != Backbone::Own && self.features.is_some() {
             let problem = format!("{name} takes images; leave it out");

@@ -36,7 +36,7 @@ pub struct VisionTransformerConfig {
     pub quick_gelu: bool,
     /// What layer normalisation adds to the variance.
     pub epsilon: f64,
-    /// Height and width of the images, multiples of `patch`.
+    /// Height and width of the images; what is no multiple of `patch` is padded to the next one.
     pub image: [usize; 2],
     /// Length of an embedding.
     pub dim: usize,
@@ -54,7 +54,7 @@ pub struct VisionTransformerConfig {
 impl VisionTransformerConfig {
     /// Creates the model with random weights.
     pub fn init<B: NnBackend>(&self, device: &B::Device) -> VisionTransformer<B> {
-        let [rows, columns] = self.image.map(|side| side / self.patch);
+        let [rows, columns] = self.image.map(|side| side.div_ceil(self.patch));
         let normal = Initializer::Normal {
             mean: 0.0,
             std: 0.02,
@@ -113,13 +113,15 @@ pub struct VisionTransformer<B: Backend> {
 
 impl<B: NnBackend> VisionTransformer<B> {
     /// The normalised tokens: the class token, registers, patches. Images of another size than the model was made for
-    /// take position embeddings that are interpolated as timm does it.
+    /// take position embeddings that are interpolated as timm does it; those whose sides are no whole patches are padded
+    /// with zeros at the right and the bottom (timm's `dynamic_img_pad`).
     ///
     /// # Shapes
     ///
     /// - images: `[n, 3, height, width]`
     /// - output: `[n, 1 + registers + patches, width of a token]`
     pub fn tokens(&self, images: Tensor<B, 4>) -> Tensor<B, 3> {
+        let images = whole_patches(images, self.patch_embed.proj.kernel_size);
         let patches = conv2d(images, &self.patch_embed.proj, Epilogue::default());
         // Channels last before the axes of the image become one. In the other order the backward pass
         // reshapes a transposed tensor, `[n, width, patches]` to `[n, width, rows, columns]`: for images of
@@ -232,6 +234,22 @@ impl<B: NnBackend> Embedder<B> for VisionTransformer<B> {
             _ => None,
         }
     }
+}
+
+/// Images with zeros at the bottom and the right, up to the next whole patch.
+fn whole_patches<B: Backend>(images: Tensor<B, 4>, patch: [usize; 2]) -> Tensor<B, 4> {
+    [2, 3]
+        .into_iter()
+        .zip(patch)
+        .fold(images, |images, (axis, patch)| {
+            let mut missing = images.dims();
+            missing[axis] = missing[axis].next_multiple_of(patch) - missing[axis];
+            if missing[axis] == 0 {
+                return images;
+            }
+            let zeros = Tensor::zeros(missing, (&images.device(), images.dtype()));
+            Tensor::cat(vec![images, zeros], axis)
+        })
 }
 
 #[derive(Module, Debug)]

@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 
 use super::stored::Stored;
 
-/// Gives tensors the names and axes of timm, if they have those of open_clip (and OpenAI, which has the same) or of
-/// DINOv2's authors; then also in words what they are. What open_clip keeps beside its image tower is left out.
+/// What a network of cirtorch is, in words.
+pub(super) const CIRTORCH: &str = "by the names of cirtorch";
+
+/// Gives tensors the names and axes of torchvision and timm, if they have those of open_clip (and OpenAI, which has the
+/// same), of DINOv2's authors or of cirtorch's ResNets; then also in words what they are. What open_clip keeps beside its
+/// image tower is left out.
 pub(super) fn renamed(
     tensors: BTreeMap<String, Stored>,
 ) -> (BTreeMap<String, Stored>, Option<&'static str>) {
@@ -33,7 +37,38 @@ pub(super) fn renamed(
             });
         return (named.collect(), Some("by the names of DINOv2's authors"));
     }
+    if tensors.contains_key("features.0.weight")
+        && tensors.contains_key("features.4.0.conv1.weight")
+    {
+        let named = tensors.into_iter();
+        let named = named.map(|(name, stored)| (of_cirtorch(&name), stored));
+        return (named.collect(), Some(CIRTORCH));
+    }
     (tensors, None)
+}
+
+/// torchvision's name of a tensor of cirtorch, which numbers the parts of a ResNet, and this project's of what stands
+/// behind them.
+fn of_cirtorch(name: &str) -> String {
+    const PARTS: [(&str, &str); 8] = [
+        ("features.0.", "conv1."),
+        ("features.1.", "bn1."),
+        ("features.4.", "layer1."),
+        ("features.5.", "layer2."),
+        ("features.6.", "layer3."),
+        ("features.7.", "layer4."),
+        ("pool.", "gem."),
+        ("whiten.", "embedding.linear."),
+    ];
+    first_part(name, &PARTS).unwrap_or_else(|| name.to_owned())
+}
+
+/// The name with another first part, if that is one of these.
+fn first_part(name: &str, parts: &[(&str, &str)]) -> Option<String> {
+    parts.iter().find_map(|(theirs, ours)| {
+        let rest = name.strip_prefix(theirs)?;
+        Some(format!("{ours}{rest}"))
+    })
 }
 
 /// timm's name of a tensor of the image tower.
@@ -57,11 +92,7 @@ fn of_open_clip(name: &str) -> String {
     if name == "proj" {
         return "head.weight".to_owned();
     }
-    let first = FIRST.iter().find_map(|(theirs, timm)| {
-        let rest = name.strip_prefix(theirs)?;
-        Some(format!("{timm}{rest}"))
-    });
-    let name = first.unwrap_or_else(|| name.to_owned());
+    let name = first_part(name, &FIRST).unwrap_or_else(|| name.to_owned());
     INNER
         .iter()
         .fold(name, |name, (theirs, timm)| name.replace(theirs, timm))
@@ -110,6 +141,26 @@ mod tests {
         let (named, what) = of(&["cls_token", "register_tokens"]);
         assert_eq!(named, ["cls_token", "reg_token"]);
         assert!(what.is_some());
+
+        let cirtorch = [
+            "features.0.weight",
+            "features.1.running_mean",
+            "features.4.0.conv1.weight",
+            "features.7.2.downsample.1.bias",
+            "pool.p",
+            "whiten.bias",
+        ];
+        let (named, what) = of(&cirtorch);
+        let torchvision = [
+            "bn1.running_mean",
+            "conv1.weight",
+            "embedding.linear.bias",
+            "gem.p",
+            "layer1.0.conv1.weight",
+            "layer4.2.downsample.1.bias",
+        ];
+        assert_eq!(named, torchvision);
+        assert!(what.is_some_and(|what| what.contains("cirtorch")));
 
         // The names of timm's own towers stay.
         assert_eq!(of(&["cls_token"]), (vec!["cls_token".to_owned()], None));

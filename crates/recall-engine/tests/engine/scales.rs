@@ -12,10 +12,11 @@ use safetensors::SafeTensors;
 use crate::backbones::{difference, fixture, floats, formula, write_weights};
 use crate::support::alone;
 
-fn engine(backbone: Backbone, head: Head, side: usize) -> Box<dyn Engine> {
+fn engine(backbone: Backbone, head: Head, side: usize, pad_patches: bool) -> Box<dyn Engine> {
     let model = ModelConfig {
         backbone,
         head,
+        pad_patches,
         pooling: Pooling::AsPublished,
         dim: 32,
         ..ModelConfig::default()
@@ -37,7 +38,7 @@ fn engine(backbone: Backbone, head: Head, side: usize) -> Box<dyn Engine> {
 }
 
 fn resnet18() -> Box<dyn Engine> {
-    engine(Backbone::Resnet18, Head::Whitening, 64)
+    engine(Backbone::Resnet18, Head::Whitening, 64, false)
 }
 
 fn bytes(count: usize, height: usize, width: usize) -> Vec<u8> {
@@ -94,7 +95,13 @@ fn a_transformer_takes_images_of_other_shapes_as_timm_does() {
         (Backbone::Dinov2S14Reg4, 56, [[42, 70], [364, 504]]),
         (Backbone::ClipB32, 64, [[64, 96], [352, 512]]),
     ] {
-        let engine = engine(backbone, Head::LayerNorm, side);
+        let padding = engine(backbone, Head::LayerNorm, side, true);
+        let [height, width] = [sizes[0][0] + 3, sizes[0][1] + 9];
+        let three = scales(&[1.0, 0.5_f64.sqrt(), 0.5]);
+        let padded = embedded(&*padding, [height, width], &three);
+        assert_equal(&padded, &format!("{backbone}.{height}x{width}.padded"));
+
+        let engine = engine(backbone, Head::LayerNorm, side, false);
         for [height, width] in sizes {
             let plain = embedded(&*engine, [height, width], &Scales::default());
             assert_equal(&plain, &format!("{backbone}.{height}x{width}.plain"));

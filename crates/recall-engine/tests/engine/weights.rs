@@ -7,11 +7,12 @@ use burn::backend::Autodiff;
 use burn::tensor::{Tensor, TensorData};
 use burn_flex::Flex;
 use recall_engine::{
-    Backbone, Embedder, EngineError, LoadedWeights, ModelConfig, Network, load_weights,
+    Backbone, Embedder, EngineError, Head, LoadedWeights, ModelConfig, Network, load_weights,
     save_weights,
 };
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
+use crate::backbones::write_weights;
 use crate::support::alone;
 
 fn fixture(name: &str) -> PathBuf {
@@ -222,6 +223,79 @@ fn a_backbone_without_our_head_is_taken_and_its_classifier_is_not() {
         message.to_string().contains("pos_embed is [1, 5, 384]"),
         "{message}"
     );
+}
+
+/// A file of this model's tensors by the names that cirtorch would give them, as far as `taken`.
+fn by_cirtorchs_names(from: &Path, to: &Path, taken: impl Fn(&str) -> bool) {
+    let parts = [
+        ("conv1.", "features.0."),
+        ("bn1.", "features.1."),
+        ("layer1.", "features.4."),
+        ("layer2.", "features.5."),
+        ("layer3.", "features.6."),
+        ("layer4.", "features.7."),
+        ("gem.", "pool."),
+        ("embedding.linear.", "whiten."),
+    ];
+    let bytes = std::fs::read(from).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let views = file.iter().filter(|(name, _)| taken(name));
+    let views = views.map(|(name, view)| {
+        let mut renamed = parts.iter().filter_map(|(ours, theirs)| {
+            let rest = name.strip_prefix(ours)?;
+            Some(format!("state_dict.{theirs}{rest}"))
+        });
+        (renamed.next().unwrap(), view)
+    });
+    safetensors::serialize_to_file(views, None, to).unwrap();
+}
+
+#[test]
+fn networks_of_cirtorch_come_with_their_projection_or_without() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let [ours, whole, bare] = ["ours", "whole", "bare"].map(|name| folder.path().join(name));
+    let config = ModelConfig {
+        backbone: Backbone::Resnet18,
+        head: Head::Whitening,
+        dim: 8,
+        ..ModelConfig::default()
+    };
+    let device = Default::default();
+    let donor = config.init::<Flex>([32, 32], &device).unwrap();
+    write_weights(&donor, &ours);
+    by_cirtorchs_names(&ours, &whole, |_| true);
+    by_cirtorchs_names(&ours, &bare, |name| !name.starts_with("embedding."));
+    assert_eq!(Backbone::of_weights(&whole).unwrap(), [Backbone::Resnet18]);
+
+    let load = |path: &Path, config: &ModelConfig| {
+        let model = config.init::<Flex>([32, 32], &device).unwrap();
+        load_weights(model, path, None)
+    };
+    let embedded = |path: &Path| {
+        let (model, loaded) = load(path, &config).unwrap();
+        let images = Tensor::<Flex, 4>::ones([1, 3, 32, 32], &device);
+        let row: Vec<f32> = model.embed(images).into_data().iter().collect();
+        (row, loaded)
+    };
+    let (expected, _) = embedded(&ours);
+    let (found, loaded) = embedded(&whole);
+    assert_eq!(found, expected);
+    assert!(loaded.fresh.is_empty() && loaded.ignored.is_empty());
+    assert!(loaded.notes()[0].contains("cirtorch"));
+    let (_, loaded) = embedded(&bare);
+    assert_eq!(
+        loaded.fresh,
+        ["embedding.linear.weight", "embedding.linear.bias"]
+    );
+
+    // The head of the paper has no such projection.
+    let other = ModelConfig {
+        head: Head::LayerNorm,
+        ..config.clone()
+    };
+    let message = load(&whole, &other).map(|_| ()).unwrap_err().to_string();
+    assert!(message.contains("model.head=whitening"), "{message}");
 }
 
 #[test]

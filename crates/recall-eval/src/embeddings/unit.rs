@@ -6,10 +6,13 @@
 //! order, so where both ends give one f32, division by the exact length gives it, too. A row with a value for which they
 //! differ, about one in a thousand, is measured and divided in the plain way.
 
+use pulp::{Simd, WithSimd};
+
 use super::{divide, length};
+use crate::kernel::Kernel;
 
 /// Sums of squares that do not wait for each other.
-const ABREAST: usize = 16;
+const ABREAST: usize = 4;
 
 /// The shortest and the longest row that were met, exactly.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,73 +23,96 @@ pub(crate) struct Extremes {
 
 /// Brings rows `[rows, dim]` to unit length and the extremes of their lengths into `met`. `Err`: the place of the first row
 /// that has no direction, as its length is 0 or not finite; it stays as it is, as all after it do.
-///
-/// To be compiled for the processor, by [`Kernel::run`](crate::kernel::Kernel::run).
-#[inline(always)]
 pub(crate) fn to_unit_lengths(
     rows: &mut [f32],
     dim: usize,
     met: &mut Extremes,
-    scratch: &mut Vec<f32>,
+    scratch: &mut Vec<f64>,
 ) -> Result<(), usize> {
-    // Two orders of summation differ by at most 2·dim roundings of the sum, so half of that of the length; the root, the
-    // inverse, the product and the plain quotient are one rounding each. This is twice as much.
-    let off = (dim + 8) as f64 * f64::EPSILON;
     scratch.resize(dim, 0.0);
-    for (at, row) in rows.chunks_exact_mut(dim).enumerate() {
-        scratch.copy_from_slice(row);
-        let about = sum_of_squares(scratch).sqrt();
-        // The exact length is asked for where it could be a new extreme, too.
-        let between = met.shortest * (1.0 + off) < about && about * (1.0 + off) < met.longest;
-        if between && divide_between(scratch, row, about, off) {
-            continue;
+    Kernel::detect().dispatch(ToUnitLengths {
+        rows,
+        dim,
+        met,
+        scratch,
+    })
+}
+
+struct ToUnitLengths<'a> {
+    rows: &'a mut [f32],
+    dim: usize,
+    met: &'a mut Extremes,
+    /// A row in f64.
+    scratch: &'a mut [f64],
+}
+
+impl WithSimd for ToUnitLengths<'_> {
+    type Output = Result<(), usize>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+        let Self {
+            rows,
+            dim,
+            met,
+            scratch,
+        } = self;
+        // Two orders of summation differ by at most 2·dim roundings of the sum, so half of that of the length; the root, the
+        // inverse, the product and the plain quotient are one rounding each. This is twice as much.
+        let off = (dim + 8) as f64 * f64::EPSILON;
+        for (at, row) in rows.chunks_exact_mut(dim).enumerate() {
+            for (wide, value) in scratch.iter_mut().zip(&*row) {
+                *wide = f64::from(*value);
+            }
+            let about = sum_of_squares(simd, scratch).sqrt();
+            // The exact length is asked for where it could be a new extreme, too.
+            let between = met.shortest * (1.0 + off) < about && about * (1.0 + off) < met.longest;
+            if between {
+                if divide_between(scratch, row, about, off) {
+                    continue;
+                }
+                for (value, wide) in row.iter_mut().zip(&*scratch) {
+                    *value = *wide as f32;
+                }
+            }
+            let exact = length(row);
+            if !(exact > 0.0 && exact.is_finite()) {
+                return Err(at);
+            }
+            met.shortest = met.shortest.min(exact);
+            met.longest = met.longest.max(exact);
+            divide(row, exact);
         }
-        let exact = length(scratch);
-        if !(exact > 0.0 && exact.is_finite()) {
-            row.copy_from_slice(scratch);
-            return Err(at);
-        }
-        met.shortest = met.shortest.min(exact);
-        met.longest = met.longest.max(exact);
-        row.copy_from_slice(scratch);
-        divide(row, exact);
+        Ok(())
     }
-    Ok(())
 }
 
 #[inline(always)]
-fn sum_of_squares(row: &[f32]) -> f64 {
-    let (groups, rest) = row.as_chunks::<ABREAST>();
-    let mut sums = [0.0; ABREAST];
+fn sum_of_squares<S: Simd>(simd: S, row: &[f64]) -> f64 {
+    let (vectors, rest) = S::as_simd_f64s(row);
+    let (groups, few) = vectors.as_chunks::<ABREAST>();
+    let mut sums = [simd.splat_f64s(0.0); ABREAST];
     for group in groups {
-        for (sum, &value) in sums.iter_mut().zip(group) {
-            // The square of an f32 is exact in f64.
-            *sum += f64::from(value) * f64::from(value);
+        for (sum, &values) in sums.iter_mut().zip(group) {
+            *sum = simd.mul_add_e_f64s(values, values, *sum);
         }
     }
-    for (sum, &value) in sums.iter_mut().zip(rest) {
-        *sum += f64::from(value) * f64::from(value);
+    for (sum, &values) in sums.iter_mut().zip(few) {
+        *sum = simd.mul_add_e_f64s(values, values, *sum);
     }
-    // Halves upon each other: one sum would wait for each addition.
-    let mut left = ABREAST;
-    while left > 1 {
-        left /= 2;
-        let (sums, others) = sums.split_at_mut(left);
-        for (sum, other) in sums.iter_mut().zip(others) {
-            *sum += *other;
-        }
-    }
-    sums[0]
+    let [a, b, c, d] = sums;
+    let sum = simd.add_f64s(simd.add_f64s(a, b), simd.add_f64s(c, d));
+    let rest: f64 = rest.iter().map(|value| value * value).sum();
+    simd.reduce_sum_f64s(sum) + rest
 }
 
 /// Divides a row by its length, of which is known what it is `about`; whether that leaves no doubt.
 #[inline(always)]
-fn divide_between(from: &[f32], to: &mut [f32], about: f64, off: f64) -> bool {
+fn divide_between(from: &[f64], to: &mut [f32], about: f64, off: f64) -> bool {
     let inverse = 1.0 / about;
     let (low_end, high_end) = (inverse * (1.0 - off), inverse * (1.0 + off));
     let mut doubt = 0;
-    for (from, to) in from.iter().zip(to) {
-        let value = f64::from(*from);
+    for (value, to) in from.iter().zip(to) {
         let (low, high) = ((value * low_end) as f32, (value * high_end) as f32);
         doubt |= low.to_bits() ^ high.to_bits();
         *to = low;
@@ -99,7 +125,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::kernel::Kernel;
 
     fn plain(rows: &mut [f32], dim: usize, met: &mut Extremes) -> Result<(), usize> {
         for (at, row) in rows.chunks_exact_mut(dim).enumerate() {
@@ -126,10 +151,7 @@ mod tests {
         let (mut fast, mut slow) = (rows.to_vec(), rows.to_vec());
         let (mut met, mut wanted) = (none, none);
         let scratch = &mut Vec::new();
-        let found = Kernel::detect().run(
-            #[inline(always)]
-            || to_unit_lengths(&mut fast, dim, &mut met, scratch),
-        );
+        let found = to_unit_lengths(&mut fast, dim, &mut met, scratch);
         let want = plain(&mut slow, dim, &mut wanted);
         assert_eq!(found, want);
         assert_eq!(bits(&fast), bits(&slow));

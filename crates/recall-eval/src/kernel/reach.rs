@@ -9,14 +9,18 @@ use pulp::{Simd, WithSimd, bytemuck};
 
 use super::{Kernel, Packed, pack};
 
-/// Vectors of queries of a micro tile. With 6 items beside them that are 12 accumulators: they hide the latency of the
-/// multiply-add, and leave registers for its operands. Three vectors and 4 items make as many, but one of them is spilled.
-const WIDEST: usize = 2;
+/// Items of a micro tile beside one vector of queries, two and three.
+///
+/// Two vectors and 6 items are 12 accumulators: they hide the latency of the multiply-add, and with its operands fill the 16
+/// registers of AVX2. Where there are 32 and vectors are as long as that, three and 8 take fewer loads for as many products.
+const ITEMS: [usize; 3] = [8, 6, 8];
 
-/// Items of a micro tile with so many vectors, and beside a vector that is left over.
-const ITEMS: [usize; 2] = [6, 8];
+/// Vectors of queries of a micro tile.
+fn widest(lanes: usize) -> usize {
+    if lanes >= 16 { 3 } else { 2 }
+}
 
-/// Queries in groups of up to [`WIDEST`] vectors: in each all queries' value 0, all queries' value 1, ...
+/// Queries in groups of a few vectors: in each all queries' value 0, all queries' value 1, ...
 pub(crate) struct QueryLanes {
     kernel: Kernel,
     dim: usize,
@@ -58,7 +62,7 @@ impl QueryLanes {
         let mut groups = Vec::new();
         let mut first = 0;
         while first < floors.len() {
-            let vectors = (floors.len() - first).div_ceil(lanes).min(WIDEST);
+            let vectors = (floors.len() - first).div_ceil(lanes).min(widest(lanes));
             let width = vectors * lanes;
             let last = (first + width).min(floors.len());
             let mut packed = Packed::default();
@@ -113,8 +117,9 @@ impl WithSimd for Reach<'_> {
         for group in &self.lanes.groups {
             let reached = &mut self.reached[group.first..];
             match group.vectors {
-                WIDEST => group.reach::<S, WIDEST, { ITEMS[0] }>(simd, items, reached),
-                _ => group.reach::<S, 1, { ITEMS[1] }>(simd, items, reached),
+                3 => group.reach::<S, 3, { ITEMS[2] }>(simd, items, reached),
+                2 => group.reach::<S, 2, { ITEMS[1] }>(simd, items, reached),
+                _ => group.reach::<S, 1, { ITEMS[0] }>(simd, items, reached),
             }
         }
     }

@@ -11,7 +11,6 @@ use super::task::Task;
 use super::{IgnoreGroup, check_dimensions};
 use crate::embeddings::unit::{Extremes, to_unit_lengths};
 use crate::embeddings::{divide, is_unit_length, lengths};
-use crate::kernel::Kernel;
 use crate::refine::{Projecting, Whitening};
 use crate::{Embeddings, EmbeddingsFile, EvalError};
 
@@ -197,17 +196,13 @@ impl GalleryFile {
         &self,
         first: usize,
         rows: &mut [f32],
-        scratch: &mut Vec<f32>,
+        scratch: &mut Vec<f64>,
         lengths: &mut Vec<f64>,
     ) -> Result<(), EvalError> {
         let dim = self.files[0].dim();
         let [shortest, longest] = self.lengths().filed;
         let mut met = Extremes { shortest, longest };
-        let brought = Kernel::detect().run(
-            #[inline(always)]
-            || to_unit_lengths(rows, dim, &mut met, scratch),
-        );
-        if let Err(at) = brought {
+        if let Err(at) = to_unit_lengths(rows, dim, &mut met, scratch) {
             return self.measure(first + at, &rows[at * dim..][..dim], lengths);
         }
         let Extremes { shortest, longest } = met;
@@ -358,7 +353,7 @@ pub(crate) struct Read {
     values: Vec<f32>,
     lengths: Vec<f64>,
     /// One row.
-    scratch: Vec<f32>,
+    scratch: Vec<f64>,
     projecting: Projecting,
 }
 

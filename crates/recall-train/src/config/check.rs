@@ -99,8 +99,10 @@ impl RunConfig {
         let whole = self.image.eval.longest_side.is_some();
         let crop = self.image.eval.crop;
         if let Some(patch) = name.patch() {
-            if train.iter().any(|side| side % patch != 0) {
-                let problem = format!("{name} takes images whose sides are multiples of {patch}");
+            if train.iter().any(|side| side % self.model.side_step() != 0) {
+                let problem = format!(
+                    "{name} takes images whose sides are multiples of {patch}; model.pad_patches pads others"
+                );
                 return value("image.train.size", problem);
             }
             if !whole && train != [crop; 2] {

@@ -21,7 +21,7 @@ impl RunConfig {
         match self.image.keep_ratio {
             true => Transform::Ratio(RatioTransform {
                 train,
-                multiple_of: self.model.backbone.patch().unwrap_or(1),
+                multiple_of: self.model.side_step(),
                 at_least: self.model.smallest_side(),
             }),
             false => train.into(),
@@ -75,7 +75,7 @@ impl RunConfig {
 
     fn whole(&self) -> Option<WholeTransform> {
         (self.image.eval.whole()).map(|whole| WholeTransform {
-            multiple_of: self.model.backbone.patch().unwrap_or(1),
+            multiple_of: self.model.side_step(),
             at_least: self.model.smallest_side(),
             ..whole
         })
