@@ -91,7 +91,14 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Flat {
         }
         // Removed, so that each is freed when it is copied.
         match self.gradients.remove::<B::InnerBackend, D>(param.id) {
-            Some(gradient) => self.values.extend(gradient.into_data().iter::<f32>()),
+            Some(gradient) => {
+                let data = gradient.into_data();
+                // Whole where it can be: one number at a time takes as long as to send it.
+                match data.as_slice::<f32>() {
+                    Ok(values) => self.values.extend_from_slice(values),
+                    Err(_) => self.values.extend(data.iter::<f32>()),
+                }
+            }
             None => {
                 let count = param.val().shape().num_elements();
                 self.values.resize(self.values.len() + count, 0.0);
