@@ -41,6 +41,8 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
+    // As the command does whose parts are measured here.
+    recall_train::command::keep_freed_memory();
     match Cli::parse().command {
         Command::Emoji(args) => emoji::run(&args)?,
         Command::Glyphs(args) => glyphs::run(&args)?,

@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::bench::machine::cores;
+use crate::bench::machine::{cores, processor};
 use declared::{Claim, Source, Study};
 use job::{Cell, Job};
 use results::{Outcome, Results};
@@ -338,12 +338,18 @@ impl Here {
         use rand::seq::SliceRandom;
         let mut there: Vec<&Outcome> = (results.all())
             .filter(|outcome| study.data.contains_key(&outcome.job.data))
+            // Others round differently.
+            .filter(|outcome| outcome.made.processor == processor())
             .filter(|outcome| {
                 let source = self.source(study, &outcome.job.data);
                 source == Source::Emoji || self.file(source).is_some()
             })
             .collect();
-        ensure!(!there.is_empty(), "there are no results to repeat");
+        ensure!(
+            !there.is_empty(),
+            "there are no results to repeat that are from {}",
+            processor()
+        );
         there.shuffle(&mut rand_chacha::ChaCha8Rng::seed_from_u64(study.seed));
         let mut others = 0;
         for before in there.into_iter().take(count) {

@@ -11,6 +11,7 @@ mod gallery;
 mod guess;
 mod hub;
 mod interrupt;
+mod memory;
 mod origin;
 mod output;
 mod plan;
@@ -32,6 +33,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub use self::memory::keep_freed_memory;
 use self::print::{say, unwritten};
 use crate::RunError;
 
@@ -91,6 +93,7 @@ const USER_ERROR: u8 = 2;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    keep_freed_memory();
     run(std::env::args_os())
 }
 

@@ -391,14 +391,21 @@ fn origin(results: &Results, quick: bool) -> String {
     };
     format!(
         "## Where this comes from\n\n\
-         `{command}` wrote this page: {} runs, {hours:.1} hours of training steps, {} of a thread each, recall {}, {}. \
-         `cargo xtask study --repeat 12` with the same files draws twelve of these runs and compares. Bits do not depend on the number of \
-         threads, but on the instructions of the processor.\n",
+         `{command}` wrote this page: {} runs, {hours:.1} hours of training steps, {}; recall {}; {}. \
+         `cargo xtask study --repeat 12` with the same files draws twelve of those runs that are from a processor as it runs on, and compares. Bits \
+         do not depend on the number of threads, but on the instructions of the processor.\n",
         runs.len(),
-        set(&|run| format!("{} runs at once with {}", run.made.jobs, run.made.threads)),
+        set(&|run| format!("{} at once on {}", run.made.jobs, threads(run.made.threads))),
         set(&|run| run.made.version.clone()),
         set(&|run| run.made.processor.clone()),
     )
+}
+
+fn threads(count: usize) -> String {
+    match count {
+        1 => "one thread each".to_owned(),
+        count => format!("{count} threads each"),
+    }
 }
 
 fn with_interval(summary: &Summary<'_>, metric: &str) -> String {
