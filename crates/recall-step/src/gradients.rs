@@ -93,7 +93,7 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Flat {
         match self.gradients.remove::<B::InnerBackend, D>(param.id) {
             Some(gradient) => {
                 let data = gradient.into_data();
-                // Whole where it can be: one number at a time takes as long as to send it.
+                // Whole where it can be: the other way asks a boxed iterator for each number.
                 match data.as_slice::<f32>() {
                     Ok(values) => self.values.extend_from_slice(values),
                     Err(_) => self.values.extend(data.iter::<f32>()),

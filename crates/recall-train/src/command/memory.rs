@@ -34,7 +34,7 @@ mod glibc {
             return;
         }
         let mut larger = OWN_MAPPING.into_iter();
-        // Without this the other would return memory more often.
+        // The second alone is worse than nothing: it also ends the growth of the first by itself.
         if larger.any(|bytes| set(libc::M_MMAP_THRESHOLD, bytes)) {
             set(libc::M_TRIM_THRESHOLD, c_int::MAX);
         }
