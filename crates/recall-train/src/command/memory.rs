@@ -2,9 +2,9 @@
 
 /// Has the C library keep memory that was freed, for the rest of this process.
 ///
-/// A training step frees and asks again for the same activations, tens of megabytes each. Left to itself glibc gives
-/// such blocks back to the system every time, and fetches them anew page by page: on some machines that takes a third of
-/// a step. Kept, they are used again, and the most memory of a process is no more.
+/// A training step frees and asks again for the same activations. Left to itself glibc can give them back to the system
+/// every time, and fetch them anew page by page: a third of the processor's time in the worst runs measured. Kept, they
+/// are used again, and the most memory of a process stays about what it was (docs/benchmarks.md).
 ///
 /// To be called once, at the beginning of a program. Settings of whoever runs it (`MALLOC_…_`, `GLIBC_TUNABLES`) stay, and
 /// other C libraries are left alone.
