@@ -110,6 +110,45 @@ fn a_benchmark_in_its_published_layout() {
 }
 
 #[test]
+fn classes_of_one_image_fill_half_of_a_batch_for_any_loss() {
+    let dir = tempdir().unwrap();
+    class_folders(&dir.path().join("images/train"), 0..4, 4);
+    class_folders(&dir.path().join("images/train"), 20..30, 1);
+    class_folders(&dir.path().join("images/test"), 4..7, 3);
+    for kind in [
+        "recall-at-k",
+        "smooth-ap",
+        "triplet",
+        "proxy-nca",
+        "info-nce",
+    ] {
+        let mut command = tiny(dir.path(), &["--data", "folder:images", "--out", kind]);
+        for setting in [
+            "batch.samples_per_class=4",
+            "batch.size=16",
+            "batch.small_classes=take-singletons",
+            &format!("loss.kind={kind}"),
+        ] {
+            command.args(["--set", setting]);
+        }
+        let (_, said) = succeed(&mut command);
+        let taken = "10 classes with fewer than 4 images are taken whole (10 images)";
+        assert!(said.contains(taken), "{said}");
+        // Two places of four have the ten: four and four of them, or four and two.
+        let of_step = |record: Value| record["images"].as_u64();
+        let images: Vec<u64> = (metrics(&dir.path().join(kind)).into_iter())
+            .filter(|record| record["kind"] == "step")
+            .filter_map(of_step)
+            .collect();
+        assert!(!images.is_empty());
+        assert!(
+            images.iter().all(|images| [14, 16].contains(images)),
+            "{images:?}"
+        );
+    }
+}
+
+#[test]
 fn a_data_set_with_lists_is_judged_in_its_three_setups() {
     let dir = tempdir().unwrap();
     class_folders(&dir.path().join("images/train"), 0..4, 4);

@@ -24,6 +24,7 @@ mod statistics;
 mod table;
 #[cfg(test)]
 mod tests;
+mod thin;
 mod work;
 
 use std::collections::BTreeSet;
@@ -178,9 +179,12 @@ impl Here {
         }
         for claim in &study.claims {
             if !args.page && !here.has(study, claim) {
-                let wants = match study.data[&claim.data].source {
-                    Source::Features => "--features FILE",
-                    _ => "--glyphs FILE.csv",
+                let glyphs = claim
+                    .data()
+                    .any(|data| study.data[data].source == Source::Glyphs);
+                let wants = match glyphs {
+                    true => "--glyphs FILE.csv",
+                    false => "--features FILE",
                 };
                 eprintln!("skipped: {} needs {wants}", claim.name);
             }
@@ -205,8 +209,23 @@ impl Here {
     }
 
     fn has(&self, study: &Study, claim: &Claim) -> bool {
-        let source = self.source(study, &claim.data);
+        claim.data().all(|data| self.has_data(study, data))
+    }
+
+    fn has_data(&self, study: &Study, data: &str) -> bool {
+        let source = self.source(study, data);
         source == Source::Emoji || self.file(source).is_some()
+    }
+
+    /// The file of some data: a thinned one is written where it is not there yet.
+    fn file_of(&self, study: &Study, data: &str) -> Result<Option<PathBuf>> {
+        let file = self.file(self.source(study, data));
+        let (Some(all), Some(thin)) = (&file, &study.data[data].thin) else {
+            return Ok(file);
+        };
+        let thinned = self.scratch.join(format!("{data}.safetensors"));
+        thin.write(all, &thinned)?;
+        Ok(Some(thinned))
     }
 
     /// The runs that are missing, in order, and how many more follow once a search is over.
@@ -313,17 +332,16 @@ impl Here {
     }
 
     fn start(&self, study: &Study, what: String, job: Job) -> Result<Running> {
-        let source = self.source(study, &job.data);
+        fs::create_dir_all(&self.scratch)
+            .with_context(|| format!("cannot create {}", self.scratch.display()))?;
         let work = Work {
-            source,
-            file: self.file(source),
+            source: self.source(study, &job.data),
+            file: self.file_of(study, &job.data)?,
             folder: self.scratch.join(&job.id),
             threads: (cores() / self.jobs).max(1),
             jobs: self.jobs,
             job,
         };
-        fs::create_dir_all(&self.scratch)
-            .with_context(|| format!("cannot create {}", self.scratch.display()))?;
         Ok(Running {
             child: work.start()?,
             work,
@@ -340,10 +358,7 @@ impl Here {
             .filter(|outcome| study.data.contains_key(&outcome.job.data))
             // Others round differently.
             .filter(|outcome| outcome.made.processor == processor())
-            .filter(|outcome| {
-                let source = self.source(study, &outcome.job.data);
-                source == Source::Emoji || self.file(source).is_some()
-            })
+            .filter(|outcome| self.has_data(study, &outcome.job.data))
             .collect();
         ensure!(
             !there.is_empty(),

@@ -7,7 +7,9 @@
 //! [`SmallClasses::TakeAll`] takes classes of 2 to `K − 1` images whole, `K` being
 //! `samples_per_class`. Several of them that fit into `K` places together stand as one group in the
 //! scheme of [`epoch`] (largest first, each into the fullest place that takes it), so batches
-//! stay near `batch_size` and never exceed it. [`SmallClasses::Repeat`] fills the `K` places of a class
+//! stay near `batch_size` and never exceed it. With [`SmallClasses::TakeSingletons`] classes of one image,
+//! `K` to a place, make `P / 2` units in the scheme, `P` being the places of a batch: a unit is
+//! once in a batch, so at least half of the places have items that find others. [`SmallClasses::Repeat`] fills the `K` places of a class
 //! with its own images again.
 //!
 //! # Super-classes
@@ -18,19 +20,19 @@
 //! super-classes.
 
 mod epoch;
+mod family;
 mod shuffled;
 mod whole;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::loader::BatchRequest;
 use crate::random::{Key, Purpose};
 use crate::{DataError, Dataset, ItemId};
 use epoch::{draw, longest_epoch};
+use family::Family;
 
 /// What happens to classes with fewer images than a batch takes of a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -43,6 +45,9 @@ pub enum SmallClasses {
     /// Those of at least two images are taken whole. Batches have at most `batch_size` items. A
     /// class of one image stays out: it has no pair.
     TakeAll,
+    /// As `TakeAll`, and classes of one image as well: each is something that no query looks for. They fill
+    /// places of their own, at most half of a batch's.
+    TakeSingletons,
     /// Those of at least two images are filled up with their own images again, each time augmented
     /// anew. Every batch has exactly `batch_size` items, and copies are positives of one another. A
     /// class of one image stays out.
@@ -161,8 +166,17 @@ impl BatchSamplerConfig {
     /// super-classes, as many from each; at least two classes.
     pub fn cut_to(&self, images: usize) -> usize {
         let step = self.samples_per_class * self.portions_in_batch().max(1);
-        let least = (2 * self.samples_per_class).next_multiple_of(step.max(1));
+        let least = (self.least_places() * self.samples_per_class).next_multiple_of(step.max(1));
         (images / step.max(1) * step).max(least)
+    }
+
+    /// Places of the smallest batch: two classes, or two from each super-class where one of them can be
+    /// filled with singletons.
+    fn least_places(&self) -> usize {
+        match (self.small_classes, self.super_classes_per_batch) {
+            (SmallClasses::TakeSingletons, Some(count)) => 2 * count.max(1),
+            _ => 2,
+        }
     }
 
     /// The super-class of each class, where batches go by them.
@@ -247,8 +261,7 @@ impl BatchSamplerConfig {
                 .sort_by_key(|class| std::cmp::Reverse(class.len()));
             family.portions = longest_epoch(&family.groups(&self), self.places_in_portion());
             if family.portions == 0 && self.super_classes_per_batch.is_some() {
-                let never = family.large.iter().chain(&family.small);
-                never.for_each(|class| sampler.left_out.add(class));
+                family.all().for_each(|class| sampler.left_out.add(class));
             }
         }
         let portions: Vec<usize> = sampler.families.iter().map(|of| of.portions).collect();
@@ -280,6 +293,9 @@ impl BatchSamplerConfig {
             } else if self.small_classes != SmallClasses::LeaveOut && class.len() >= 2 {
                 small.add(&class);
                 families.entry(family()).or_default().small.push(class);
+            } else if self.small_classes == SmallClasses::TakeSingletons {
+                small.add(&class);
+                families.entry(family()).or_default().singletons.push(class);
             } else {
                 left_out.add(&class);
             }
@@ -296,10 +312,10 @@ impl BatchSamplerConfig {
     /// smallest of them has.
     fn largest(&self, families: &[Family]) -> Option<usize> {
         let count = self.portions_in_batch();
-        let mut classes: Vec<usize> = families.iter().map(|of| of.groups(self).len()).collect();
+        let mut classes: Vec<usize> = families.iter().map(|of| of.most_places(self)).collect();
         classes.sort_unstable_by(|a, b| b.cmp(a));
         let places = count * classes.get(count.checked_sub(1)?)?;
-        (places >= 2).then(|| places * self.samples_per_class)
+        (places >= self.least_places()).then(|| places * self.samples_per_class)
     }
 
     /// Checks the fields, as far as that goes without the items.
@@ -339,6 +355,15 @@ impl BatchSamplerConfig {
                 "super_classes_per_batch is {count}, but the {places} classes of a batch have to be \
                  the same number from each super-class"
             )),
+            Some(count)
+                if count == places && self.small_classes == SmallClasses::TakeSingletons =>
+            {
+                refuse(format!(
+                    "super_classes_per_batch is {count}, which leaves one place to each super-class, but \
+                     take-singletons needs a second one; use at most {}",
+                    places / 2
+                ))
+            }
             _ => Ok(()),
         }
     }
@@ -363,17 +388,6 @@ struct Sorted {
     small: ClassCount,
     /// All there are.
     classes: usize,
-}
-
-/// Classes that are drawn from together: those of a super-class, or all of them.
-#[derive(Debug, Clone, Default)]
-struct Family {
-    /// Classes of at least `samples_per_class` images, by label.
-    large: Vec<Vec<ItemId>>,
-    /// Smaller classes that are drawn all the same, largest first.
-    small: Vec<Vec<ItemId>>,
-    /// How many portions of a batch they make in an epoch.
-    portions: usize,
 }
 
 /// Draws the batches of an epoch: class-balanced, no image twice in an epoch, no class twice in a
@@ -489,7 +503,7 @@ impl BatchSampler {
         }
         let family = self.families.first().cloned().unwrap_or_default();
         let usable = family.large.len() + family.small.len();
-        let filled = family.groups(&self.config).len();
+        let filled = family.groups_with_pairs(&self.config).count();
         let packed = match filled < usable {
             true => format!(" (they fill {filled} places)"),
             false => String::new(),
@@ -498,77 +512,6 @@ impl BatchSampler {
             "a batch of {batch_size} images, {samples_per_class} of each class, needs {places} classes, \
              but {usable} of the {classes} classes have enough images{packed}"
         )
-    }
-}
-
-impl Family {
-    /// How many groups each unit has: a large class, or what stands for small ones.
-    fn groups(&self, config: &BatchSamplerConfig) -> Vec<usize> {
-        let small = match config.small_classes {
-            SmallClasses::TakeAll => {
-                let order: Vec<usize> = (0..self.small.len()).collect();
-                self.pack(&order, config.samples_per_class).len()
-            }
-            _ => self.small.len(),
-        };
-        let large = self.large.iter();
-        std::iter::repeat_n(1, small)
-            .chain(large.map(|class| class.len() / config.samples_per_class))
-            .collect()
-    }
-
-    /// For each class, or for several small ones that stand for one, the groups of this epoch.
-    fn units(&self, config: &BatchSamplerConfig, rng: &mut ChaCha8Rng) -> Vec<Vec<Vec<ItemId>>> {
-        let each = config.samples_per_class;
-        let mut units = Vec::with_capacity(self.large.len() + self.small.len());
-        for class in &self.large {
-            let mut images = class.clone();
-            images.shuffle(rng);
-            let groups = images.chunks_exact(each);
-            units.push(groups.map(<[ItemId]>::to_vec).collect());
-        }
-        if config.small_classes == SmallClasses::Repeat {
-            for class in &self.small {
-                let mut images = class.clone();
-                images.shuffle(rng);
-                units.push(vec![images.into_iter().cycle().take(each).collect()]);
-            }
-            return units;
-        }
-
-        // Within a size the order is random, so small classes meet others in each epoch.
-        let mut order: Vec<usize> = (0..self.small.len()).collect();
-        order.shuffle(rng);
-        order.sort_by_key(|&class| std::cmp::Reverse(self.small[class].len()));
-        for packed in self.pack(&order, each) {
-            let mut images = Vec::with_capacity(each);
-            packed
-                .into_iter()
-                .for_each(|class| images.extend(&self.small[class]));
-            units.push(vec![images]);
-        }
-        units
-    }
-
-    /// Packs small classes, given in the order of falling size, into groups of at most
-    /// `each` images: each into the fullest group that has room. How many groups come about depends
-    /// on the sizes alone.
-    fn pack(&self, order: &[usize], each: usize) -> Vec<Vec<usize>> {
-        let mut groups: Vec<Vec<usize>> = Vec::new();
-        // Groups by the room that they have left.
-        let mut with_room: Vec<Vec<usize>> = vec![Vec::new(); each];
-        for &class in order {
-            let size = self.small[class].len();
-            let found = (size..with_room.len())
-                .find_map(|room| with_room[room].pop().map(|group| (room, group)));
-            let (room, group) = found.unwrap_or_else(|| {
-                groups.push(Vec::new());
-                (each, groups.len() - 1)
-            });
-            groups[group].push(class);
-            with_room[room - size].push(group);
-        }
-        groups
     }
 }
 

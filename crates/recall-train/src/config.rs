@@ -125,7 +125,8 @@ pub struct BatchConfig {
     pub samples_per_class: usize,
     /// Images that are embedded with a graph at once: memory grows with this, not with `size`.
     pub chunk: ChunkSize,
-    /// What happens to classes with fewer images: they are left out, taken whole, or filled up with copies.
+    /// What happens to classes with fewer images: they are left out, taken whole from two images on, taken
+    /// whole with those of one image too, or filled up with copies.
     pub small_classes: SmallClasses,
     /// Super-classes that the classes of a batch come from, as many from each; without it, all.
     #[schemars(range(min = 1, max = 1_000_000))]

@@ -36,6 +36,19 @@ pub struct Data {
     /// `KEY=VALUE`, as `recall-train --set` takes them.
     #[serde(default)]
     pub settings: Vec<String>,
+    /// For features: fewer rows of some classes.
+    #[serde(default)]
+    pub thin: Option<Thin>,
+}
+
+/// Training classes that lose most of their rows.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thin {
+    /// The share of the training classes.
+    pub share: f64,
+    /// Rows that each of them keeps.
+    pub keep: usize,
 }
 
 /// Where items come from.
@@ -59,7 +72,7 @@ pub struct Claim {
     pub title: String,
     /// What is asked, in a sentence or two.
     pub question: String,
-    /// A key of [`Study::data`].
+    /// A key of [`Study::data`], for the lines that name no other.
     pub data: String,
     #[serde(default)]
     pub judge: Judge,
@@ -108,6 +121,9 @@ pub enum Judge {
 #[serde(deny_unknown_fields)]
 pub struct Line {
     pub name: String,
+    /// A key of [`Study::data`], where it is not the claim's.
+    #[serde(default)]
+    pub data: Option<String>,
     #[serde(default)]
     pub settings: Vec<String>,
     #[serde(default)]
@@ -183,15 +199,22 @@ impl Study {
     }
 
     fn check(&self) -> Result<()> {
+        for (name, data) in &self.data {
+            ensure!(
+                data.thin.is_none() || data.source == Source::Features,
+                "data {name}: only features are thinned"
+            );
+        }
         let mut names = BTreeSet::new();
         for claim in &self.claims {
             let name = &claim.name;
             ensure!(names.insert(name), "there are two claims named {name}");
-            ensure!(
-                self.data.contains_key(&claim.data),
-                "claim {name}: there is no data named {}",
-                claim.data
-            );
+            for data in claim.data() {
+                ensure!(
+                    self.data.contains_key(data),
+                    "claim {name}: there is no data named {data}"
+                );
+            }
             ensure!(!claim.lines.is_empty(), "claim {name} compares nothing");
             ensure!(!claim.seeds.is_empty(), "claim {name} has no seeds");
             let lines: BTreeSet<&String> = claim.lines.iter().map(|line| &line.name).collect();
@@ -268,6 +291,16 @@ impl Claim {
             Judge::Validation => METRIC,
             Judge::Test | Judge::Run => "recall@1",
         }
+    }
+
+    /// What a line trains on.
+    pub fn data_of<'a>(&'a self, line: &'a Line) -> &'a str {
+        line.data.as_ref().unwrap_or(&self.data)
+    }
+
+    /// All that its lines train on.
+    pub fn data(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().map(|line| self.data_of(line))
     }
 
     /// Each line at each place.

@@ -53,7 +53,8 @@ impl Study {
                     more.iter()
                         .for_each(|setting| assign(&mut settings, setting))
                 };
-                put(&self.data[&claim.data].settings);
+                let data = &self.data[claim.data_of(line)];
+                put(&data.settings);
                 put(&claim.settings);
                 put(&line.settings);
                 if let Some(point) = point {
@@ -61,7 +62,7 @@ impl Study {
                     put(point.of.get(&line.name).map_or(&[], Vec::as_slice));
                 }
                 if quick {
-                    let learns_rows = self.data[&claim.data].source == Source::Features;
+                    let learns_rows = data.source == Source::Features;
                     let of_images = |setting: &&String| {
                         setting.starts_with("model.") || setting.starts_with("image.")
                     };
@@ -154,7 +155,7 @@ impl Cell<'_> {
     fn hashed(&self, settings: Vec<String>, seed: u64, sees_test: bool) -> Job {
         let mut job = Job {
             id: String::new(),
-            data: self.claim.data.clone(),
+            data: self.claim.data_of(self.line).to_owned(),
             settings,
             seed,
             sees_test,

@@ -392,7 +392,7 @@ fn origin(results: &Results, quick: bool) -> String {
     format!(
         "## Where this comes from\n\n\
          `{command}` wrote this page: {} runs, {hours:.1} hours of training steps, {}; recall {}; {}. \
-         `cargo xtask study --repeat 12` with the same files draws twelve of those runs that are from a processor as it runs on, and compares. Bits \
+         `cargo xtask study --repeat 12` with the same files draws twelve of the runs from a processor of the same kind, and compares. Bits \
          do not depend on the number of threads, but on the instructions of the processor.\n",
         runs.len(),
         set(&|run| format!("{} at once on {}", run.made.jobs, threads(run.made.threads))),

@@ -37,8 +37,8 @@ fn outcome(job: Job, recall: f64, map: f64) -> Outcome {
 fn every_run_of_the_study_can_be_configured_and_no_draw_sees_the_test() {
     for (study, quick) in [(study(), false), (study().quick(), true)] {
         for claim in &study.claims {
-            let source = study.data[&claim.data].source;
             for cell in study.cells(claim, quick) {
+                let source = study.data[claim.data_of(cell.line)].source;
                 let fresh: Vec<u64> = claim.seeds.clone();
                 for draw in cell.draws() {
                     let config = draw.config(source).unwrap();

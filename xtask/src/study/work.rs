@@ -43,6 +43,8 @@ impl Work {
             .args(["study", OPTION])
             .arg(serde_json::to_string(self)?)
             .env("RAYON_NUM_THREADS", self.threads.to_string())
+            // Its last line is the reason it failed for.
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

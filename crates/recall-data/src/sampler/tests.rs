@@ -30,6 +30,7 @@ fn policies() -> impl Strategy<Value = SmallClasses> {
     prop::sample::select(vec![
         SmallClasses::LeaveOut,
         SmallClasses::TakeAll,
+        SmallClasses::TakeSingletons,
         SmallClasses::Repeat,
     ])
 }
@@ -119,6 +120,46 @@ fn small_classes_are_left_out_aloud_or_taken_whole() {
         .unwrap();
     assert_eq!((repeat.left_out(), repeat.small()), (all.left_out(), small));
     assert!(repeat.epoch(0).iter().all(|batch| batch.len() == 8));
+}
+
+#[test]
+fn singletons_have_at_most_half_of_a_batch() {
+    let sizes = [&[4; 10][..], &[1; 30]].concat();
+    let (ids, labels) = classes(&sizes);
+    let of = |batch| config(batch, 4, SmallClasses::TakeSingletons, 0);
+    let sampler = of(8).init(&ids, &labels).unwrap();
+    let small = ClassCount {
+        classes: 30,
+        images: 30,
+    };
+    assert_eq!(
+        (sampler.small(), sampler.left_out()),
+        (small, ClassCount::default())
+    );
+    // Eight groups of singletons, the last of two images, each beside a class of four; what is left of the
+    // ten classes makes one more batch.
+    let batches = sampler.epoch(3);
+    assert_eq!(batches.len(), 9);
+    let images: usize = batches.iter().map(Vec::len).sum();
+    assert_eq!(images, 10 * 4 + 30);
+
+    // As many places of singletons as of classes that find something.
+    let sampled = |sizes: &[usize]| {
+        let (ids, labels) = classes(sizes);
+        of(8).sort(&ids, &labels, &HashMap::new()).families
+    };
+    assert_eq!(of(8).largest(&sampled(&sizes)), Some(4 * 18));
+    assert_eq!(of(72).init(&ids, &labels).unwrap().epoch(0)[0].len(), 70);
+    assert_eq!(of(8).largest(&sampled(&[4, 1, 1])), Some(8));
+    assert_eq!(of(8).largest(&sampled(&[1; 100])), None);
+    let nothing = refusal(of(8), &[1; 100]);
+    assert!(nothing.contains("0 of the 100 classes"), "{nothing}");
+    let narrow = BatchSamplerConfig {
+        super_classes_per_batch: Some(2),
+        ..of(8)
+    };
+    let refused = narrow.validate().unwrap_err().to_string();
+    assert!(refused.contains("use at most 1"), "{refused}");
 }
 
 #[test]
@@ -391,7 +432,7 @@ proptest! {
             }
             prop_assert!(once.into_iter().all(|id| seen.insert(id)), "an image comes twice");
             prop_assert_eq!(families.len(), count);
-            if small != SmallClasses::TakeAll {
+            if matches!(small, SmallClasses::LeaveOut | SmallClasses::Repeat) {
                 prop_assert!(families.values().all(|classes| classes.len() == of_each));
                 prop_assert_eq!(batch.len(), count * of_each * each);
             }
@@ -417,7 +458,10 @@ proptest! {
         seed: u64,
         epoch in 0_u64..3,
     ) {
-        let (take_all, repeat) = (small == SmallClasses::TakeAll, small == SmallClasses::Repeat);
+        let singletons = small == SmallClasses::TakeSingletons;
+        let take_all = singletons || small == SmallClasses::TakeAll;
+        let repeat = small == SmallClasses::Repeat;
+        let least = if singletons { 1 } else { 2 };
         let (ids, labels) = classes(&sizes);
         let config = config(places * each, each, small, seed);
         let Ok(sampler) = config.init(&ids, &labels) else {
@@ -442,7 +486,7 @@ proptest! {
                 let expected = if size >= each || repeat { each } else { size };
                 prop_assert_eq!(images.values().sum::<usize>(), expected);
                 prop_assert!(size >= each || take_all || repeat);
-                prop_assert!(size >= 2);
+                prop_assert!(size >= least);
                 prop_assert!(images.keys().all(|&id| seen.insert(id)), "an image comes twice");
                 // As evenly as can be: once each, but for classes that are filled up.
                 let times = if size >= each { 1 } else { expected.div_ceil(size) };
@@ -454,12 +498,15 @@ proptest! {
                 prop_assert_eq!(batch.len(), places * each);
             }
             // A place holds one class of `each`, or small ones of more than half as many; only one
-            // place in the whole epoch can be emptier.
-            prop_assert!(batch.len() > (places - 1) * each / 2);
+            // place in the whole epoch can be emptier, and one of singletons.
+            let emptier = 1 + usize::from(singletons);
+            prop_assert!(batch.len() > (places - emptier) * each / 2);
+            let alone = of_class.keys().filter(|&&class| sizes[class as usize] == 1).count();
+            prop_assert!(alone <= places / 2 * each, "{alone} find nothing");
             classes_seen.extend(of_class.into_keys());
         }
 
-        let enough = |size: &&usize| **size >= each || ((take_all || repeat) && **size >= 2);
+        let enough = |size: &&usize| **size >= each || ((take_all || repeat) && **size >= least);
         let drawable = sizes.iter().filter(enough).count();
         let out = sampler.left_out();
         prop_assert_eq!(out.classes, sizes.iter().filter(|&&size| size > 0).count() - drawable);

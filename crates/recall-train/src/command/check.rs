@@ -35,7 +35,7 @@ pub(super) struct CheckArgs {
     /// Images of each class in a batch.
     #[arg(long, value_name = "K", default_value_t = RunConfig::default().batch.samples_per_class)]
     samples_per_class: usize,
-    /// What happens to classes with fewer images: leave-out, take-all or repeat. Without it: as in a run
+    /// What happens to classes with fewer images: leave-out, take-all, take-singletons or repeat. Without it: as in a run
     /// without settings.
     #[arg(long, value_name = "POLICY", value_parser = small_classes)]
     small_classes: Option<SmallClasses>,
