@@ -1,7 +1,7 @@
 //! `cargo xtask study`: the paper's claims measured again.
 //!
 //! `docs/study/study.toml` declares what is compared with what, on which data, over which ranges and seeds. Each run is known
-//! by the hash of its settings and kept in `results.json`, so a study is stopped, resumed and extended, and
+//! by the hash of its settings and kept in `results/`, so a study is stopped, resumed and extended, and
 //! nothing runs twice. The page and its figures are written from these results alone.
 //!
 //! # Protocol
@@ -112,7 +112,7 @@ pub fn run(args: &Args) -> Result<()> {
         (None, true) => workspace().join("target/study"),
         (None, false) => docs(),
     };
-    let mut results = Results::open(&out.join("study/results.json"))?;
+    let mut results = Results::open(&out.join("study/results"))?;
     let here = Here::new(args, &study)?;
     if let Some(count) = args.repeat {
         return here.repeat(count, &study, &results);

@@ -43,7 +43,7 @@ pub fn write(study: &Study, results: &Results, quick: bool) -> Result<Page> {
     };
     let mut text = String::new();
     text += "# The study\n\n";
-    text += "<!-- written by `cargo xtask study` from study/results.json -->\n\n";
+    text += "<!-- written by `cargo xtask study` from study/results -->\n\n";
     if quick {
         text += "**A quick study, on stand-ins and with hardly any training: it shows that the road works, and its \
                  numbers say nothing about losses.**\n\n";
@@ -73,7 +73,7 @@ fn protocol(study: &Study, results: &Results) -> String {
          Student's t over seeds. A difference is in points of recall@1, with a 95 % interval over 2,000 resamples of queries \
          and seeds at once; it is **bold** where the interval excludes 0. Seconds are those of one thread, \
          and other programs ran beside some of the runs. What was searched, over which ranges, is in \
-         [study.toml](study/study.toml), every number in [results.json](study/results.json).\n",
+         [study.toml](study/study.toml), every number in [results](study/results), a file for each data set.\n",
         draws.unwrap_or(0),
     );
     text += "The data:\n\n";

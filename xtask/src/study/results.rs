@@ -100,10 +100,10 @@ impl Hits {
     }
 }
 
-/// The file of all outcomes, a line each.
+/// The folder of all outcomes: a file for each data set, a line for each run.
 #[derive(Debug)]
 pub struct Results {
-    path: PathBuf,
+    folder: PathBuf,
     outcomes: BTreeMap<String, Outcome>,
 }
 
@@ -113,22 +113,18 @@ struct File {
 }
 
 impl Results {
-    /// Those of `path`; none if it is not there.
-    pub fn open(path: &Path) -> Result<Self> {
+    /// Those of a folder; none if it is not there.
+    pub fn open(folder: &Path) -> Result<Self> {
         let mut outcomes = BTreeMap::new();
-        match fs::read_to_string(path) {
-            Ok(text) => {
-                let file: File = serde_json::from_str(&text)
-                    .with_context(|| format!("{} holds no results", path.display()))?;
-                outcomes.extend(file.runs.into_iter().map(|run| (run.job.id.clone(), run)));
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", path.display()));
-            }
+        for path in files(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+            let text = fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            let file: File = serde_json::from_str(&text)
+                .with_context(|| format!("{} holds no results", path.display()))?;
+            outcomes.extend(file.runs.into_iter().map(|run| (run.job.id.clone(), run)));
         }
         Ok(Self {
-            path: path.to_owned(),
+            folder: folder.to_owned(),
             outcomes,
         })
     }
@@ -142,25 +138,38 @@ impl Results {
         self.outcomes.values()
     }
 
-    /// Adds one, and writes all: a study that is stopped loses what was running.
+    /// Adds one, and writes those of its data set: a study that is stopped loses what was running.
     pub fn add(&mut self, outcome: Outcome) -> Result<()> {
+        let data = outcome.job.data.clone();
         self.outcomes.insert(outcome.job.id.clone(), outcome);
-        self.write()
+        self.write(&data)
     }
 
-    fn write(&self) -> Result<()> {
+    fn write(&self, data: &str) -> Result<()> {
         let lines = (self.outcomes.values())
+            .filter(|outcome| outcome.job.data == data)
             .map(serde_json::to_string)
             .collect::<Result<Vec<_>, _>>()?;
         let text = format!("{{\"runs\": [\n{}\n]}}\n", lines.join(",\n"));
+        let path = self.folder.join(format!("{data}.json"));
         let written = || {
-            let folder = self.path.parent().unwrap_or(Path::new("."));
-            fs::create_dir_all(folder)?;
-            let file = tempfile::NamedTempFile::new_in(folder)?;
+            fs::create_dir_all(&self.folder)?;
+            let file = tempfile::NamedTempFile::new_in(&self.folder)?;
             fs::write(file.path(), text)?;
-            file.persist(&self.path)?;
+            file.persist(&path)?;
             std::io::Result::Ok(())
         };
-        written().with_context(|| format!("cannot write {}", self.path.display()))
+        written().with_context(|| format!("cannot write {}", path.display()))
     }
+}
+
+/// The files of a folder of results.
+fn files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
+    let all: Vec<PathBuf> = entries.collect::<std::io::Result<_>>()?;
+    let json = |path: &PathBuf| path.extension().is_some_and(|of| of == "json");
+    Ok(all.into_iter().filter(json).collect())
 }

@@ -94,7 +94,7 @@ fn more_draws_and_seeds_change_no_run_that_is_there() {
 #[test]
 fn results_are_kept_and_a_search_ends_in_its_best() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("study/results.json");
+    let path = folder.path().join("study/results");
     let mut results = Results::open(&path).unwrap();
     let study = study();
     let cell = &study.cells(&study.claims[0], false)[0];
@@ -139,7 +139,7 @@ fn hits_are_written_in_bits() {
 /// The page in the repository says what its results say, whoever edited either.
 #[test]
 fn the_page_is_that_of_the_results() {
-    let results = Results::open(&docs().join("study/results.json")).unwrap();
+    let results = Results::open(&docs().join("study/results")).unwrap();
     let page = page::write(&study(), &results, false).unwrap();
     let told = "write it again: cargo xtask study --page";
     let text = fs::read_to_string(docs().join("study.md")).unwrap();

@@ -5,13 +5,13 @@ use burn::tensor::Tensor;
 use recall_loss::RecallBackend;
 use serde::{Deserialize, Serialize};
 
-use super::n_pair::{check_pairs, drawn_pairs, n_pair, of_pairs};
+use super::n_pair::{anchors_and_positives, check_pairs, drawn_pairs, n_pair, of_pairs};
 use super::no_positives;
 use crate::dense::{Dense, log_sum_exp, log1p, ordered};
 use crate::error::{not_negative, require};
 use crate::rows::{
-    Found, Measure, Place, RowLoss, RowPairs, Side, Sides, Term, dot, exp, greatest, of_values,
-    suit, sum_exp, walk,
+    Found, Measure, Place, RowLoss, RowPairs, Side, Sides, Term, dot, exp, greatest, of_some,
+    of_values, suit, sum_exp, walk,
 };
 use crate::{Batch, LossError, MetricLoss, Places};
 
@@ -132,10 +132,22 @@ impl Angular {
         rows: impl Into<Side<B>>,
         pairs: &[[usize; 2]],
     ) -> Tensor<B, 1> {
-        let labels: Vec<i64> = (0..pairs.len() as i64).collect();
+        let count = pairs.len();
+        let labels: Vec<i64> = (0..count as i64).collect();
+        let places = Places::with_proxies(&labels, count, 1);
+        let side = rows.into();
+        let dim = side.dims()[1];
+        if suit::<B>(side.dtype()) {
+            let chosen = anchors_and_positives(pairs);
+            let pairs: Vec<[usize; 2]> = (0..count).map(|at| [at, count + at]).collect();
+            let positives: Vec<usize> = (count..2 * count).collect();
+            return of_some(side, &chosen, |rows, wanted| {
+                let pairs = &pairs;
+                self.of_rows(RowPairs { rows, dim, pairs }, &positives, &places, wanted)
+            });
+        }
         let positives: Vec<usize> = pairs.iter().map(|pair| pair[1]).collect();
-        let places = Places::with_proxies(&labels, pairs.len(), 1);
-        self.against(rows, pairs, &positives, &places)
+        self.against(side, pairs, &positives, &places)
     }
 
     /// `mean log(1 + Σ_n e^f)` of pairs of rows and those items, which are rows too, that places give them as negatives.

@@ -11,7 +11,7 @@ use recall_loss::RecallBackend;
 use crate::dense::ordered;
 use crate::error::{not_negative, require};
 use crate::proxies::{Plain, Softmax, softmax};
-use crate::rows::{RowLoss, RowPairs, Sides, of_values, suit};
+use crate::rows::{RowLoss, Sides, dot, of_some, suit};
 use crate::{Batch, LossError, MetricLoss, Places};
 
 /// Settings of the N-pair loss; [`init`](Self::init) checks them.
@@ -146,6 +146,12 @@ pub(crate) fn of_pairs<B: Backend>(
     })
 }
 
+/// The first rows of pairs, and behind them the second ones.
+pub(crate) fn anchors_and_positives(pairs: &[[usize; 2]]) -> Vec<usize> {
+    let side = |side: usize| pairs.iter().map(move |pair| pair[side]);
+    side(0).chain(side(1)).collect()
+}
+
 /// The loss of pairs of rows.
 pub(crate) fn n_pair<B: RecallBackend>(
     embeddings: Tensor<B, 2>,
@@ -154,8 +160,8 @@ pub(crate) fn n_pair<B: RecallBackend>(
 ) -> Tensor<B, 1> {
     let dim = embeddings.dims()[1];
     if suit::<B>(embeddings.dtype()) {
-        return of_values(embeddings, |rows, wanted| {
-            of_rows(RowPairs { rows, dim, pairs }, l2, wanted)
+        return of_some(embeddings, &anchors_and_positives(pairs), |rows, wanted| {
+            of_rows(rows, dim, l2, wanted)
         });
     }
     let [anchors, positives] = of_pairs(embeddings, pairs);
@@ -170,33 +176,25 @@ pub(crate) fn n_pair<B: RecallBackend>(
     entropy + (squares(anchors) + squares(positives)).mul_scalar(0.25 * l2 * each)
 }
 
-/// The same of numbers, with the gradient if it is wanted.
-fn of_rows(of: RowPairs<'_>, l2: f64, wanted: bool) -> (f64, Option<Vec<f32>>) {
-    let sides = [of.side(0), of.side(1)];
-    let labels: Vec<i64> = (0..of.pairs.len() as i64).collect();
-    let places = Places::with_proxies(&labels, labels.len(), 1);
-    let compared = Sides::new(&sides[0], Some(&sides[1]), of.dim, &places);
+/// The same of anchors, with their positives behind them, and the gradient if it is wanted.
+fn of_rows(rows: &[f32], dim: usize, l2: f64, wanted: bool) -> (f64, Option<Vec<f32>>) {
+    let (anchors, positives) = rows.split_at(rows.len() / 2);
+    let count = anchors.len().checked_div(dim).unwrap_or(0);
+    let labels: Vec<i64> = (0..count as i64).collect();
+    let places = Places::with_proxies(&labels, count, 1);
+    let compared = Sides::new(anchors, Some(positives), dim, &places);
     let entropy = Softmax {
         target: &Plain,
         scale: 1.0,
     };
     let found = entropy.visit(&compared, wanted);
-    let weight = 0.25 * l2 / of.pairs.len() as f64;
-    let squares = sides.iter().flatten().map(|&x| f64::from(x) * f64::from(x));
-    let value = found.value + weight * squares.sum::<f64>();
-    let gradient = found.gradients.map(|(on_anchors, on_positives)| {
-        let slopes = [on_anchors, on_positives.unwrap_or_default()];
-        let mut gradient = vec![0.0; of.rows.len()];
-        for (side, slopes) in slopes.iter().enumerate() {
-            for (pair, slope) in of.pairs.iter().zip(slopes.chunks(of.dim.max(1))) {
-                of.add(&mut gradient, pair[side], 1.0, slope);
-                of.add(
-                    &mut gradient,
-                    pair[side],
-                    2.0 * weight as f32,
-                    of.row(pair[side]),
-                );
-            }
+    let weight = 0.25 * l2 / count as f64;
+    let value = found.value + weight * dot(rows, rows);
+    let gradient = found.gradients.map(|(mut gradient, on_positives)| {
+        gradient.extend(on_positives.unwrap_or_default());
+        let slope = 2.0 * weight as f32;
+        for (sum, &x) in gradient.iter_mut().zip(rows) {
+            *sum += slope * x;
         }
         gradient
     });

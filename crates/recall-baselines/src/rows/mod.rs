@@ -33,7 +33,7 @@ pub(crate) use places::Place;
 pub use places::Places;
 pub(crate) use row_loss::{Chosen, Measure, RowLoss, Term};
 pub(crate) use sides::{Found, Sides, squared_distance};
-pub(crate) use tensors::{Side, host_values, of_values, rows, with_host_gradients};
+pub(crate) use tensors::{Side, host_values, of_some, of_values, rows, with_host_gradients};
 pub(crate) use walk::{finish, walk};
 
 /// Whether rows on the host are what suits the backend: its tensors are there, in single precision.

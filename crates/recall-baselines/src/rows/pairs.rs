@@ -21,14 +21,6 @@ impl<'a> RowPairs<'a> {
             .map(move |pair| pair.map(|row| own.row(row)))
     }
 
-    /// The anchors, or the positives, one behind the other.
-    pub fn side(&self, side: usize) -> Vec<f32> {
-        let mut found = Vec::with_capacity(self.pairs.len() * self.dim);
-        self.each()
-            .for_each(|pair| found.extend_from_slice(pair[side]));
-        found
-    }
-
     /// Adds to the gradient of a row `factor` times a vector.
     pub fn add(&self, gradient: &mut [f32], row: usize, factor: f32, vector: &[f32]) {
         let gradient = &mut gradient[row * self.dim..(row + 1) * self.dim];

@@ -7,7 +7,7 @@ use super::places::Places;
 use super::row_loss::RowLoss;
 use super::sides::Sides;
 use super::unit::{normalise, project};
-use crate::dense::{constant, unit, with_gradients};
+use crate::dense::{constant, ordered, unit, with_gradients};
 
 /// Queries or references, `[n, d]`.
 pub(crate) struct Side<B: Backend> {
@@ -110,6 +110,41 @@ pub(crate) fn of_values<B: RecallBackend>(
     let (value, gradient) = of(&on_host.values, B::ad_enabled(&device));
     let gradient = gradient.map(|gradient| (side.rows, on_host.gradient(gradient)));
     with_host_gradients(value, gradient, &device)
+}
+
+/// The same of some of the rows, in this order; the others have no part in the loss.
+pub(crate) fn of_some<B: RecallBackend>(
+    rows: impl Into<Side<B>>,
+    chosen: &[usize],
+    of: impl FnOnce(&[f32], bool) -> (f64, Option<Vec<f32>>),
+) -> Tensor<B, 1> {
+    let side = rows.into();
+    let ([count, dim], device) = (side.dims(), side.rows.device());
+    let on_host = OnHost::new(&Side {
+        rows: ordered(constant(side.rows.clone()), chosen),
+        ..side
+    });
+    let (value, gradient) = of(&on_host.values, B::ad_enabled(&device));
+    let gradient = gradient.map(|gradient| {
+        let gradient = on_host.gradient(gradient);
+        (side.rows, spread(&gradient, chosen, count, dim))
+    });
+    with_host_gradients(value, gradient, &device)
+}
+
+/// Sums of the rows that are meant for each of `count` rows.
+fn spread(rows: &[f32], to: &[usize], count: usize, dim: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; count * dim];
+    let mut begun = vec![false; count];
+    for (row, &to) in rows.chunks(dim.max(1)).zip(to) {
+        let sum = &mut sums[to * dim..(to + 1) * dim];
+        // Memory that was not touched yet is only written.
+        match std::mem::replace(&mut begun[to], true) {
+            false => sum.copy_from_slice(row),
+            true => sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum += x),
+        }
+    }
+    sums
 }
 
 /// A value of the host, `[1]`, whose gradients with respect to some tensors are known.
