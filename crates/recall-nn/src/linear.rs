@@ -20,19 +20,13 @@ pub fn linear<B: NnBackend, const D: usize>(
     let mut shape = input.dims();
     let rows: usize = shape[..D - 1].iter().product();
     let rows = input.reshape([rows, shape[D - 1]]);
-    let weight = linear.weight.val();
-    let output = match rows.dtype() == weight.dtype() {
-        true => linear.forward(rows),
-        false => {
-            let bias = linear.bias.as_ref().map(|bias| primitive(bias.val()));
-            let layer = Layer::Linear {
-                bias: bias.is_some(),
-            };
-            let mut inputs = vec![primitive(rows), primitive(weight)];
-            inputs.extend(bias);
-            tensor::<B, 2>(B::layer(layer, inputs))
-        }
+    let bias = linear.bias.as_ref().map(|bias| primitive(bias.val()));
+    let layer = Layer::Linear {
+        bias: bias.is_some(),
     };
+    let mut inputs = vec![primitive(rows), primitive(linear.weight.val())];
+    inputs.extend(bias);
+    let output = tensor::<B, 2>(B::layer(layer, inputs));
     shape[D - 1] = output.dims()[1];
     output.reshape(shape)
 }

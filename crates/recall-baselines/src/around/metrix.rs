@@ -2,17 +2,17 @@
 //! Metric Learning", ICLR 2022), at the embeddings.
 
 use burn::config::Config;
-use burn::tensor::{Bool, IndexingUpdateOp, Tensor};
+use burn::tensor::{IndexingUpdateOp, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use recall_loss::RecallBackend;
 use serde::{Deserialize, Serialize};
 
 use super::beta::beta;
-use crate::dense::{Dense, NOTHING, column_like, count, indices, log1p, ordered, root, unit};
+use crate::dense::{column_like, count, indices, log1p, ordered, root, unit};
 use crate::error::{finite, not_negative, positive};
 use crate::pairs::no_positives;
-use crate::{Batch, ContrastiveConfig, LossError, MetricLoss, Places};
+use crate::{Batch, ContrastiveConfig, LossError, MetricLoss, MultiSimilarityConfig, Places};
 
 /// The loss whose labels are mixed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,10 +177,14 @@ impl Metrix {
                 clean.init()?.evaluate(batch)?
             }
             MetrixForm::MultiSimilarity => {
-                let places = Places::within(batch.labels);
-                no_positives("metrix", &places)?;
-                let dense = Dense::new(batch.embeddings.clone(), batch.embeddings, &places);
-                self.multi_similarity(&dense)
+                no_positives("metrix", &Places::within(batch.labels))?;
+                let clean = MultiSimilarityConfig {
+                    alpha: config.alpha,
+                    beta: config.beta,
+                    base: config.base,
+                    epsilon: None,
+                };
+                clean.init()?.evaluate(batch)?
             }
         };
         Ok(clean + mixed.mul_scalar(config.weight))
@@ -246,21 +250,6 @@ impl Metrix {
                 sum(-self.0.alpha, lambda) + sum(self.0.beta, rest)
             }
         })
-    }
-
-    fn multi_similarity<B: RecallBackend>(&self, of: &Dense<B>) -> Tensor<B, 1> {
-        let similarities = of.similarities().sub_scalar(self.0.base);
-        let [rows, _] = similarities.dims();
-        let sum = |factor: f64, mask: &Tensor<B, 2, Bool>| {
-            // The 1 under the logarithm is a term with the exponent 0.
-            let exponents = similarities.clone().mul_scalar(factor);
-            let exponents = exponents.mask_fill(mask.clone().bool_not(), NOTHING);
-            let greatest = exponents.clone().detach().max_dim(1).clamp_min(0.0);
-            let terms = (exponents - greatest.clone()).exp();
-            let logs = shifted_log(terms.sum_dim(1), greatest);
-            logs.sum().mul_scalar(1.0 / (factor.abs() * rows as f64))
-        };
-        sum(-self.0.alpha, &of.positive) + sum(self.0.beta, &of.negative)
     }
 }
 

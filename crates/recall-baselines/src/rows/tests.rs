@@ -176,3 +176,46 @@ fn differences<const DISTANCES: bool, const SHARE: usize>(places: &Places) {
         close(on_references[at], expected, largest(&on_references));
     }
 }
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    same_bits::<false, 1>();
+    same_bits::<true, 1>();
+    same_bits::<true, 100>();
+}
+
+fn same_bits<const DISTANCES: bool, const SHARE: usize>() {
+    // Large enough for its products to be shared out.
+    const WIDE: usize = 64;
+    let labels: Vec<i64> = (0..700).map(|i| i % 90).collect();
+    let loss = Weighted::<DISTANCES, SHARE> { divided: true };
+    for places in [
+        Places::within(&labels),
+        Places::between(&labels, &labels[..330], &vec![None; 700]),
+    ] {
+        let queries = numbers(700 * WIDE, 3);
+        let references = numbers(places.references.len() * WIDE, 4);
+        let sides = Sides::new(&queries, Some(&references), WIDE, &places);
+        let by = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let found = (pool.build().unwrap()).install(|| {
+                let blocks = in_blocks(&loss, &sides, true, 450);
+                [loss.visit(&sides, true), blocks]
+            });
+            found.map(|found| {
+                let (on_queries, on_references) = found.gradients.unwrap();
+                let numbers = on_queries
+                    .into_iter()
+                    .chain(on_references.unwrap_or_default());
+                (
+                    found.value.to_bits(),
+                    numbers.map(f32::to_bits).collect::<Vec<_>>(),
+                )
+            })
+        };
+        let alone = by(1);
+        for threads in [2, 3, 8] {
+            assert!(by(threads) == alone, "{threads} threads");
+        }
+    }
+}

@@ -130,12 +130,16 @@ impl Outcome {
         terms.fold(Term::default(), |sum, term| sum.plus(term))
     }
 
+    /// Whether the derivatives that are not zero are few.
+    pub fn are_few(outcomes: &[Self], columns: usize) -> bool {
+        let counted = outcomes.iter().map(|of| of.count).sum::<usize>();
+        outcomes.iter().all(|of| of.chosen.is_some()) || Few::are(counted, outcomes.len() * columns)
+    }
+
     /// Takes the few derivatives out of rows, if they are few; none if they are many. What pulls by few derivatives needs no
     /// sum of them.
     pub fn few(outcomes: &mut [Self], rows: &[f32], columns: usize) -> Option<Few> {
-        let counted = outcomes.iter().map(|of| of.count).sum::<usize>();
-        let chosen = outcomes.iter().all(|of| of.chosen.is_some());
-        if !chosen && !Few::are(counted, outcomes.len() * columns) {
+        if !Self::are_few(outcomes, columns) {
             return None;
         }
         let rows = rows.chunks(columns.max(1));

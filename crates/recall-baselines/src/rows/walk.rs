@@ -1,7 +1,7 @@
 //! Visits of all rows, in blocks.
 
 use rayon::prelude::*;
-use recall_loss::product::{Matrix, multiply};
+use recall_loss::product::{Matrix, multiply, multiply_together};
 
 use super::few::Few;
 use super::row_loss::{Measure, RowLoss, Term};
@@ -15,11 +15,15 @@ const KEPT: usize = 1 << 25;
 /// Numbers of a block of rows, about: 40 MB. glibc's allocator gives what is larger than 32 MB back to the system when it is
 /// freed, and keeps what is smaller.
 const BLOCK: usize = 10 << 20;
-/// How many of so many rows, or columns, are in one product: enough products to share out, and products that are large
-/// enough. No matter of the number of threads, so that no sum is either.
+/// How many of so many rows are a group, which has few derivatives that are not zero, or many. No matter of the number of
+/// threads, so that no sum is either.
 pub(super) fn group(count: usize) -> usize {
     (count / 8).next_multiple_of(32).clamp(32, 256)
 }
+
+/// Groups of a step: a product of so many rows, by all threads, costs little more than its terms, and what it comes to is
+/// near enough when the rows are visited.
+const STEP: usize = 8;
 
 /// The loss and its gradients.
 ///
@@ -48,6 +52,7 @@ pub(super) fn in_blocks<L: RowLoss>(
     let (count, columns, dim) = (sides.rows(), sides.columns(), sides.dim);
     let size = size.clamp(1, count.max(1));
     let group_size = group(size);
+    let step = STEP * group_size;
     let turn = Turn::new(loss, sides);
     let mut values = spare::take(size * columns);
     let blocks = || {
@@ -59,23 +64,12 @@ pub(super) fn in_blocks<L: RowLoss>(
     if L::LOOKS {
         for block in blocks() {
             let rows = &mut values[..block.len() * columns];
-            let of_groups = rows
-                .par_chunks_mut((group_size * columns).max(1))
-                .enumerate();
-            let of_group = |(group, rows): (usize, &mut [f32])| {
-                let start = block.start + group * group_size;
+            for (at, rows) in rows.chunks_mut((step * columns).max(1)).enumerate() {
+                let start = block.start + at * step;
                 products(sides, start, rows);
-                let rows = rows.chunks_mut(columns).enumerate();
-                rows.map(|(at, row)| turn.look(start + at, row))
-                    .collect::<Vec<_>>()
-            };
-            notes.extend(
-                of_groups
-                    .map(of_group)
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .flatten(),
-            );
+                let rows = rows.par_chunks_mut(columns).enumerate();
+                notes.par_extend(rows.map(|(at, row)| turn.look(start + at, row)));
+            }
         }
     }
     let whole = loss.whole(notes, sides.places);
@@ -89,45 +83,29 @@ pub(super) fn in_blocks<L: RowLoss>(
     let mut of_rows = Vec::with_capacity(count);
     for block in blocks() {
         let rows = &mut values[..block.len() * columns];
-        let of_block = match wanted {
-            true => &mut on_queries[block.start * dim..block.end * dim],
-            false => &mut [],
-        };
-        let mut targets: Vec<&mut [f32]> = of_block.chunks_mut((group_size * dim).max(1)).collect();
-        targets.resize_with(block.len().div_ceil(group_size), || &mut []);
-        let groups = rows
-            .par_chunks_mut((group_size * columns).max(1))
-            .zip(targets);
-        let of_group = |(group, (rows, target)): (usize, (&mut [f32], &mut [f32]))| {
-            let start = block.start + group * group_size;
+        let mut outcomes = Vec::with_capacity(block.len());
+        for (at, rows) in rows.chunks_mut((step * columns).max(1)).enumerate() {
+            let start = block.start + at * step;
             if !looked {
                 products(sides, start, rows);
             }
-            let each = rows.chunks_mut(columns).enumerate();
-            let outcomes = each.map(|(at, row)| turn.take(&whole, start + at, looked, row));
-            let mut outcomes: Vec<Outcome> = outcomes.collect();
+            let each = rows.par_chunks_mut(columns).enumerate();
+            let take = |(at, row)| turn.take(&whole, start + at, looked, row);
+            let mut of_step: Vec<Outcome> = each.map(take).collect();
             if wanted {
-                match Outcome::few(&mut outcomes, rows, columns) {
-                    Some(few) => {
-                        let own = &sides.queries[start * dim..(start + few.0.len()) * dim];
-                        few.pull(L::MEASURE, own, sides.references(), target);
-                        for (outcome, chosen) in outcomes.iter_mut().zip(few.0) {
-                            outcome.chosen = Some(chosen);
-                        }
-                    }
-                    None => multiply(
-                        target,
-                        dim,
-                        false,
-                        Matrix::of_rows(rows, columns),
-                        Matrix::of_rows(sides.references(), dim),
-                    ),
-                }
+                let target = &mut on_queries[start * dim..(start + of_step.len()) * dim];
+                pull(
+                    sides,
+                    L::MEASURE,
+                    start,
+                    rows,
+                    &mut of_step,
+                    group_size,
+                    target,
+                );
             }
-            outcomes
-        };
-        let outcomes: Vec<Vec<Outcome>> = groups.enumerate().map(of_group).collect();
-        let mut outcomes = outcomes.concat();
+            outcomes.append(&mut of_step);
+        }
         total = total.plus(&Outcome::total(&outcomes));
         of_rows.extend(
             outcomes
@@ -179,13 +157,64 @@ pub(super) fn in_blocks<L: RowLoss>(
     }
 }
 
+/// Adds to `target` what pulls on the queries from `start` on, by rows of derivatives. Groups with few of these keep them
+/// in the outcomes.
+fn pull(
+    sides: &Sides<'_>,
+    measure: Measure,
+    start: usize,
+    rows: &[f32],
+    outcomes: &mut [Outcome],
+    group_size: usize,
+    target: &mut [f32],
+) {
+    let (columns, dim) = (sides.columns(), sides.dim);
+    let references = Matrix::of_rows(sides.references(), dim);
+    let are_few = |of: &[Outcome]| Outcome::are_few(of, columns);
+    if !outcomes.chunks(group_size).any(are_few) {
+        multiply_together(
+            target,
+            dim,
+            false,
+            Matrix::of_rows(rows, columns),
+            references,
+        );
+        return;
+    }
+    let groups = outcomes
+        .par_chunks_mut(group_size)
+        .zip(rows.par_chunks((group_size * columns).max(1)))
+        .zip(target.par_chunks_mut((group_size * dim).max(1)));
+    groups
+        .enumerate()
+        .for_each(|(group, ((outcomes, rows), target))| {
+            match Outcome::few(outcomes, rows, columns) {
+                Some(few) => {
+                    let start = start + group * group_size;
+                    let own = &sides.queries[start * dim..(start + few.0.len()) * dim];
+                    few.pull(measure, own, sides.references(), target);
+                    for (outcome, chosen) in outcomes.iter_mut().zip(few.0) {
+                        outcome.chosen = Some(chosen);
+                    }
+                }
+                None => multiply(
+                    target,
+                    dim,
+                    false,
+                    Matrix::of_rows(rows, columns),
+                    references,
+                ),
+            }
+        });
+}
+
 /// The products of the queries from `start` on with all references.
 fn products(sides: &Sides<'_>, start: usize, rows: &mut [f32]) {
     let (columns, dim) = (sides.columns(), sides.dim);
     let end = start + rows.len().checked_div(columns).unwrap_or(0);
     let queries = Matrix::of_rows(&sides.queries[start * dim..end * dim], dim);
     let references = Matrix::of_rows(sides.references(), dim).transposed();
-    multiply(rows, columns, false, queries, references);
+    multiply_together(rows, columns, false, queries, references);
 }
 
 /// From what pulls on vectors to their gradients: of `Σ g s` with similarities `s` the pull is all there is, of
@@ -239,23 +268,25 @@ impl<'a> References<'a> {
     fn add(&mut self, rows: &[f32], queries: &[f32]) {
         let (columns, dim) = (self.sides.columns(), self.sides.dim);
         let count = rows.len().checked_div(columns).unwrap_or(0);
-        let distances = self.measure == Measure::SquaredDistance;
-        let group_size = group(columns);
-        let pulls = self.pulls.par_chunks_mut((group_size * dim).max(1));
-        let groups = pulls.zip(self.sums.par_chunks_mut(group_size)).enumerate();
-        groups.for_each(|(group, (pulls, sums))| {
-            let start = group * group_size;
-            let slopes = Matrix::new(&rows[start..], count, sums.len(), columns);
-            let queries = Matrix::of_rows(queries, dim);
-            multiply(pulls, dim, true, slopes.transposed(), queries);
-            if distances {
+        let slopes = Matrix::new(rows, count, columns, columns).transposed();
+        multiply_together(
+            &mut self.pulls,
+            dim,
+            true,
+            slopes,
+            Matrix::of_rows(queries, dim),
+        );
+        if self.measure == Measure::SquaredDistance {
+            let group_size = group(columns);
+            let groups = self.sums.par_chunks_mut(group_size).enumerate();
+            groups.for_each(|(group, sums)| {
                 for row in rows.chunks(columns) {
-                    for ((sum, _), &x) in sums.iter_mut().zip(&row[start..]) {
+                    for ((sum, _), &x) in sums.iter_mut().zip(&row[group * group_size..]) {
                         *sum += x;
                     }
                 }
-            }
-        });
+            });
+        }
     }
 
     fn add_few(&mut self, few: &Few, queries: &[f32]) {

@@ -55,6 +55,33 @@ impl<'a> Matrix<'a> {
 ///
 /// If the shapes do not fit together, or the target is too small.
 pub fn multiply(target: &mut [f32], stride: usize, add: bool, left: Matrix<'_>, right: Matrix<'_>) {
+    product(target, stride, add, left, right, Parallelism::None);
+}
+
+/// The same by all threads of the pool, which share the places and not the terms: their number changes no bit.
+/// Each side is arranged for the processor once, and not once for each piece as in products of pieces.
+///
+/// # Panics
+///
+/// Those of [`multiply`].
+pub fn multiply_together(
+    target: &mut [f32],
+    stride: usize,
+    add: bool,
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+) {
+    product(target, stride, add, left, right, Parallelism::Rayon(0));
+}
+
+fn product(
+    target: &mut [f32],
+    stride: usize,
+    add: bool,
+    left: Matrix<'_>,
+    right: Matrix<'_>,
+    threads: Parallelism,
+) {
     let (rows, columns, depth) = (left.rows, right.columns, left.columns);
     assert_eq!(depth, right.rows);
     assert!(columns <= stride && rows * stride <= target.len() + stride - columns);
@@ -88,7 +115,7 @@ pub fn multiply(target: &mut [f32], stride: usize, add: bool, left: Matrix<'_>, 
             false,
             false,
             false,
-            Parallelism::None,
+            threads,
         );
     }
 }

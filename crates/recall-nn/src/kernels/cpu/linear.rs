@@ -1,6 +1,13 @@
 //! `x w + b` of rows, and its gradients, as three matrix products.
 
-use super::product::{Columns, Matrix};
+use rayon::prelude::*;
+
+use super::product::{Matrix, multiplied};
+
+/// Rows that a thread adds the bias to at once.
+const ROWS: usize = 16;
+/// Columns of the gradient that a thread sums at once.
+const COLUMNS: usize = 256;
 
 /// Gradients for the inputs of [`forward`].
 pub(crate) struct LinearGrads {
@@ -16,19 +23,19 @@ pub(crate) struct LinearGrads {
 /// `[rows, out]`.
 pub(crate) fn forward(x: &[f32], weight: &[f32], out: usize, bias: Option<&[f32]>) -> Vec<f32> {
     let (rows, width) = sizes(x, weight, out);
-    let mut output = vec![0.0; rows * out];
-    if output.is_empty() {
-        return output;
+    if rows * out == 0 {
+        return Vec::new();
     }
-    let product = Matrix::new(weight, width, out, out);
-    Columns::all(&mut output, rows).multiply_together(Matrix::new(x, rows, width, width), product);
+    let x = Matrix::new(x, rows, width, width);
+    let mut output = multiplied(x, Matrix::new(weight, width, out, out));
     if let Some(bias) = bias {
         assert_eq!(bias.len(), out);
-        for row in output.chunks_exact_mut(out) {
-            row.iter_mut()
-                .zip(bias)
-                .for_each(|(sum, bias)| *sum += bias);
-        }
+        output.par_chunks_mut(ROWS * out).for_each(|rows| {
+            for row in rows.chunks_exact_mut(out) {
+                let sums = row.iter_mut().zip(bias);
+                sums.for_each(|(sum, bias)| *sum += bias);
+            }
+        });
     }
     output
 }
@@ -43,25 +50,33 @@ pub(crate) fn backward(
 ) -> LinearGrads {
     let (rows, width) = sizes(x, weight, out);
     assert_eq!(grad.len(), rows * out);
-    let mut grads = LinearGrads {
-        input: wants_input.then(|| vec![0.0; x.len()]),
-        weight: vec![0.0; weight.len()],
-        bias: vec![0.0; out],
-    };
     if x.is_empty() || grad.is_empty() {
-        return grads;
+        return LinearGrads {
+            input: wants_input.then(|| vec![0.0; x.len()]),
+            weight: vec![0.0; weight.len()],
+            bias: vec![0.0; out],
+        };
     }
     let slopes = Matrix::new(grad, rows, out, out);
-    if let Some(input) = &mut grads.input {
+    let input = wants_input.then(|| {
         let weight = Matrix::new(weight, width, out, out).transposed();
-        Columns::all(input, rows).multiply_together(slopes, weight);
-    }
+        multiplied(slopes, weight)
+    });
     let turned = Matrix::new(x, rows, width, width).transposed();
-    Columns::all(&mut grads.weight, width).multiply_together(turned, slopes);
-    for row in grad.chunks_exact(out) {
-        let sums = grads.bias.iter_mut().zip(row);
-        sums.for_each(|(sum, slope)| *sum += slope);
-    }
+    let mut grads = LinearGrads {
+        input,
+        weight: multiplied(turned, slopes),
+        bias: vec![0.0; out],
+    };
+    let columns = grads.bias.par_chunks_mut(COLUMNS).enumerate();
+    columns.for_each(|(block, sums)| {
+        for row in grad.chunks_exact(out) {
+            let slopes = &row[block * COLUMNS..];
+            sums.iter_mut()
+                .zip(slopes)
+                .for_each(|(sum, slope)| *sum += slope);
+        }
+    });
     grads
 }
 

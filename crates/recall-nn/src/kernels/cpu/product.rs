@@ -38,6 +38,35 @@ impl<'a> Matrix<'a> {
     }
 }
 
+/// `left · right`, row-major, by all threads of the pool. Its memory is written once: zeros before it would cost as
+/// much as reading it.
+pub(super) fn multiplied(left: Matrix<'_>, right: Matrix<'_>) -> Vec<f32> {
+    let (rows, columns) = (left.rows, right.columns);
+    let count = rows * columns;
+    if left.columns == 0 {
+        return vec![0.0; count];
+    }
+    let mut target = Vec::with_capacity(count);
+    let mut places = Columns {
+        first: target.as_mut_ptr(),
+        rows,
+        columns,
+        stride: columns,
+        borrowed: PhantomData,
+    };
+    places.multiply_together(left, right);
+    #[expect(
+        unsafe_code,
+        reason = "a vector does not know what was written to its memory"
+    )]
+    // SAFETY: there is room for `count` numbers, and a product with terms, which does not read what was
+    // there, has written each.
+    unsafe {
+        target.set_len(count);
+    }
+    target
+}
+
 /// Adjacent columns of a row-major matrix, to be written. The other columns may be written at the
 /// same time.
 pub(super) struct Columns<'a> {

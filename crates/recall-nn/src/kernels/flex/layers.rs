@@ -19,8 +19,6 @@ impl Kernels<Flex> for OnSlices {
         let known = |dtype: DType| dtype == DType::F32 || half::of(dtype).is_some();
         match layer {
             Layer::Cast { to } => known(*first) && known(to.into()),
-            // Burn's own product is as fast.
-            Layer::Linear { .. } if *first == DType::F32 => false,
             Layer::Conv2d(Conv2dSettings { residual: true, .. }) => {
                 let (residual, weights) = others.split_last().unwrap_or((first, others));
                 known(*first) && residual == first && weights.iter().all(|w| *w == DType::F32)
