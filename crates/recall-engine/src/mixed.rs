@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use burn::tensor::{Tensor, backend::Backend};
 use recall_baselines::Mixture;
+use recall_loss::RecallBackend;
 use recall_nn::NnBackend;
 
 use crate::on_device::embedded;
@@ -11,7 +12,7 @@ use crate::precision::Preparation;
 use crate::{Embedder, Features, Inputs, Pixels};
 
 /// Some rows of a batch, embedded by `model`: each mixed with its partner, if there is a mixture.
-pub(crate) fn embedded_mixed<B: NnBackend, M: Embedder<B>>(
+pub(crate) fn embedded_mixed<B: NnBackend + RecallBackend, M: Embedder<B>>(
     model: &M,
     inputs: Inputs<'_>,
     rows: Range<usize>,

@@ -9,6 +9,7 @@ use burn::module::{AutodiffModule, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use recall_eval::Embeddings;
+use recall_loss::RecallBackend;
 use recall_nn::NnBackend;
 use recall_step::{Collective, Share, Solo, StepError, TwoPass};
 
@@ -498,7 +499,7 @@ where
 }
 
 /// Some of the inputs, embedded by `model`.
-pub(crate) fn embedded<B: NnBackend, M: Embedder<B>>(
+pub(crate) fn embedded<B: NnBackend + RecallBackend, M: Embedder<B>>(
     model: &M,
     inputs: Inputs<'_>,
     rows: Range<usize>,

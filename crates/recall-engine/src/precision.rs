@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use burn::tensor::{DType, Tensor, backend::Backend};
+use recall_loss::RecallBackend;
 use recall_nn::{NnBackend, cast};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -84,7 +85,7 @@ pub(crate) struct Preparation {
 
 impl Preparation {
     /// Some of the images `[rows.len(), 3, height, width]`, standardised, in the precision of the backbone.
-    pub fn images<B: NnBackend>(
+    pub fn images<B: NnBackend + RecallBackend>(
         &self,
         pixels: Pixels<'_>,
         rows: Range<usize>,
