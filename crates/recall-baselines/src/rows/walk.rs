@@ -21,8 +21,8 @@ pub(super) fn group(count: usize) -> usize {
     (count / 8).next_multiple_of(32).clamp(32, 256)
 }
 
-/// Groups of a step: a product of so many rows, by all threads, costs little more than its terms, and what it comes to is
-/// near enough when the rows are visited.
+/// Groups of a step: enough rows for a product by all threads to be fast, and few enough that they are still in a cache when
+/// they are visited.
 const STEP: usize = 8;
 
 /// The loss and its gradients.
