@@ -66,16 +66,11 @@ struct Known {
     reason: &'static str,
 }
 
-const KNOWN: [Known; 3] = [
+const KNOWN: [Known; 2] = [
     Known {
         kernel: "kernel matmul_entry_",
         says: "with no __syncwarp or __syncthreads between",
         reason: "cubek relies on warps that run in lockstep",
-    },
-    Known {
-        kernel: "kernel reduce_kernel_fused_",
-        says: "with no __syncthreads between",
-        reason: "threads beyond the end of a row compute and write the first number again, which is the same",
     },
     Known {
         kernel: "kernel select_kernel",

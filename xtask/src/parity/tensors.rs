@@ -43,12 +43,13 @@ struct Found {
     gradient: Vec<f64>,
 }
 
-/// Prints a row for each loss, and gives the number of failures. Where products are not `exact` those by tensor
-/// operations are not computed. Those of recall-baselines, whose kernels take a while to compile, are only looked at if
-/// `differentiated`.
+/// Prints a row for each loss, and gives the number of failures. Where products are not `exact` Smooth-AP, which has no
+/// kernels, is left out. `by_tensors`: whether both are computed by tensor operations of `B` itself, too. Those of
+/// recall-baselines, whose kernels take a while to compile, are only looked at if `differentiated`.
 pub fn check<B: RecallBackend>(
     name: &str,
     exact: bool,
+    by_tensors: bool,
     differentiated: bool,
 ) -> anyhow::Result<usize> {
     println!(
@@ -84,7 +85,7 @@ pub fn check<B: RecallBackend>(
                         EXACT,
                     )?;
                 }
-                if exact && shares < 3 {
+                if by_tensors && shares < 3 {
                     let found = subject.by_plain::<B>(&objective, mixup)?;
                     row(format!("{name}, plain"), &expected, &found, EXACT)?;
                 }
@@ -193,7 +194,7 @@ impl Subject {
         Ok(all)
     }
 
-    /// By tensor operations alone. Inside Fusion the methods of a loss hand them to the backend within, which merges none.
+    /// By tensor operations alone.
     fn by_plain<B: Backend>(
         &self,
         objective: &Objective,
