@@ -30,7 +30,8 @@ fn raises_recall(kind: &str, extra: &[&str]) {
     let dir = tempdir().unwrap();
     let kind = format!("loss.kind={kind}");
     let settings = [&SETTINGS[..], &[&kind], extra].concat();
-    succeed(&mut run(dir.path(), "run", &settings));
+    let (_, said) = succeed(&mut run(dir.path(), "run", &settings));
+    assert!(!said.contains("training made it worse"), "{said}");
     let records = metrics(&dir.path().join("run"));
     let recall = |of: &dyn Fn(&serde_json::Value) -> bool| {
         let record = records.iter().rfind(|record| of(record)).unwrap();
@@ -238,6 +239,25 @@ fn a_run_that_begins_with_another_takes_its_proxies_along_if_the_classes_are_the
     // Another share of the classes: proxies for others.
     let others = begin("others", &["evaluation.validation=0.3"]);
     assert_ne!(values(&others).len(), values(&before).len());
+}
+
+/// The default rate is too high for a network that has two epochs to fall in: its warm-up is a share of the run.
+#[test]
+fn a_run_that_makes_the_model_worse_says_so() {
+    let dir = tempdir().unwrap();
+    let settings = [
+        "epochs=2",
+        "batch.size=64",
+        "evaluation.every=2",
+        "evaluation.gallery=1",
+        "optimiser.learning_rate=0.1",
+    ];
+    let (_, said) = succeed(&mut run(dir.path(), "run", &settings));
+    assert!(
+        said.contains("training made it worse: recall@1 is ")
+            && said.contains(" before the first step; "),
+        "{said}"
+    );
 }
 
 #[test]

@@ -5,8 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::job::Job;
@@ -65,7 +63,7 @@ pub struct Estimated {
     pub test: f64,
 }
 
-/// A bit for each query, in the order of the data set, as base64.
+/// A bit for each query, in the order of the data set, eight of them as two hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hits {
     queries: usize,
@@ -74,20 +72,23 @@ pub struct Hits {
 
 impl Hits {
     pub fn new(hits: &[bool]) -> Self {
-        let bytes: Vec<u8> = (hits.chunks(8))
-            .map(|bits| {
-                (bits.iter().enumerate()).fold(0, |byte, (at, &bit)| byte | u8::from(bit) << at)
-            })
-            .collect();
+        let byte = |bits: &[bool]| {
+            (bits.iter().enumerate()).fold(0, |byte, (at, &bit)| byte | u8::from(bit) << at)
+        };
+        let bits = hits.chunks(8).map(|bits| format!("{:02x}", byte(bits)));
         Self {
             queries: hits.len(),
-            bits: STANDARD.encode(bytes),
+            bits: bits.collect(),
         }
     }
 
     /// 1 for each hit, 0 for others.
     pub fn values(&self) -> Result<Vec<f64>> {
-        let bytes = STANDARD.decode(&self.bits).context("hits are no base64")?;
+        let digits = self.bits.as_bytes().chunks(2);
+        let bytes = digits
+            .map(|digits| Ok(u8::from_str_radix(std::str::from_utf8(digits)?, 16)?))
+            .collect::<Result<Vec<u8>>>()
+            .context("hits are no hexadecimal digits")?;
         ensure!(
             bytes.len() == self.queries.div_ceil(8),
             "hits of {} queries in {} bytes",

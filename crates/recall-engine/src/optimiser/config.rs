@@ -24,7 +24,7 @@ pub struct OptimiserConfig {
     /// Steps over which the learning rate rises linearly from 0, or their share of the run; 0 for
     /// none.
     ///
-    /// Default 0.0225: 10 steps of the default run.
+    /// Default 10, however short the run: what the first steps can bear does not depend on its length.
     pub warmup_steps: Extent,
     /// Where the learning rate is multiplied by `factor`: at the start of an epoch, from 0, or after a
     /// share of the run's steps.
@@ -107,7 +107,7 @@ impl Default for OptimiserConfig {
             kind: OptimiserKind::AdamW,
             learning_rate: 2e-3,
             weight_decay: 4e-4,
-            warmup_steps: Extent::Share(0.0225),
+            warmup_steps: Extent::Whole(10),
             milestones: vec![Extent::Share(0.7), Extent::Share(0.9)],
             factor: 0.3,
             backbone_rate: 1.0,

@@ -5,7 +5,7 @@ use recall_data::DataSpec;
 use super::{
     BatchConfig, BatchSize, ChunkSize, EvaluationConfig, LossConfig, OptimiserConfig, RunConfig,
 };
-use crate::{Backbone, ModelConfig};
+use crate::{Backbone, Extent, ModelConfig};
 
 /// Rows of features that the head takes at once.
 const CHUNK: usize = 4096;
@@ -34,6 +34,8 @@ pub(super) fn features() -> RunConfig {
         },
         optimiser: OptimiserConfig {
             learning_rate: 1e-3,
+            // Of 120 steps, as many as there are epochs, three.
+            warmup_steps: Extent::Share(0.0225),
             ..OptimiserConfig::default()
         },
         evaluation: EvaluationConfig {

@@ -1,6 +1,7 @@
-//! Whether a step came out well: finite, and with embeddings that differ.
+//! Whether a step came out well: finite, and with embeddings that differ; and whether the run did.
 
 use recall_data::{Dataset, ItemId};
+use recall_eval::Evaluation;
 
 /// Mean similarity from which on embeddings count as all alike.
 const ALIKE: f64 = 0.98;
@@ -30,6 +31,18 @@ impl Collapse {
             )
         })
     }
+}
+
+/// A warning if a run ends with less than it began with, by the first metric. `of` is what was judged before.
+pub(super) fn worse(before: &Evaluation, of: &str, now: &Evaluation) -> Option<String> {
+    let &(metric, now) = now.values.first()?;
+    let before = before.get(metric)?;
+    (now < before).then(|| {
+        format!(
+            "training made it worse: {metric} is {now:.4}, and was {before:.4} {of}; a lower optimiser.learning_rate, a \
+             longer optimiser.warmup_steps or more epochs may help"
+        )
+    })
 }
 
 /// The images at these rows of a batch, whose embeddings are not finite, in words.
@@ -66,6 +79,8 @@ fn first_few(names: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use recall_eval::Metric;
+
     use super::*;
 
     #[test]
@@ -77,5 +92,26 @@ mod tests {
         assert!((0..long).all(|_| collapse.step(0.99).is_none()));
         assert!(collapse.step(0.99).unwrap().contains("0.990"));
         assert!((0..long).all(|_| collapse.step(0.99).is_none()));
+    }
+
+    #[test]
+    fn a_run_that_ends_with_less_than_it_began_with_is_told_so() {
+        let of = |recall| Evaluation {
+            values: vec![
+                (Metric::RecallAt(1), recall),
+                (Metric::MapAtR, 1.0 - recall),
+            ],
+            queries: 4,
+            without_positives: 0,
+            tied: 0,
+        };
+        let told = worse(&of(0.5), "before the first step", &of(0.25)).unwrap();
+        assert!(told.contains("recall@1 is 0.2500, and was 0.5000 before the first step"));
+        assert_eq!(worse(&of(0.5), "before the first step", &of(0.5)), None);
+        assert_eq!(worse(&of(0.25), "before the first step", &of(0.5)), None);
+        assert_eq!(
+            worse(&of(f64::NAN), "before the first step", &of(0.5)),
+            None
+        );
     }
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use recall_eval::Evaluation;
+
 use super::RunFolder;
 use super::tensorboard::EventWriter;
 use crate::RunError;
@@ -106,6 +108,15 @@ impl Records {
     pub(crate) fn of(&self, split: Judged) -> impl DoubleEndedIterator<Item = &EvaluationRecord> {
         let evaluations = self.evaluations.iter();
         evaluations.filter(move |record| record.split == split)
+    }
+
+    /// What the model of `judged` was before the first step, on the same images, where that was measured.
+    pub(crate) fn before(&self, judged: &EvaluationRecord) -> Option<&Evaluation> {
+        if let Some(baseline) = &self.baseline {
+            return Some(&baseline.evaluation);
+        }
+        let first = self.of(judged.split).next()?;
+        (first.step == 0 && first != judged).then_some(&first.evaluation)
     }
 
     /// The files that could not be read in steps and evaluations, as often as they were asked for.

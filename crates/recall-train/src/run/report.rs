@@ -240,12 +240,7 @@ fn metrics(outcome: &Outcome<'_>) -> Vec<Metric> {
     let Some(last) = outcome.result else {
         return Vec::new();
     };
-    let watched = outcome.records.of(last.split).next();
-    let watched = watched.filter(|first| first.step == 0 && *first != last);
-    let before = match (&outcome.records.baseline, watched) {
-        (Some(baseline), _) => Some(&baseline.evaluation),
-        (None, first) => first.map(|first| &first.evaluation),
-    };
+    let before = outcome.records.before(last);
     let before = |at: usize, metric| match outcome.comparison {
         Some(comparison) => comparison.get(at).map(|of| of.first),
         None => before.and_then(|before| before.get(metric)),

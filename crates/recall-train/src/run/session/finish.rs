@@ -13,7 +13,7 @@ use crate::run::images::Items;
 use crate::run::peers::Groups;
 use crate::run::report::{self, Outcome};
 use crate::run::selection::{Remark, Selection};
-use crate::run::{Finished, left_out};
+use crate::run::{Finished, health, left_out};
 
 /// The share of the time above which waiting for images is worth a word, in a run of more than
 /// [`LONG_RUN`] seconds: the first batch is always waited for.
@@ -126,6 +126,13 @@ impl Session<'_> {
             hits,
             comparison: comparison.as_deref(),
         })?;
+        let takes_features = self.config().model.backbone.takes_features();
+        let of = match takes_features && parts.records.baseline.is_some() {
+            true => "of the features as they came",
+            false => "before the first step",
+        };
+        let before = result.and_then(|result| Some((parts.records.before(result)?, result)));
+        let worse = before.and_then(|(before, now)| health::worse(before, of, &now.evaluation));
         let result = result.cloned();
         if let Some(judged) = judged {
             let queries = judged.queries(dataset).to_csv();
@@ -140,6 +147,9 @@ impl Session<'_> {
             ..
         } = parts.state;
         self.parts.progress.end();
+        if let Some(told) = worse {
+            self.parts.progress.warn(&told);
+        }
         if let Some(told) = left_out::sentence(self.parts.records.unread()) {
             self.parts.progress.warn(&told);
         }
