@@ -3,7 +3,7 @@
 use burn::tensor::{
     Bool, IndexingUpdateOp, Int, Tensor, TensorData, TensorPrimitive, backend::Backend,
 };
-use recall_loss::RecallBackend;
+use recall_loss::{RecallBackend, plain::products};
 
 use crate::rows::{Place, Places};
 
@@ -48,9 +48,7 @@ impl<B: Backend> Dense<B> {
 
     /// The dot products, `[n, m]`.
     pub fn similarities(&self) -> Tensor<B, 2> {
-        self.queries
-            .clone()
-            .matmul(self.references.clone().transpose())
+        products(self.queries.clone(), self.references.clone())
     }
 
     /// The squared distances, `[n, m]`. Those of positives, which may be small, are the squares of differences,

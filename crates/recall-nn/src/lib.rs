@@ -21,6 +21,7 @@ mod layer_norm;
 mod linear;
 mod max_pool2d;
 pub mod plain;
+mod project;
 
 pub use adam::{AdamStep, WeightDecay};
 pub use attention::attention;
@@ -33,3 +34,4 @@ pub use layer::{Conv2dSettings, Layer};
 pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use max_pool2d::max_pool2d;
+pub use project::project;

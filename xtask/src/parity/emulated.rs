@@ -18,7 +18,18 @@ const STEPS: Case = Case {
     images: 4,
     side: 16,
     steps: 3,
+    learning_rate: 1e-4,
     tolerance: EXACT,
+    of_gradients: EXACT,
+};
+
+/// Of a network that no weights were given: its embeddings are nearly all alike, so that what is left of a gradient is largely
+/// rounding. Between flex and ndarray, on one processor, lengths of gradients are up to 7e-5 apart in the first step, and
+/// Adam's steps at a higher rate take them further.
+const UNTRAINED: Case = Case {
+    learning_rate: 1e-6,
+    of_gradients: 1e-4,
+    ..STEPS
 };
 
 /// As small as the backbones take, because Burn tries all of its kernels for each product and each convolution.
@@ -30,16 +41,16 @@ const CASES: [Case; 4] = [
     Case {
         backbone: "resnet50",
         side: 32,
-        ..STEPS
+        ..UNTRAINED
     },
     Case {
         backbone: "vit-s16",
-        ..STEPS
+        ..UNTRAINED
     },
     Case {
         backbone: "dinov2-s14",
         side: 14,
-        ..STEPS
+        ..UNTRAINED
     },
 ];
 
@@ -49,7 +60,8 @@ pub fn check(backend: NamedBackend, backbones: &[String], exact: bool) -> anyhow
         .into_iter()
         .filter(|case| backbones.iter().any(|name| name == case.backbone))
         .map(|case| Case {
-            tolerance: if exact { EXACT } else { TF32 },
+            tolerance: if exact { case.tolerance } else { TF32 },
+            of_gradients: if exact { case.of_gradients } else { TF32 },
             ..case
         })
         .collect();

@@ -19,18 +19,24 @@ pub struct Case {
     pub side: usize,
     /// Steps, one after the other.
     pub steps: usize,
-    /// How far embeddings may be apart, of at most 1, and other results as a share of the CPU's.
+    pub learning_rate: f64,
+    /// How far embeddings may be apart, of at most 1, and losses as a share of the CPU's.
     pub tolerance: f64,
+    /// How far the lengths of gradients may be apart, as a share of the CPU's.
+    pub of_gradients: f64,
 }
 
-/// Of a step as it is on a GPU, which may multiply in less than f32.
+/// Of a step as it is on a GPU, which may multiply in less than f32. Burn's products with few rows and outputs of an odd
+/// multiple of 8 are wrong there (`recall_nn::project`).
 const ON_A_GPU: Case = Case {
     backbone: "",
-    set: &[],
+    set: &["model.dim=24"],
     images: 16,
     side: 128,
     steps: 1,
+    learning_rate: 1e-4,
     tolerance: 2e-3,
+    of_gradients: 2e-3,
 };
 const BACKBONES: [&str; 3] = ["convnet", "vit-b32", "resnet50"];
 
@@ -61,9 +67,12 @@ pub fn compare(backend: NamedBackend, cases: &[Case]) -> anyhow::Result<usize> {
     for case in cases {
         let backbone = case.backbone;
         let (alike, errors) = errors(backend, case).with_context(|| backbone.to_owned())?;
-        let ok = alike && errors.iter().all(|error| *error <= case.tolerance);
-        failures += usize::from(!ok);
         let [before, loss, gradient, after] = errors;
+        let others = [before, loss, after];
+        let ok = alike
+            && others.iter().all(|error| *error <= case.tolerance)
+            && gradient <= case.of_gradients;
+        failures += usize::from(!ok);
         println!(
             "{backbone:<12} {:>7} {:>5} {before:>12.0e} {loss:>10.0e} {gradient:>10.0e} {after:>15.0e}  {}",
             if alike { "same" } else { "others" },
@@ -151,7 +160,7 @@ fn results(
                 labels: &labels,
                 chunk: images / 2,
                 first_chunk: 0,
-                learning_rate: 1e-4,
+                learning_rate: case.learning_rate,
                 model_seed: seed,
                 loss_seed: seed,
             },

@@ -6,7 +6,10 @@ use burn::tensor::{Int, Tensor, TensorData, backend::Backend};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use recall_loss::{RecallBackend, plain::gather_in_rows};
+use recall_loss::{
+    RecallBackend,
+    plain::{gather_in_rows, products},
+};
 
 use crate::dense::{Dense, NOTHING, column_like, indices, log, log1p, ordered, unit};
 use crate::error::{positive, require};
@@ -112,7 +115,7 @@ impl HardNegativeMixing {
                 remedy: "fill the queue first",
             });
         }
-        let similarities = queries.detach().matmul(queue.detach().transpose());
+        let similarities = products(queries.detach(), queue.detach());
         let similarities = similarities.into_data();
         let similarities: Vec<f64> = similarities.iter::<f64>().collect();
         let hardest: Vec<Vec<usize>> = similarities
@@ -147,7 +150,7 @@ impl HardNegativeMixing {
         };
         let synthetic = synthetic_similarities(&queries, &negatives, mixture, of_mixtures)?;
         let own = (queries.clone() * keys).sum_dim(1);
-        let queue = queries.matmul(queue.transpose());
+        let queue = products(queries, queue);
         let all = Tensor::cat([vec![own.clone(), queue], synthetic].concat(), 1);
         let scale = 1.0 / self.0.temperature;
         let (logs, greatest) = logs_of_sums(all, scale);
@@ -340,7 +343,7 @@ fn synthetic_similarities<B: RecallBackend>(
     if pairs + singles == 0 {
         return Ok(Vec::new());
     }
-    let similarities = queries.clone().matmul(negatives.clone().transpose());
+    let similarities = products(queries.clone(), negatives.clone());
     let column = |values: Vec<f64>, width| column_like(queries, values).reshape([count, width]);
     let taken = |rows: Vec<usize>, width: usize| {
         let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();

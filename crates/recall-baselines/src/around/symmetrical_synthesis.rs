@@ -6,7 +6,7 @@ use burn::config::Config;
 use burn::tensor::{Bool, Tensor, backend::Backend};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use recall_loss::RecallBackend;
+use recall_loss::{RecallBackend, plain::products};
 
 use crate::dense::{only, ordered, unit};
 use crate::error::not_negative;
@@ -114,9 +114,8 @@ impl SymmetricalSynthesis {
             ordered(embeddings.clone(), &rows)
         });
         let (near, far) = self.mirrored(anchors.clone(), positives.clone());
-        let products = |rows: &Tensor<B, 2>, columns: &Tensor<B, 2>| {
-            rows.clone().matmul(columns.clone().transpose())
-        };
+        let products =
+            |rows: &Tensor<B, 2>, columns: &Tensor<B, 2>| products(rows.clone(), columns.clone());
         let mut similarities = products(&anchors, &positives);
         for (rows, columns) in [
             (&anchors, &near),

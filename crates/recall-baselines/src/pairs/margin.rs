@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, backend::Backend};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use recall_loss::RecallBackend;
+use recall_loss::{RecallBackend, plain::products};
 use serde::{Deserialize, Serialize};
 
 use super::{no_triplets, places_of};
@@ -387,7 +387,7 @@ impl Margin {
             let rows = embeddings
                 .clone()
                 .slice([start..count.min(start + size), 0..dim]);
-            let mut products = on_host(rows.matmul(embeddings.clone().transpose()));
+            let mut products = on_host(products(rows, embeddings.clone()));
             let of_block = products.par_chunks_mut(count).enumerate().map(|(at, row)| {
                 let anchor = start + at;
                 for (value, &other) in row.iter_mut().zip(&squares) {

@@ -3,7 +3,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Tensor, backend::Backend};
-use recall_nn::{Epilogue, NnBackend, cast, conv2d, layer_norm, max_pool2d};
+use recall_nn::{Epilogue, NnBackend, cast, conv2d, layer_norm, max_pool2d, project};
 use recall_step::l2_normalise;
 use serde::{Deserialize, Serialize};
 
@@ -107,7 +107,7 @@ impl<B: NnBackend> Embedder<B> for ConvNet<B> {
 
     fn embed_features(&self, features: Tensor<B, 2>) -> Tensor<B, 2> {
         let normal = layer_norm(features, &self.norm, EPSILON);
-        l2_normalise(self.head.forward(normal))
+        l2_normalise(project(normal, &self.head))
     }
 
     fn features(&self, images: Tensor<B, 4>) -> Option<Tensor<B, 2>> {

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::{Dropout, DropoutConfig, Initializer, Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Tensor, TensorData, backend::Backend};
-use recall_nn::NnBackend;
+use recall_nn::{NnBackend, project};
 use recall_step::l2_normalise;
 
 use super::head::not_of_width;
@@ -82,9 +82,9 @@ impl<B: NnBackend> Embedder<B> for FeatureHead<B> {
         let features = self
             .dropout
             .forward(features * self.scale.val().unsqueeze());
-        let straight = self.linear.forward(features.clone());
+        let straight = project(features.clone(), &self.linear);
         l2_normalise(match (&self.hidden, &self.out) {
-            (Some(hidden), Some(out)) => straight + out.forward(relu(hidden.forward(features))),
+            (Some(hidden), Some(out)) => straight + project(relu(project(features, hidden)), out),
             _ => straight,
         })
     }

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{DType, Tensor, backend::Backend};
-use recall_nn::{NnBackend, cast, gem, layer_norm};
+use recall_nn::{NnBackend, cast, gem, layer_norm, project};
 use recall_step::l2_normalise;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -83,7 +83,7 @@ impl<B: NnBackend> EmbeddingHead<B> {
             Some(norm) => layer_norm(features, norm, EPSILON),
             None => l2_normalise(features),
         };
-        l2_normalise(self.linear.forward(normal))
+        l2_normalise(project(normal, &self.linear))
     }
 
     /// The precision that it computes in.

@@ -4,6 +4,7 @@ use super::{
     blocks::{QueryBlock, ints},
     comparisons::Comparisons,
     interpolation::Interpolation,
+    products::products,
 };
 use crate::{Mixup, RecallBatch};
 
@@ -39,7 +40,7 @@ pub fn recall_and_grad<B: Backend>(
         let rows = BlockRows::new(&block, mixup, batch.rows(), &device, dtype);
         let own = embeddings.clone().select(0, rows.real.clone());
 
-        let mut similarities = rows.expand(own.clone().matmul(embeddings.clone().transpose()));
+        let mut similarities = rows.expand(products(own.clone(), embeddings.clone()));
         if let Some(columns) = &columns {
             let mixed = columns.mix(similarities.clone());
             similarities = Tensor::cat(vec![similarities, mixed], 1);

@@ -1,6 +1,6 @@
 use burn::tensor::{Tensor, backend::Backend};
 
-use super::{comparisons::Comparisons, interpolation::Interpolation};
+use super::{comparisons::Comparisons, interpolation::Interpolation, products::products};
 use crate::{Mixup, RecallBatch, backend::loss_of};
 
 /// The loss of a batch, differentiable by Burn's autodiff.
@@ -15,7 +15,7 @@ use crate::{Mixup, RecallBatch, backend::loss_of};
 /// - output: `[1]`
 pub fn loss<B: Backend>(embeddings: Tensor<B, 2>, batch: &RecallBatch) -> Tensor<B, 1> {
     let (device, dtype) = (embeddings.device(), embeddings.dtype());
-    let mut similarities = embeddings.clone().matmul(embeddings.transpose());
+    let mut similarities = products(embeddings.clone(), embeddings);
     if let Some(Mixup {
         first,
         second,

@@ -10,10 +10,13 @@ mod comparisons;
 mod forward;
 mod gather;
 mod interpolation;
+mod products;
 mod recall_at_k;
 mod smooth_ap;
 
 pub use analytic::recall_and_grad;
 pub use forward::loss;
-#[doc(hidden)] // For recall-baselines, which come upon the same fault of Fusion.
+#[doc(hidden)] // For recall-baselines, which come upon the same faults of Fusion and CubeCL.
 pub use gather::gather_in_rows;
+#[doc(hidden)]
+pub use products::products;

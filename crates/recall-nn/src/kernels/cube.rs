@@ -11,7 +11,10 @@ where
     I: IntElement,
     BT: BoolElement,
 {
+    const MISREADS_ODD_EIGHTS: bool = true;
 }
 
 #[cfg(feature = "fusion")]
-impl<B: burn_fusion::FusionBackend> NnBackend for burn_fusion::Fusion<B> {}
+impl<B: burn_fusion::FusionBackend + NnBackend> NnBackend for burn_fusion::Fusion<B> {
+    const MISREADS_ODD_EIGHTS: bool = B::MISREADS_ODD_EIGHTS;
+}

@@ -1,0 +1,20 @@
+use burn::tensor::{Tensor, backend::Backend};
+
+/// The dot products of rows with other rows.
+///
+/// CubeCL's product of at most eight rows (cubek 0.2) is wrong beside a transposed right side of 8, 24, 40 … numbers
+/// ([cubek#441](https://github.com/tracel-ai/cubek/pull/441)), so rows of such lengths get eight zeros more.
+///
+/// `[n, d]` and `[m, d]` → `[n, m]`
+pub fn products<B: Backend>(rows: Tensor<B, 2>, others: Tensor<B, 2>) -> Tensor<B, 2> {
+    let [_, dim] = rows.dims();
+    if dim % 16 != 8 {
+        return rows.matmul(others.transpose());
+    }
+    let [rows, others] = [rows, others].map(|rows| {
+        let [count, _] = rows.dims();
+        let zeros = Tensor::zeros([count, 8], (&rows.device(), rows.dtype()));
+        Tensor::cat(vec![rows, zeros], 1)
+    });
+    rows.matmul(others.transpose())
+}
