@@ -8,10 +8,11 @@ use tempfile::tempdir;
 use crate::support::{checkpoint, command, metrics, refuse, succeed};
 
 /// Two epochs of emoji, at a rate at which each of the losses has learned something by then.
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 7] = [
     "epochs=2",
     "batch.size=64",
     "optimiser.learning_rate=1e-4",
+    "optimiser.warmup_steps=3",
     "evaluation.every=2",
     "evaluation.gallery=1",
     "evaluation.validation=0",

@@ -3,11 +3,11 @@ use burn::tensor::{Tensor, backend::Backend};
 
 use crate::NnBackend;
 
-/// A linear layer as Burn computes and differentiates it, for heads, which may have few rows and outputs of any number.
+/// A linear layer as Burn computes and differentiates it, for heads, which may have outputs of any number.
 ///
-/// The gradient of the rows is a product with the transposed weight. CubeCL's product of at most eight rows (cubek 0.2) is
-/// wrong there for outputs of 8, 24, 40 … numbers ([cubek#441](https://github.com/tracel-ai/cubek/pull/441)), so they get eight
-/// more, which are dropped again.
+/// The gradient of the rows is a product with the transposed weight. Some of CubeCL's products (cubek 0.2), which it chooses for
+/// few rows and many columns, are wrong there for outputs of 8, 24, 40 … numbers
+/// ([cubek#441](https://github.com/tracel-ai/cubek/pull/441)), so these get eight more, which are dropped again.
 ///
 /// # Shapes
 ///

@@ -2,7 +2,7 @@ use burn::tensor::{Tensor, backend::Backend};
 
 /// The dot products of rows with other rows.
 ///
-/// CubeCL's product of at most eight rows (cubek 0.2) is wrong beside a transposed right side of 8, 24, 40 … numbers
+/// Some of CubeCL's products (cubek 0.2) are wrong beside a transposed right side of 8, 24, 40 … numbers
 /// ([cubek#441](https://github.com/tracel-ai/cubek/pull/441)), so rows of such lengths get eight zeros more.
 ///
 /// `[n, d]` and `[m, d]` → `[n, m]`
