@@ -9,7 +9,7 @@ use crate::backend::kernels_for;
 use crate::{Kept, Kernels, Layer, NnBackend, plain};
 
 impl<B: NnBackend, C: CheckpointStrategy> NnBackend for Autodiff<B, C> {
-    const MISREADS_ODD_EIGHTS: bool = B::MISREADS_ODD_EIGHTS;
+    const MISREADS_INNER_LENGTHS: bool = B::MISREADS_INNER_LENGTHS;
 
     fn layer(layer: Layer, inputs: Vec<FloatTensor<Self>>) -> FloatTensor<Self> {
         let inner: Vec<_> = inputs.iter().map(|input| input.primitive.clone()).collect();

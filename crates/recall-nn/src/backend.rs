@@ -13,9 +13,9 @@ use crate::{AdamStep, Layer, plain};
 /// [`Autodiff`](burn::backend::Autodiff) around a backend with kernels records their own backward pass, and
 /// around any other it differentiates the tensor operations.
 pub trait NnBackend: Backend {
-    /// Whether a product may be wrong where the right side is transposed and the inner length an odd multiple of 8, as some
-    /// of CubeCL's are with Burn 0.21 ([`project`](crate::project) goes round it). Default false.
-    const MISREADS_ODD_EIGHTS: bool = false;
+    /// Whether a product may be wrong where the right side is transposed and the inner length no multiple of 64, as some of
+    /// CubeCL's are with Burn 0.21 ([`project`](crate::project) goes round it). Default false.
+    const MISREADS_INNER_LENGTHS: bool = false;
 
     /// The kernels of this backend.
     fn kernels() -> Option<&'static dyn Kernels<Self>> {

@@ -7,7 +7,8 @@ use crate::NnBackend;
 ///
 /// The gradient of the rows is a product with the transposed weight. Some of CubeCL's products (cubek 0.2), which it chooses for
 /// few rows and many columns, are wrong there for outputs of 8, 24, 40 … numbers
-/// ([cubek#441](https://github.com/tracel-ai/cubek/pull/441)), so these get eight more, which are dropped again.
+/// ([cubek#441](https://github.com/tracel-ai/cubek/pull/441)), so outputs are filled up to a multiple of 64, as the inner lengths of
+/// all other products of the models are, and what was added is dropped again.
 ///
 /// # Shapes
 ///
@@ -15,17 +16,21 @@ use crate::NnBackend;
 /// - output: `[n, out]`
 pub fn project<B: NnBackend>(rows: Tensor<B, 2>, layer: &Linear<B>) -> Tensor<B, 2> {
     let [_, out] = layer.weight.dims();
-    match B::MISREADS_ODD_EIGHTS && out % 16 == 8 {
+    match B::MISREADS_INNER_LENGTHS && !out.is_multiple_of(WHOLE) {
         true => widened(rows, layer),
         false => layer.forward(rows),
     }
 }
 
-/// The layer with eight outputs more, which are dropped.
+/// What an inner length is a multiple of, to be safe.
+const WHOLE: usize = 64;
+
+/// The layer with more outputs, which are dropped.
 fn widened<B: Backend>(rows: Tensor<B, 2>, layer: &Linear<B>) -> Tensor<B, 2> {
     let weight = layer.weight.val();
     let [features, out] = weight.dims();
-    let zeros = Tensor::zeros([features, 8], (&weight.device(), weight.dtype()));
+    let more = out.next_multiple_of(WHOLE) - out;
+    let zeros = Tensor::zeros([features, more], (&weight.device(), weight.dtype()));
     let wide = rows.matmul(Tensor::cat(vec![weight, zeros], 1));
     let [count, _] = wide.dims();
     let output = wide.slice([0..count, 0..out]);

@@ -11,10 +11,10 @@ where
     I: IntElement,
     BT: BoolElement,
 {
-    const MISREADS_ODD_EIGHTS: bool = true;
+    const MISREADS_INNER_LENGTHS: bool = true;
 }
 
 #[cfg(feature = "fusion")]
 impl<B: burn_fusion::FusionBackend + NnBackend> NnBackend for burn_fusion::Fusion<B> {
-    const MISREADS_ODD_EIGHTS: bool = B::MISREADS_ODD_EIGHTS;
+    const MISREADS_INNER_LENGTHS: bool = B::MISREADS_INNER_LENGTHS;
 }
