@@ -242,7 +242,7 @@ fn a_run_that_begins_with_another_takes_its_proxies_along_if_the_classes_are_the
     assert_ne!(values(&others).len(), values(&before).len());
 }
 
-/// The default rate is too high for a network that has two epochs to fall in: its warm-up is a share of the run.
+/// At a rate that no warm-up makes bearable.
 #[test]
 fn a_run_that_makes_the_model_worse_says_so() {
     let dir = tempdir().unwrap();
