@@ -2,6 +2,7 @@
 //! operations in f64 say, and whether it ranks as the CPU does.
 
 mod case;
+mod convolutions;
 pub mod emulated;
 pub mod models;
 mod random;
@@ -13,6 +14,7 @@ use std::{io::Write, marker::PhantomData};
 
 use burn_fusion::{Fusion, FusionBackend};
 use recall_loss::RecallBackend;
+use recall_nn::NnBackend;
 
 use self::case::{Case, Errors};
 use crate::gpu::Extent;
@@ -29,7 +31,7 @@ pub fn with_and_without_fusion<B>(
     with_losses: bool,
 ) -> anyhow::Result<usize>
 where
-    B: FusionBackend + RecallBackend,
+    B: FusionBackend + RecallBackend + NnBackend,
 {
     let mut cases = reference::cases()?;
     cases.extend(random::cases(extent)?);
@@ -40,8 +42,9 @@ where
     let fused = check::<Fusion<B>>(&fused_name, &cases, |_| false, exact)?;
     let mut tensors = tensors::check::<B>(name, exact, exact, with_losses)?;
     tensors += tensors::check::<Fusion<B>>(&fused_name, exact, false, false)?;
+    let convolved = convolutions::check::<B>(name, exact)?;
     let ranked = ranks::check::<B>(name, extent)?;
-    Ok(fused + bare + tensors + ranked)
+    Ok(fused + bare + tensors + convolved + ranked)
 }
 
 /// Items of a batch whose plain tensor operations are emulated.

@@ -2,13 +2,14 @@
 //! Burn differentiates them.
 
 mod adam;
+mod conv2d;
 
 use burn::tensor::backend::Backend;
-use burn::tensor::ops::{ConvOptions, FloatTensor};
+use burn::tensor::ops::FloatTensor;
 use burn::tensor::{DType, Tensor, TensorMetadata, activation, module};
 
+use crate::Layer;
 use crate::backend::{primitive, tensor};
-use crate::{Conv2dSettings, Layer};
 
 pub use adam::adam_step;
 
@@ -34,7 +35,7 @@ pub fn forward<B: Backend>(layer: Layer, inputs: Vec<FloatTensor<B>>) -> FloatTe
     };
     let widened = |index: usize| cast::<B>(input(index), wide);
     match layer {
-        Layer::Conv2d(settings) => primitive(conv2d::<B>(settings, inputs)),
+        Layer::Conv2d(settings) => primitive(conv2d::conv2d::<B>(settings, inputs)),
         Layer::MaxPool2d {
             kernel,
             stride,
@@ -82,32 +83,6 @@ fn cast<B: Backend>(values: FloatTensor<B>, dtype: DType) -> FloatTensor<B> {
     match values.dtype() == dtype {
         true => values,
         false => B::float_cast(values, dtype.into()),
-    }
-}
-
-fn conv2d<B: Backend>(settings: Conv2dSettings, inputs: Vec<FloatTensor<B>>) -> Tensor<B, 4> {
-    let mut rest = 2..;
-    let mut input = |wanted: bool| match wanted {
-        true => rest.next().map(|index| inputs[index].clone()),
-        false => None,
-    };
-    let dtype = inputs[0].dtype();
-    let mut weight: Tensor<B, 4> = tensor(inputs[1].clone());
-    // The scale goes into the weights, which are fewer than the outputs.
-    if let Some(scale) = input(settings.scale) {
-        weight = weight * tensor::<B, 1>(scale).reshape([-1, 1, 1, 1]);
-    }
-    let weight: Tensor<B, 4> = tensor(cast::<B>(primitive(weight), dtype));
-    let shift = input(settings.shift).map(|shift| tensor::<B, 1>(cast::<B>(shift, dtype)));
-    let options = ConvOptions::new([settings.stride; 2], [settings.padding; 2], [1; 2], 1);
-    let output = module::conv2d(tensor(inputs[0].clone()), weight, shift, options);
-    let output = match input(settings.residual) {
-        Some(residual) => output + tensor(cast::<B>(residual, dtype)),
-        None => output,
-    };
-    match settings.relu {
-        true => activation::relu(output),
-        false => output,
     }
 }
 
