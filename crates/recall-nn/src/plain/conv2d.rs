@@ -1,3 +1,5 @@
+//! Convolutions as tensor operations.
+
 use burn::tensor::backend::Backend;
 use burn::tensor::ops::{ConvOptions, FloatTensor};
 use burn::tensor::{Tensor, TensorMetadata, activation, module};
